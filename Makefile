@@ -1,0 +1,48 @@
+# Everything a user types: `make demo`, `make test`. Needs Python >= 3.11, git and make; sets up the rest.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+CORES ?= $(shell $(PYTHON) -c "import os; print(os.cpu_count())")
+# The two reads of the source that need no install: Snakemake's jobs set the same.
+export PYTHONPATH := $(CURDIR)/src
+export PATH := $(CURDIR)/$(BIN):$(PATH)
+STUDY ?= config/config.yaml
+
+.PHONY: demo test check format ui lock clean
+
+demo: $(VENV)/ready ## render the known-answer clips, train, withhold, report
+	snakemake --cores $(CORES) --configfile $(STUDY)
+	@echo "report: $$(python -m modalens.config --configfile $(STUDY) --print report)"
+
+test: $(VENV)/ready check ## everything that can be tested on this machine
+	python -m pytest tests -m workflow -n $(CORES)
+
+check: $(VENV)/ready ## lint, types, unit tests: under two minutes
+	ruff check . && ruff format --check .
+	snakefmt --check Snakefile workflow
+	snakemake --lint
+	mypy
+	python -m pytest tests -m "not workflow" -n $(CORES)
+
+format: $(VENV)/ready
+	ruff check --fix . ; ruff format . ; snakefmt Snakefile workflow
+
+ui: $(VENV)/ready ## MLflow of this study on localhost
+	python -m modalens.track --configfile $(STUDY) --serve
+
+lock: $(VENV)/uv ## new pins
+	$(BIN)/uv pip compile pyproject.toml --group dev --universal --fork-strategy fewest --python-version 3.11 \
+	  --upgrade --no-header --no-annotate --no-emit-index-url --no-emit-find-links --quiet -o requirements.lock
+
+clean:
+	rm -rf $(VENV) .snakemake .mypy_cache .pytest_cache .ruff_cache
+
+$(VENV)/uv:
+	$(PYTHON) -c 'import sys; sys.exit("modalens needs Python 3.11 or newer, this is " + sys.version.split()[0]) if sys.version_info < (3, 11) else None'
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check uv
+	@touch $@
+
+$(VENV)/ready: requirements.lock | $(VENV)/uv
+	$(BIN)/uv pip sync --quiet --compile-bytecode --python $(BIN)/python requirements.lock
+	@touch $@

@@ -1,0 +1,14 @@
+# The flow, in order. Each rule calls one module of src/modalens; `all` is the report and its runs in MLflow.
+include: "workflow/rules/common.smk"
+include: "workflow/rules/media.smk"
+include: "workflow/rules/features.smk"
+include: "workflow/rules/learning.smk"
+include: "workflow/rules/results.smk"
+
+
+rule all:
+    default_target: True
+    input:
+        f"{R}/report/index.html",
+        f"{R}/track/synced.json",
+    localrule: True

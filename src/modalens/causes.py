@@ -1,0 +1,198 @@
+"""Why a clip is not there: the one table of causes, and the messages of yt-dlp, ffmpeg and the system that mean them.
+
+A permanent cause is never tried again; a transient one is on the next run, and only then. The first row of the table
+whose pattern is found in a message names its cause, so the order of the rows decides between several that fit.
+"""
+
+import re
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Cause:
+    """name: the word of the status tables. sentence: for the reader of a report, about one clip.
+
+    permanent: never tried again. stops_after: so many clips in a row with this cause stop the stage (0: never).
+    patterns: regular expressions, searched in a message without regard to case; an apostrophe is written `.`, since
+    YouTube sends a typographic one.
+    """
+
+    name: str
+    sentence: str
+    permanent: bool
+    stops_after: int = 0
+    patterns: tuple[str, ...] = ()
+
+
+CAUSES = (
+    Cause(
+        "disk_full",
+        "There was no room left to write it.",
+        permanent=False,
+        stops_after=1,
+        patterns=(r"No space left on device", r"Disk quota exceeded", r"\[Errno (28|122)\]"),
+    ),
+    Cause(
+        "bot_wall",
+        "The site wanted proof that no program asks.",
+        permanent=False,
+        stops_after=1,
+        patterns=(r"confirm you.?re not a bot", r"requiring a captcha", r"anti-bot challenge", r"unusual traffic"),
+    ),
+    Cause(
+        "rate_limit",
+        "The site wanted fewer requests.",
+        permanent=False,
+        stops_after=3,
+        patterns=(r"HTTP Error 429", r"Too Many Requests", r"rate.?limited", r"isn.t available, try again later"),
+    ),
+    Cause(
+        "private",
+        "Its owner lets only invited people see it.",
+        permanent=True,
+        patterns=(
+            r"private video", r"video is private", r"HTTP Error 401", r"401 Unauthorized",
+            r"only available for registered users",
+        ),
+    ),
+    Cause(
+        "age",
+        "It is shown only to those who sign in as grown up.",
+        permanent=True,
+        patterns=(r"confirm your age", r"age.?restricted", r"inappropriate for some users", r"rated TV-"),
+    ),
+    Cause(
+        "members_only",
+        "It is shown only to members or buyers, or is copy-protected.",
+        permanent=True,
+        patterns=(
+            r"channel.?s members", r"Join this channel", r"members-only", r"requires payment", r"purchase this video",
+            r"Music Premium members", r"HTTP Error 402", r"DRM.protected", r"DRM protection",
+        ),
+    ),
+    Cause(
+        "region",
+        "It is not shown in the country that asked.",
+        permanent=True,
+        patterns=(
+            r"(not|n.t) (made this video )?available (in|from) your (country|location|region)",
+            r"in your country (on|due to|because)", r"geo.?(restrict|block)", r"HTTP Error 451",
+        ),
+    ),
+    Cause(
+        "live",
+        "It had not been broadcast yet, or was being broadcast.",
+        permanent=False,
+        patterns=(
+            r"live event (will begin|has ended)", r"Premieres in", r"Premiere will begin", r"is not live",
+            r"is (currently live|yet to come)",
+            r"live stream recording is not available", r"is still being processed", r"We.re processing this video",
+        ),
+    ),
+    Cause(
+        "network",
+        "The connection or the server failed on the way.",
+        permanent=False,
+        stops_after=20,
+        patterns=(
+            r"name resolution", r"Name or service not known", r"nodename nor servname", r"Failed to resolve",
+            r"getaddrinfo", r"\[Errno -[235]\]",
+            r"timed? ?out", r"Connection (refused|reset|aborted|(was )?closed)", r"(Network|Host) is unreachable",
+            r"No route to host", r"Remote end closed", r"RemoteDisconnected", r"IncompleteRead", r"Broken pipe",
+            r"bytes read, \d+ more expected", r"content too short", r"Stream ends prematurely", r"partial file",
+            r"HTTP Error (408|5\d\d)", r"Server returned 5XX", r"redirect loop", r"Exceeded \d+ redirects",
+            r"Proxy ?Error", r"Unable to connect to proxy", r"Tunnel connection failed", r"\bSSL", r"\bTLS\b",
+            r"CERTIFICATE_VERIFY_FAILED", r"violation of protocol", r"Input/output error",
+            r"Did not get any data blocks", r"downloaded file is empty", r"fragment .*not (found|available)",
+        ),
+    ),
+    Cause(
+        "no_format",
+        "The site named it but offered no stream that yt-dlp could read; a newer yt-dlp may.",
+        permanent=False,
+        patterns=(
+            r"Requested format is not available", r"Only images are available", r"not available on this app",
+            r"page needs to be reloaded", r"extract any player response",
+        ),
+    ),
+    Cause(
+        "removed",
+        "It is no longer on the site.",
+        permanent=True,
+        patterns=(
+            r"removed by the (uploader|user)", r"has been removed", r"account.* (terminated|closed)",
+            r"closed their YouTube account", r"no longer available", r"copyright (claim|grounds|infringement)",
+            r"blocked it", r"violat(ing|es|ion)", r"Video (is )?unavailable", r"video (is not|isn.t) available",
+            r"content (is not|isn.t) available", r"video (does not|doesn.t) exist", r"Incomplete YouTube ID",
+            r"HTTP Error (404|410)", r"404 Not Found", r"410 Gone",
+        ),
+    ),
+    Cause(
+        "forbidden",
+        "The server refused to hand it out and did not say why.",
+        permanent=False,
+        stops_after=30,
+        patterns=(r"HTTP Error 403", r"403 Forbidden", r"access denied", r"Sign in", r"login required"),
+    ),
+    Cause(
+        "too_large",
+        "It was larger than the study allows.",
+        permanent=True,
+        patterns=(r"larger than max-filesize", r"File too large", r"\[Errno 27\]"),
+    ),
+    Cause(
+        "bad_url",
+        "The list holds no address that can be asked.",
+        permanent=True,
+        patterns=(r"is not a valid URL", r"Invalid URL", r"unknown url type", r"looks truncated", r"url scheme"),
+    ),
+    Cause(
+        "not_media",
+        "What is there is no sound or picture file.",
+        permanent=True,
+        patterns=(r"Unsupported URL", r"No video formats found", r"There.?s no video in", r"no media"),
+    ),
+    Cause(
+        "too_short",
+        "It ends before the part that the list asks for.",
+        permanent=True,
+        patterns=(r"Output file is empty", r"Output file does not contain any stream"),
+    ),
+    Cause("damaged", "It is there and does not decode.", permanent=True, patterns=(r"Invalid data", r"moov atom")),
+    Cause("missing", "No file of that name was on the disk.", permanent=False),
+    Cause("no_audio", "It has no sound track.", permanent=True),
+    Cause("no_video", "It has no picture track.", permanent=True),
+    Cause("muted", "Its sound track is silent.", permanent=True),
+    Cause("still_picture", "Its picture never changes.", permanent=True),
+    Cause("unsupported", "It is coded or encrypted in a way that the decoders here cannot read.", permanent=True),
+    Cause("timeout", "It took longer than the study allows.", permanent=False),
+    Cause("crashed", "The program that read it died.", permanent=False),
+    Cause("memory", "It wanted more memory than the study allows.", permanent=False),
+    Cause("not_tried", "The stage had stopped before its turn came.", permanent=False),
+    Cause("unknown", "It failed in a way that the table does not know; the detail says how.", permanent=False),
+)  # fmt: skip
+
+BY_NAME = {cause.name: cause for cause in CAUSES}
+_PATTERNS = [(cause.name, re.compile("|".join(cause.patterns), re.I)) for cause in CAUSES if cause.patterns]
+_NAMES = re.compile(r"^(ERROR: )?\[[\w:+.-]+\] \S+: |\bhttps?://\S+|\bhost=\S+")
+_ADVICE = re.compile(
+    r"\s*(Use --cookies-from-browser|It is recommended to use|; please report this issue|\(caused by).*", re.S
+)
+
+
+def classify(message: str) -> str:
+    """The name of the cause that a message means; "unknown" when no pattern is found in it."""
+    # Ids and addresses are anybody's words: a video called `TLS-private` says nothing of its cause.
+    words = _NAMES.sub(" ", message)
+    return next((name for name, pattern in _PATTERNS if pattern.search(words)), "unknown")
+
+
+def tidy(message: str) -> str:
+    """A message without its `ERROR:`, its colours, and yt-dlp's advice to people at a terminal."""
+    plain = re.sub(r"\x1b\[[0-9;]*m", "", message)
+    return _ADVICE.sub("", re.sub(r"^(ERROR:\s*)+", "", plain)).strip()
+
+
+def again(status: str, cause: str) -> bool:
+    """Whether a clip with this row of an earlier status table is tried on the next run."""
+    return status != "ok" and not (cause in BY_NAME and BY_NAME[cause].permanent)

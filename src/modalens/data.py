@@ -1,0 +1,81 @@
+"""Features and labels of a split, joined by clip id: rows of different files never meet by position."""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import torch
+from torch import Tensor
+
+from modalens import store
+from modalens.cli import UserError
+
+Folders = Mapping[str, Path]  # modality -> folder of {shard}.h5
+
+
+@dataclass
+class Clips:
+    """features: {modality: (N, ...)} as stored. labels: (N,) class indices."""
+
+    features: dict[str, Tensor]
+    labels: Tensor
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+    def batch(self, rows: Tensor | slice, device: torch.device) -> tuple[dict[str, Tensor], Tensor]:
+        """Only a batch at a time goes to the device, so that its memory need not hold the data set."""
+        return {name: values[rows].to(device) for name, values in self.features.items()}, self.labels[rows].to(device)
+
+
+def pieces(values: Tensor, size: int) -> Iterator[Tensor]:
+    """(N, ...) -> (size, ...) views in order."""
+    for start in range(0, len(values), size):
+        yield values[start : start + size]
+
+
+def read_split(path: Path) -> pd.DataFrame:
+    """clip_id, shard, group, label as text, sorted by clip_id."""
+    table = pd.read_csv(path, dtype=str, keep_default_na=False)
+    if table["clip_id"].duplicated().any():
+        raise UserError(f"{path} names a clip twice: {table.loc[table['clip_id'].duplicated(), 'clip_id'].iloc[0]!r}")
+    return table.sort_values("clip_id", ignore_index=True)
+
+
+def class_indices(table: pd.DataFrame, labels: list[str], path: Path) -> Tensor:
+    """The label column -> (N,) positions in `labels`."""
+    position = {label: index for index, label in enumerate(labels)}
+    strange = sorted(set(table["label"]) - set(position))
+    if strange:
+        raise UserError(f"{path} has the label {strange[0]!r}, which is none of the task's {len(labels)} classes")
+    return torch.tensor([position[label] for label in table["label"]], dtype=torch.int64)
+
+
+def read_features(folder: Path, table: pd.DataFrame) -> Tensor:
+    """Rows of one modality for table's clips, in table's order: (N, ...) of the stored type."""
+    parts: list[tuple[np.ndarray[Any, Any], np.ndarray[Any, Any]]] = []
+    for shard, clips in table.groupby("shard"):
+        parts.append((clips.index.to_numpy(), store.read(folder / f"{shard}.h5", clips["clip_id"].tolist())))
+    shapes = {rows.shape[1:] for _, rows in parts}
+    if len(shapes) != 1:
+        raise UserError(
+            f"{folder}: the shards' rows differ in shape: {sorted(shapes)}; delete the folder and run again"
+        )
+    values = np.empty((len(table), *shapes.pop()), parts[0][1].dtype)
+    for index, rows in parts:
+        values[index] = rows
+    return torch.from_numpy(values)
+
+
+def read_source(folder: Path, table: pd.DataFrame) -> dict[str, Any]:
+    """The attributes that all shards of a feature folder share: encoder, options, preprocessing, weights."""
+    found: dict[str, Any] = {}
+    for shard in sorted(set(table["shard"])):
+        attributes = store.attributes(folder / f"{shard}.h5")
+        if found and attributes != found:
+            raise UserError(f"{folder}: the shards were made with different settings; delete the folder and run again")
+        found = attributes
+    return found

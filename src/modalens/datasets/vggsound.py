@@ -1,0 +1,99 @@
+"""VGGSound: 10 s clips of 309 sounds whose source is seen, with the owners' split.
+
+Source: Chen et al. 2020, VGGSound: a large-scale audio-visual dataset. Lists: vggsound.csv (YouTube id, start, class,
+split), or the older train.csv and test.csv (file name made of id and start, class).
+"""
+
+import re
+from collections import Counter
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from modalens.cli import UserError
+from modalens.datasets import _lists
+from modalens.datasets._youtube import NUMBER, Clips
+
+SECONDS = 10
+PUBLISHED = {"train": (183_730,), "test": (15_446,)}
+WHOLE: _lists.Columns = {
+    "youtube_id": ("youtube id", "ytid", "video_id"),
+    "start": ("start seconds", "start_seconds", "start_s"),
+    "label": ("class",),
+    "split": ("train/test split", "train/test split.", "subset"),
+}
+OLDER: _lists.Columns = {"file": ("filename", "video"), "label": ("class",)}
+OLDER_ROW = re.compile(r'"?[A-Za-z0-9_-]{11}_\d{6}(\.\w+)?"?\s*[,;\t]')
+FILE = re.compile(r"(.{11})_(\d{6})(?:\.\w+)?")
+
+
+class Vggsound:
+    """csv: a list (path or URL), several, or {split: list}; train.csv and test.csv tell their split in no other way.
+    classes: those to keep, all of them by default. partial: take lists that are not whole.
+
+    One task, under any name: the class. The split is the owners'; validation is made of train.
+    """
+
+    def __init__(
+        self,
+        tasks: list[str],
+        *,
+        csv: str | list[str] | dict[str, Any],
+        classes: list[str] | None = None,
+        partial: bool = False,
+    ) -> None:
+        if len(tasks) != 1:
+            raise UserError(f"dataset vggsound has one task, the class; {len(tasks)} are asked for")
+        self.task, self.classes, self.partial = tasks[0], classes, partial
+        self.csv = _lists.sources(csv, "dataset vggsound: csv")
+
+    def manifest(self) -> pd.DataFrame:
+        clips, rows = Clips(SECONDS), []
+        labels: Counter[str] = Counter()
+        splits: Counter[str] = Counter()
+        for split, location in self.csv:
+            for sheet, line, youtube_id, start, stated, label in _read(split, location):
+                if not NUMBER.fullmatch(start):
+                    raise UserError(f"{sheet.place(line)}: start {start!r} is no number of seconds")
+                row = clips.row(sheet, line, youtube_id, start, str(float(start) + SECONDS), stated)
+                if split and row["split"] != split:
+                    raise UserError(f"{sheet.place(line)}: split {stated!r} in a list that the config calls {split}")
+                if not row["split"]:
+                    raise UserError(f"{location} tells no split; write csv: {{train: ..., test: ...}}")
+                labels[label] += 1
+                splits[row["split"]] += 1
+                if self.classes is None or label in self.classes:
+                    rows.append(row | {self.task: label})
+        clips.finish()
+        locations = " and ".join(location for _, location in self.csv)
+        for split in sorted(set(splits) & set(PUBLISHED)):
+            _lists.counted(f"{locations}, {split}", splits[split], PUBLISHED[split], self.partial)
+        unknown = [name for name in self.classes or () if name not in labels]
+        if unknown:
+            raise UserError(f"dataset vggsound: the lists have no clip of class {unknown[0]!r}")
+        return pd.DataFrame(rows)
+
+    def answers(self) -> dict[str, dict[str, Any]]:
+        return {}
+
+    def inputs(self) -> list[Path]:
+        return _lists.local([location for _, location in self.csv], "csv")
+
+
+def _read(split: str, location: str) -> Iterator[tuple[_lists.Sheet, int, str, str, str, str]]:
+    """Sheet and line, YouTube id, start, split, class of each clip."""
+    content = _lists.text(location)
+    if not OLDER_ROW.match(content.lstrip()):
+        sheet = _lists.Sheet(location, content, WHOLE)
+        for line, (youtube_id, start, label, stated) in sheet.rows():
+            yield sheet, line, youtube_id, start, stated, label
+        return
+    sheet = _lists.Sheet(location, content, OLDER)
+    for line, (file, label) in sheet.rows():
+        match = FILE.fullmatch(file)
+        if not match:
+            raise UserError(f"{sheet.place(line)}: {file!r} is not made of a YouTube id and a start in six digits")
+        yield sheet, line, match[1], str(int(match[2])), split, label
+    sheet.refuse_cut()

@@ -1,0 +1,114 @@
+"""Exact answers of a known joint distribution: what an ideal model scores with each set of modalities.
+
+Pure functions of a table; the yardstick that estimates are held against. Payoffs are keyed by coalition: the kept
+modalities' names, sorted and joined by commas, "" for none.
+"""
+
+from dataclasses import dataclass
+from itertools import combinations
+from math import factorial
+
+import numpy as np
+from numpy.typing import NDArray
+
+Table = NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class Joint:
+    """p(label, symbol of each modality): table (labels, symbols_1, ..., symbols_M), one axis a modality, sum 1."""
+
+    modalities: tuple[str, ...]
+    table: Table
+
+    def __post_init__(self) -> None:
+        if self.table.ndim != 1 + len(self.modalities):
+            raise ValueError(f"{self.table.ndim} axes for a label and {len(self.modalities)} modalities")
+        if list(self.modalities) != sorted(set(self.modalities)):
+            raise ValueError("modalities are named once each, in sorted order")
+        if (self.table < 0).any() or not np.isclose(self.table.sum(), 1):
+            raise ValueError("probabilities are not negative and sum to one")
+
+    def marginal(self, kept: tuple[str, ...]) -> Table:
+        """p(label, symbols of the kept modalities), those flattened to one axis: (labels, product of symbols)."""
+        withheld = tuple(axis for axis, name in enumerate(self.modalities, start=1) if name not in kept)
+        return self.table.sum(axis=withheld).reshape(len(self.table), -1)
+
+
+def coalitions(modalities: tuple[str, ...]) -> dict[str, tuple[str, ...]]:
+    """Every subset by its key: "" first, the full one last."""
+    names = sorted(modalities)
+    return {",".join(kept): kept for size in range(len(names) + 1) for kept in combinations(names, size)}
+
+
+def bayes_accuracy(joint: Joint) -> dict[str, float]:
+    """Chance that the likeliest label given the kept symbols is the true one, for each coalition."""
+    return {key: float(joint.marginal(kept).max(axis=0).sum()) for key, kept in coalitions(joint.modalities).items()}
+
+
+def log_probability(joint: Joint) -> dict[str, float]:
+    """Expected natural logarithm of p(true label | kept symbols), that is -H(label | kept), for each coalition."""
+    tables = {key: joint.marginal(kept) for key, kept in coalitions(joint.modalities).items()}
+    return {key: float(np.log(2)) * (_entropy(table.sum(axis=0)) - _entropy(table)) for key, table in tables.items()}
+
+
+def shapley(payoffs: dict[str, float]) -> dict[str, float]:
+    """Exact Shapley value of each modality from the payoff of every coalition. They sum to full minus none.
+
+    phi_m = sum over S without m of |S|! (M - |S| - 1)! / M! (v(S + m) - v(S)).
+    Shapley 1953, "A value for n-person games".
+    """
+    names = tuple(sorted({name for key in payoffs for name in key.split(",") if name}))
+    values = dict.fromkeys(names, 0.0)
+    for name in names:
+        for key, kept in coalitions(tuple(other for other in names if other != name)).items():
+            weight = factorial(len(kept)) * factorial(len(names) - len(kept) - 1) / factorial(len(names))
+            values[name] += weight * (payoffs[",".join(sorted((*kept, name)))] - payoffs[key])
+    return values
+
+
+def shares(values: dict[str, float]) -> dict[str, float | None]:
+    """Each value over their sum; None for all when the sum is zero: there is nothing to share."""
+    total = sum(values.values())
+    return {name: None if abs(total) < 1e-12 else value / total for name, value in values.items()}
+
+
+def mutual_information(table: Table) -> float:
+    """I(label; symbol) in bits of p(label, symbol) (labels, symbols)."""
+    return _entropy(table.sum(axis=0)) + _entropy(table.sum(axis=1)) - _entropy(table)
+
+
+def decomposition(joint: Joint) -> dict[str, float]:
+    """Partial information decomposition of two modalities about the label, in bits.
+
+    Redundancy is I_min: sum over labels of p(y) min over modalities of the specific information I(Y=y; S).
+    Williams & Beer 2010 (arXiv:1004.2515), eqs. 2 and 3 and the two-variable lattice. I_min compares amounts, not
+    contents: two independent bits that make up the label count as one bit redundant and one synergetic.
+    """
+    first, second = joint.modalities
+    tables = {name: joint.marginal((name,)) for name in joint.modalities}
+    specific = np.stack([_specific_information(table) for table in tables.values()])
+    redundant = float((joint.marginal(()).ravel() * specific.min(axis=0)).sum())
+    alone = {name: mutual_information(table) for name, table in tables.items()}
+    together = mutual_information(joint.marginal(joint.modalities))
+    return {
+        "redundant": redundant,
+        f"unique_{first}": alone[first] - redundant,
+        f"unique_{second}": alone[second] - redundant,
+        "synergy": together - alone[first] - alone[second] + redundant,
+    }
+
+
+def _specific_information(table: Table) -> Table:
+    """I(Y=y; S) = sum over s of p(s|y) log2(p(y|s) / p(y)), in bits: (labels,). Zero for a label that never occurs."""
+    labels, symbols = table.sum(axis=1, keepdims=True), table.sum(axis=0, keepdims=True)
+    lift = np.divide(table, labels * symbols, out=np.ones_like(table), where=table > 0)
+    weight = np.divide(table, labels, out=np.zeros_like(table), where=labels > 0)
+    specific: Table = (weight * np.log2(lift)).sum(axis=1)
+    return specific
+
+
+def _entropy(table: Table) -> float:
+    """Bits; 0 log 0 = 0."""
+    present = table[table > 0]
+    return float(-(present * np.log2(present)).sum())

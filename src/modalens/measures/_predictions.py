@@ -1,0 +1,91 @@
+"""What the measures of predictions share: one model's payoff for each set of kept modalities, resampled."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from modalens.cli import UserError
+from modalens.statistics import Array, Axes, Bootstrap, Tally, tally
+
+
+def modalities_of(kept: str) -> tuple[str, ...]:
+    """`audio,video` -> ("audio", "video"); empty -> ()."""
+    return tuple(kept.split(",")) if kept else ()
+
+
+def expert(models: dict[str, tuple[str, ...]], modalities: tuple[str, ...]) -> str | None:
+    """The model that takes exactly these modalities; of several, `audio_only` for audio, else the first by name."""
+    names = sorted(name for name, takes in models.items() if takes == modalities)
+    preferred = f"{'_'.join(modalities)}_only"
+    return preferred if preferred in names else next(iter(names), None)
+
+
+class Coalitions:
+    """One model's predictions, asked by (kept modalities, replacement of the others).
+
+    frame columns: clip_id, group, seed, replacement ("" for the full input), kept, label, predicted, log_probability.
+    """
+
+    def __init__(self, frame: pd.DataFrame, model: str, bootstrap: Bootstrap | None = None, **options: Any) -> None:
+        self.model = model
+        full = frame[frame["replacement"] == ""]
+        if len(full["kept"].unique()) != 1:
+            raise UserError(f"the predictions of {model!r} must hold the full condition once; run evaluate again")
+        self.axes = Axes.of(frame)
+        self.clips = full["clip_id"].nunique()
+        self.modalities = modalities_of(full["kept"].iloc[0])
+        self.replacements = sorted(set(frame["replacement"].unique()) - {""})
+        self.bootstrap = bootstrap or Bootstrap(len(self.axes.groups), len(self.axes.seeds), **options)
+        rows = ["replacement", "kept"]
+        self._frames = {(str(key[0]), modalities_of(str(key[1]))): part for key, part in frame.groupby(rows)}
+        self._metrics: dict[tuple[str, tuple[str, ...]], dict[str, Array]] = {}
+        whole = self.clips * len(self.axes.seeds)
+        for (replacement, kept), part in self._frames.items():
+            if len(part) != whole or part.duplicated(["clip_id", "seed"]).any():
+                named = ",".join(kept) or "nothing"
+                raise UserError(f"{model!r}, {replacement!r} keeping {named}: not one row per clip and seed")
+
+    def tally(self, kept: Sequence[str], replacement: str) -> Tally:
+        return tally(self._part(kept, replacement), self.axes)
+
+    def metrics(self, kept: Sequence[str], replacement: str) -> dict[str, Array]:
+        """Each metric (1 + replicates, seeds)."""
+        key = ("" if tuple(kept) == self.modalities else replacement, tuple(kept))
+        if key not in self._metrics:
+            self._metrics[key] = self.bootstrap.metrics(self.tally(kept, replacement))
+        return self._metrics[key]
+
+    def chance(self) -> dict[str, Array]:
+        """Metrics of who knows how common each class is in the test set, and nothing of the clip.
+
+        It always names the commonest class and gives each class its share as probability.
+        """
+        frame = self._part(self.modalities, "")
+        shares = frame["label"].value_counts(normalize=True).sort_index()
+        log_probability = np.log(frame["label"].map(shares).astype(float))
+        guess = frame.assign(predicted=str(shares.idxmax()), log_probability=log_probability)
+        return self.bootstrap.metrics(tally(guess, self.axes))
+
+    def size(self) -> dict[str, int]:
+        return {"clips": self.clips, "groups": len(self.axes.groups), "seeds": len(self.axes.seeds)}
+
+    def _part(self, kept: Sequence[str], replacement: str) -> pd.DataFrame:
+        key = ("" if tuple(kept) == self.modalities else replacement, tuple(kept))
+        if key not in self._frames:
+            named = ",".join(kept) or "nothing"
+            where = f"keeping {named} under {replacement!r}"
+            raise UserError(f"{self.model!r} was not evaluated {where}; run evaluate again")
+        return self._frames[key]
+
+
+def chosen(replacements: list[str], wanted: str | list[str] | None) -> list[str]:
+    """The replacements to measure: all when None. Raises UserError for one that was not evaluated."""
+    if wanted is None:
+        return replacements
+    names = [wanted] if isinstance(wanted, str) else list(wanted)
+    unknown = sorted(set(names) - set(replacements))
+    if unknown:
+        raise UserError(f"replacement {unknown[0]!r} was not evaluated; there are {', '.join(replacements) or 'none'}")
+    return names

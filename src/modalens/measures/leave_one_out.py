@@ -1,0 +1,85 @@
+"""Leave one modality out: how far each metric falls when one modality of a trained model is replaced."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import pandas as pd
+
+from modalens.measures._predictions import Coalitions, chosen
+from modalens.statistics import METRICS, holm, paired_test
+
+TESTED = ("accuracy", "log_probability")
+
+
+class LeaveOneOut:
+    """Source: the relevancy study's withheld modalities (its Tables 1-3), for any number of modalities.
+
+    metrics: of statistics.METRICS. replacement: one, several, or None for all that were evaluated. bootstrap:
+    replicates. permutations: sign flips of the paired test.
+    """
+
+    def __init__(
+        self,
+        *,
+        metrics: Sequence[str] = METRICS,
+        replacement: str | list[str] | None = None,
+        permutations: int = 9999,
+        bootstrap: int = 1000,
+        confidence: float = 0.95,
+        seed: int = 0,
+    ) -> None:
+        self.metrics = tuple(metrics)
+        self.replacement = replacement
+        self.permutations = permutations
+        self.seed = seed
+        self.resampling: dict[str, Any] = {"replicates": bootstrap, "confidence": confidence, "seed": seed}
+
+    def __call__(self, predictions: pd.DataFrame) -> pd.DataFrame:
+        """One row per model, replacement, withheld modality and metric:
+
+        model, replacement, modality, metric,
+        full, full_low, full_high, withheld, withheld_low, withheld_high: the metric and its crossed interval,
+        drop = full - withheld; low, high its interval over groups and seeds drawn together; groups_low, groups_high and
+        seeds_low, seeds_high over one of them; seed_std its standard deviation between seeds,
+        p_value: sign-flip test over groups of the mean difference over these seeds (accuracy and log_probability only),
+        p_holm: corrected over all rows of the table with the same metric,
+        clips, groups, seeds: how many were tested.
+        """
+        rows: list[dict[str, Any]] = []
+        for model, frame in predictions.groupby("model", sort=True):
+            rows += self._model(Coalitions(frame, str(model), **self.resampling))
+        table = pd.DataFrame(rows)
+        if len(table):
+            corrected = table.groupby("metric")["p_value"].transform(lambda family: holm(family.to_numpy()))
+            table.insert(list(table.columns).index("p_value") + 1, "p_holm", corrected)
+        return table
+
+    def headline(self, table: pd.DataFrame) -> dict[str, float]:
+        """Of one model's rows: full accuracy, and its drop for each modality and replacement."""
+        found: dict[str, float] = {}
+        for row in table[table["metric"] == "accuracy"].to_dict("records"):
+            found["accuracy"] = row["full"]
+            found[f"drop/{row['modality']}/{row['replacement']}"] = row["drop"]
+        return found
+
+    def _model(self, scores: Coalitions) -> list[dict[str, Any]]:
+        full, full_tally = scores.metrics(scores.modalities, ""), scores.tally(scores.modalities, "")
+        bootstrap, rows = scores.bootstrap, []
+        for replacement in chosen(scores.replacements, self.replacement):
+            for modality in scores.modalities:
+                kept = [name for name in scores.modalities if name != modality]
+                withheld, withheld_tally = scores.metrics(kept, replacement), scores.tally(kept, replacement)
+                for metric in self.metrics:
+                    row: dict[str, Any] = {"model": scores.model, "replacement": replacement}
+                    row |= {"modality": modality, "metric": metric}
+                    for name, values in (("full", full[metric]), ("withheld", withheld[metric])):
+                        row[name] = float(values[0].mean())
+                        row[f"{name}_low"], row[f"{name}_high"] = bootstrap.interval(bootstrap.views(values)["crossed"])
+                    row["drop"] = row["full"] - row["withheld"]
+                    row |= bootstrap.summary(full[metric] - withheld[metric])
+                    row["p_value"] = float("nan")
+                    if metric in TESTED:
+                        difference = full_tally.per_group(metric) - withheld_tally.per_group(metric)
+                        row["p_value"] = paired_test(difference, self.permutations, self.seed)
+                    rows.append(row | scores.size())
+        return rows

@@ -1,0 +1,137 @@
+"""Modality Shapley values: a fair division of what a model gains over knowing nothing."""
+
+from collections.abc import Mapping, Sequence
+from itertools import combinations
+from math import factorial
+from typing import Any
+
+import pandas as pd
+
+from modalens.measures._predictions import Coalitions, chosen, expert
+from modalens.statistics import Array, Bootstrap
+
+Coalition = tuple[str, ...]
+
+
+def coalitions(modalities: Sequence[str]) -> list[Coalition]:
+    """All 2^M subsets, smallest first, each sorted."""
+    names = sorted(modalities)
+    return [subset for size in range(len(names) + 1) for subset in combinations(names, size)]
+
+
+def shapley_values(payoff: Mapping[Coalition, Array]) -> dict[str, Array]:
+    """Payoff of each of the 2^M coalitions -> value of each modality, of the payoffs' shape.
+
+    Source: Shapley 1953. value(i) = sum over S without i of |S|! (M - |S| - 1)! / M! * (payoff(S + i) - payoff(S)).
+    """
+    names = max(payoff, key=len)
+    count = len(names)
+    values = {}
+    for name in names:
+        others = [subset for subset in payoff if name not in subset]
+        values[name] = sum(
+            (
+                factorial(len(subset)) * factorial(count - len(subset) - 1) / factorial(count)
+                * (payoff[tuple(sorted((*subset, name)))] - payoff[subset])
+                for subset in others
+            ),
+            start=0 * payoff[names],
+        )  # fmt: skip
+    return values
+
+
+class Shapley:
+    """Exact over the 2^M coalitions, in two notions that are kept apart.
+
+    `used`: the payoff of a coalition is that of the one trained model with all other modalities replaced.
+    `available`: it is that of a model trained on just these modalities (the experts), and the empty coalition's that of
+    who knows only how common each class is. Given where a model for every coalition was trained on the same seeds.
+
+    payoffs: of statistics.METRICS. replacement: one, several, or None for all that were evaluated.
+    """
+
+    def __init__(
+        self,
+        *,
+        payoffs: Sequence[str] = ("accuracy", "log_probability"),
+        replacement: str | list[str] | None = None,
+        bootstrap: int = 1000,
+        confidence: float = 0.95,
+        seed: int = 0,
+    ) -> None:
+        self.payoffs = tuple(payoffs)
+        self.replacement = replacement
+        self.resampling: dict[str, Any] = {"replicates": bootstrap, "confidence": confidence, "seed": seed}
+
+    def __call__(self, predictions: pd.DataFrame) -> pd.DataFrame:
+        """One row per model, notion, replacement (empty for `available`), payoff and modality:
+
+        model, notion, replacement, payoff, modality,
+        value (log_probability in nats); low, high its interval over groups and seeds drawn together; groups_low,
+        groups_high and seeds_low, seeds_high over one of them; seed_std its standard deviation between seeds,
+        share = value / sum of values, share_low, share_high: empty when the sum's interval reaches zero,
+        none, full: payoffs of no and of all modalities; the values sum to full - none,
+        clips, groups, seeds: how many were tested.
+        """
+        models: dict[str, Coalitions] = {}
+        for name, frame in predictions.groupby("model", sort=True):
+            models[str(name)] = Coalitions(frame, str(name), **self.resampling)
+        rows: list[dict[str, Any]] = []
+        for scores in models.values():
+            subsets = coalitions(scores.modalities)
+            for replacement in chosen(scores.replacements, self.replacement):
+                game = {subset: scores.metrics(subset, replacement) for subset in subsets}
+                rows += self._rows({"notion": "used", "replacement": replacement}, scores, game)
+            trained = self._trained(scores, models)
+            if trained is not None:
+                rows += self._rows({"notion": "available", "replacement": ""}, scores, trained)
+        return pd.DataFrame(rows)
+
+    def headline(self, table: pd.DataFrame) -> dict[str, float]:
+        """Of one model's rows: the value in accuracy of each modality, by notion and replacement."""
+        found = {}
+        for row in table[table["payoff"] == "accuracy"].to_dict("records"):
+            found["/".join(filter(None, (row["notion"], row["modality"], row["replacement"])))] = row["value"]
+        return found
+
+    def _trained(self, scores: Coalitions, models: dict[str, Coalitions]) -> dict[Coalition, dict[str, Array]] | None:
+        takes = {name: other.modalities for name, other in models.items() if _same_test(other, scores)}
+        game = {(): scores.chance(), scores.modalities: scores.metrics(scores.modalities, "")}
+        for subset in coalitions(scores.modalities)[1:-1]:
+            name = expert(takes, subset)
+            if name is None:
+                return None
+            game[subset] = models[name].metrics(subset, "")
+        return game
+
+    def _rows(
+        self, key: dict[str, str], scores: Coalitions, game: Mapping[Coalition, dict[str, Array]]
+    ) -> list[dict[str, Any]]:
+        rows = []
+        for payoff in self.payoffs:
+            values = shapley_values({subset: metrics[payoff] for subset, metrics in game.items()})
+            none, full = game[()][payoff], game[scores.modalities][payoff]
+            for modality, value in values.items():
+                row: dict[str, Any] = {"model": scores.model, **key, "payoff": payoff, "modality": modality}
+                row["value"] = float(value[0].mean())
+                row |= scores.bootstrap.summary(value)
+                row |= _share(value, full - none, scores.bootstrap)
+                row |= {"none": float(none[0].mean()), "full": float(full[0].mean())}
+                rows.append(row | scores.size())
+        return rows
+
+
+def _share(value: Array, total: Array, bootstrap: Bootstrap) -> dict[str, float]:
+    part, whole = bootstrap.views(value)["crossed"], bootstrap.views(total)["crossed"]
+    low, high = bootstrap.interval(whole)
+    # A share of nothing means nothing; without an interval nobody knows whether there is something to share.
+    if not (low > 0 or high < 0):
+        return dict.fromkeys(("share", "share_low", "share_high"), float("nan"))
+    # A replicate in which there happened to be nothing has no share.
+    shares = part[whole != 0] / whole[whole != 0]
+    share_low, share_high = bootstrap.interval(shares)
+    return {"share": float(shares[0]), "share_low": share_low, "share_high": share_high}
+
+
+def _same_test(one: Coalitions, other: Coalitions) -> bool:
+    return one.axes.groups.equals(other.axes.groups) and one.axes.seeds.equals(other.axes.seeds)

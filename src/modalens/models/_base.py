@@ -1,0 +1,130 @@
+"""What every model is: features of a clip -> logits, with its own standardiser and its own loss."""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, ClassVar
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from modalens import registry
+from modalens.cli import UserError, atomic
+from modalens.models._networks import Standardiser
+from modalens.options import resolve
+
+Features = Mapping[str, Tensor]
+Shapes = Mapping[str, tuple[int, ...]]
+
+
+class Model(nn.Module):
+    """forward: {modality: (B, ...)} -> logits (B, classes).
+
+    One sub-network a modality embeds it without seeing the others, a head classifies their concatenation. What else a
+    subclass needs for learning lives behind `loss`, so that the training loop knows no model.
+    """
+
+    name: str
+    options: dict[str, Any]
+    takes_teachers: ClassVar[bool] = False
+
+    def __init__(self, shapes: Shapes, networks: Mapping[str, Any], head: nn.Module) -> None:
+        """shapes: of one clip's features; may hold modalities that this model ignores. networks: by modality; each has
+        `channel`, the axis of its features' shape whose entries are standardised one by one."""
+        super().__init__()
+        self.shapes = {name: tuple(shape) for name, shape in shapes.items()}
+        self.modalities = tuple(sorted(networks))
+        # A plain dict: teachers are neither trained, nor moved, nor saved with their student.
+        self.teachers: dict[str, Model] = {}
+        self.networks = nn.ModuleDict({name: networks[name] for name in self.modalities})
+        self.standardisers = nn.ModuleDict(
+            {name: Standardiser(self.shapes[name], networks[name].channel) for name in self.modalities}
+        )
+        self.head = head
+
+    def fit_standardiser(self, batches: Mapping[str, Iterable[Tensor]]) -> None:
+        """batches: the training clips' features by modality, in pieces that fit in memory."""
+        for name in self.modalities:
+            self._standardiser(name).fit(batches[name])
+
+    def training_mean(self, name: str) -> Tensor:
+        """The training clips' mean features of a modality, (1, ...): per channel, the same along the other axes."""
+        mean = self._standardiser(name).mean
+        return mean.expand(1, *self.shapes[name])
+
+    def embed(self, features: Features) -> dict[str, Tensor]:
+        """{modality: (B, ...)} -> {modality: (B, D_m)} for those of the model's modalities that are given."""
+        return {
+            name: self.networks[name](self.standardisers[name](features[name]))
+            for name in self.modalities
+            if name in features
+        }
+
+    def classify(self, embeddings: Features) -> Tensor:
+        """{modality: (B, D_m)} -> logits (B, classes)."""
+        logits: Tensor = self.head(torch.cat([embeddings[name] for name in self.modalities], dim=1))
+        return logits
+
+    def forward(self, features: Features) -> Tensor:
+        return self.classify(self.embed(features))
+
+    def loss(self, features: Features, labels: Tensor) -> dict[str, Tensor]:
+        """labels: (B,) class indices. Returns "loss", a scalar to go down, and "logits" (B, classes)."""
+        logits = self(features)
+        # Cross entropy is log-softmax and negative log-likelihood in one.
+        return {"loss": functional.cross_entropy(logits, labels), "logits": logits}
+
+    def _standardiser(self, name: str) -> Standardiser:
+        module = self.standardisers[name]
+        assert isinstance(module, Standardiser)
+        return module
+
+
+@dataclass
+class Trained:
+    """A model file: the model and what evaluation needs to know about its training."""
+
+    model: Model
+    labels: list[str]  # class index -> label
+    sources: dict[str, Any]  # modality -> attributes of the feature files it learnt from
+    embedding_means: dict[str, Tensor]  # modality -> (D_m,) over the training clips
+    embedding_stds: dict[str, Tensor]
+
+    def save(self, path: Path) -> None:
+        """Plain data only: the file loads without running code from it."""
+        content = {
+            "name": self.model.name,
+            "options": self.model.options,
+            "shapes": {name: list(shape) for name, shape in self.model.shapes.items()},
+            "labels": self.labels,
+            "sources": self.sources,
+            "embedding_means": self.embedding_means,
+            "embedding_stds": self.embedding_stds,
+            "state": {name: value.cpu() for name, value in self.model.state_dict().items()},
+        }
+        with atomic(path) as hidden:
+            torch.save(content, hidden)
+
+
+def build(name: str, shapes: Shapes, classes: int, options: dict[str, Any]) -> Model:
+    """A new model by its public name, parameters drawn from torch's global generator."""
+    maker = registry.load("models", name)
+    options = resolve(maker, options, f"models.{name}")
+    model: Model = maker(shapes, classes, **options)
+    model.name, model.options = name, options
+    return model
+
+
+def load_model(path: str | Path) -> Trained:
+    """Read a file of `Trained.save`; the model is in evaluation mode, on the CPU."""
+    try:
+        content = torch.load(path, map_location="cpu", weights_only=True)
+    except Exception as error:  # torch.load raises whatever the damaged bytes lead it to
+        reason = "cannot be read" if Path(path).exists() else "is not there"
+        raise UserError(f"{path} {reason}; delete it and run again to train it anew") from error
+    shapes = {name: tuple(shape) for name, shape in content["shapes"].items()}
+    model = build(content["name"], shapes, len(content["labels"]), content["options"])
+    model.load_state_dict(content["state"])
+    statistics = {name: content[name] for name in ("labels", "sources", "embedding_means", "embedding_stds")}
+    return Trained(model.eval(), **statistics)

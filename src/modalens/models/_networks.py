@@ -1,0 +1,145 @@
+"""The parts that models are made of: standardiser, one sub-network a modality, classification head.
+
+Source: seed paper, section 3: a single 2-D convolution on the log-mel, frozen ResNet50 features, three fully connected
+layers; every layer but the last is followed by ReLU. Its appendix with the sizes is not published: a size that is not
+512, 400 or 912 is ours.
+"""
+
+from collections.abc import Iterable, Mapping, Sequence
+
+import torch
+from torch import Tensor, nn
+
+from modalens.cli import UserError
+
+KERNEL = (5, 9)  # mels x steps
+STRIDE = (2, 8)
+CONSTANT = 1e-3  # a dimension that varies less than this part of the average one carries rounding only
+
+
+class Standardiser(nn.Module):
+    """(x - mean) / std by training statistics, one pair per channel: (B, ...) -> (B, ...) float32.
+
+    A channel that never varied in training becomes 0: nothing was learnt about its other values.
+    """
+
+    mean: Tensor
+    scale: Tensor
+
+    def __init__(self, shape: tuple[int, ...], channel: int) -> None:
+        """shape: of one clip. channel: the axis of it that keeps its own statistics; they pool over the others."""
+        super().__init__()
+        self._axis = channel % len(shape)
+        wide = [size if axis == self._axis else 1 for axis, size in enumerate(shape)]
+        self.register_buffer("mean", torch.zeros(wide))
+        self.register_buffer("scale", torch.ones(wide))
+
+    def fit(self, batches: Iterable[Tensor]) -> None:
+        """batches: (b, ...) of the training clips. Sums in float64, one batch in memory at a time."""
+        count = 0
+        total = torch.zeros(self.mean.numel(), dtype=torch.float64)
+        squares = torch.zeros_like(total)
+        for batch in batches:
+            rows = batch.cpu().double().movedim(self._axis + 1, -1).flatten(0, -2)
+            count += len(rows)
+            total += rows.sum(0)
+            squares += rows.square().sum(0)
+        mean = total / count
+        std = (squares / count - mean.square()).clamp(min=0).sqrt()
+        varies = std > CONSTANT * std.mean()
+        scale = torch.where(varies, std.reciprocal(), 0.0)
+        self.mean.copy_(mean.view_as(self.mean))
+        self.scale.copy_(scale.view_as(self.scale))
+
+    def forward(self, features: Tensor) -> Tensor:
+        # One pass over the batch instead of two.
+        return torch.addcmul(-self.mean * self.scale, features.float(), self.scale)
+
+
+class AudioNetwork(nn.Module):
+    """Log-mel (B, mels, steps) -> (B, size). One convolution, pooling to a coarse grid, one fully connected layer."""
+
+    channel = 0
+
+    def __init__(self, shape: tuple[int, ...], size: int, channels: int = 16, grid: tuple[int, int] = (16, 4)) -> None:
+        """grid: at most this many mels x steps are left after pooling, so that pitch and order stay visible."""
+        super().__init__()
+        if len(shape) != 2:
+            raise UserError(f"the audio network takes log-mel features (mels, steps), not the shape {shape}")
+        self.convolution = nn.Conv2d(1, channels, KERNEL, STRIDE, padding=(KERNEL[0] // 2, KERNEL[1] // 2))
+        self.pool = pool_to(tuple(-(-s // stride) for s, stride in zip(shape, STRIDE, strict=True)), grid)
+        with torch.no_grad():
+            pooled = self.pool(self.convolution(torch.zeros(1, 1, *shape))).numel()
+        self.linear = nn.Linear(pooled, size)
+
+    def forward(self, features: Tensor) -> Tensor:
+        maps = self.pool(self.convolution(features.unsqueeze(1)).relu_())
+        return self.linear(maps.flatten(1)).relu()
+
+
+class SequenceNetwork(nn.Module):
+    """A vector per frame, word or step (B, steps, D) -> (B, size): one layer on each step, their mean, one layer."""
+
+    channel = -1
+
+    def __init__(self, shape: tuple[int, ...], size: int, step_size: int = 128) -> None:
+        """step_size: width of the first layer; the paper does not give it."""
+        super().__init__()
+        if len(shape) != 2:
+            raise UserError(f"a sequence network takes features (steps, dimensions), not the shape {shape}")
+        self.each = nn.Linear(shape[1], step_size)
+        self.linear = nn.Linear(step_size, size)
+
+    def forward(self, features: Tensor) -> Tensor:
+        return self.linear(self.each(features).relu_().mean(1)).relu()
+
+
+class PooledLayer(nn.Module):
+    """Log-mel (B, mels, steps) -> (B, size): averaged down to a coarse grid, one fully connected layer."""
+
+    channel = 0
+
+    def __init__(self, shape: tuple[int, ...], size: int, grid: tuple[int, int] = (64, 4)) -> None:
+        """grid: at most this many mels x steps are left; the paper does not say how a log-mel enters one layer."""
+        super().__init__()
+        self.pool = pool_to(shape, grid)
+        self.linear = nn.Linear(self.pool(torch.zeros(1, *shape)).numel(), size)
+
+    def forward(self, features: Tensor) -> Tensor:
+        return self.linear(self.pool(features).flatten(1)).relu()
+
+
+class StepLayer(nn.Module):
+    """A vector per frame, word or step (B, steps, D) -> (B, size): one fully connected layer on each, their mean."""
+
+    channel = -1
+
+    def __init__(self, shape: tuple[int, ...], size: int) -> None:
+        super().__init__()
+        self.linear = nn.Linear(shape[-1], size)
+
+    def forward(self, features: Tensor) -> Tensor:
+        return self.linear(features).relu_().mean(1)
+
+
+def pool_to(shape: Sequence[int], grid: Sequence[int]) -> nn.AvgPool2d:
+    """Average pooling of (..., *shape) to at most `grid` cells.
+
+    Plain, not adaptive: the gradient of adaptive pooling is not deterministic on CUDA, and MPS lacks its uneven cells.
+    """
+    height, width = (-(-size // cells) for size, cells in zip(shape, grid, strict=True))
+    return nn.AvgPool2d((height, width), ceil_mode=True, count_include_pad=False)
+
+
+def width(networks: Mapping[str, nn.Module]) -> int:
+    """Of the concatenated embeddings."""
+    return sum(network.linear.out_features for network in networks.values())  # type: ignore[union-attr, misc]
+
+
+def head(size: int, hidden: Sequence[int], classes: int, dropout: float) -> nn.Sequential:
+    """(B, size) -> logits (B, classes) through fully connected layers with ReLU between them."""
+    layers: list[nn.Module] = []
+    for wanted in hidden:
+        layers += [nn.Linear(size, wanted), nn.ReLU(), nn.Dropout(dropout)]
+        size = wanted
+    return nn.Sequential(*layers, nn.Linear(size, classes))

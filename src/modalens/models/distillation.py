@@ -1,0 +1,61 @@
+"""A small student taught by the trained experts. Source: seed paper, section 3.2.
+
+Student: one fully connected layer per modality, concatenated, classified. Loss: cross entropy + sum over teachers of
+KL(teacher || student). With a linear classifier the logits are a sum of one function per modality, which cannot
+represent a label that needs both at once (a sum modulo C): give `hidden` sizes for that.
+"""
+
+from collections.abc import Mapping, Sequence
+from functools import partial
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from modalens.cli import UserError
+from modalens.models._base import Features, Model, Shapes
+from modalens.models._networks import PooledLayer, StepLayer, head, width
+
+
+class Distillation(Model):
+    takes_teachers = True
+
+    def __init__(
+        self,
+        shapes: Shapes,
+        classes: int,
+        *,
+        audio_size: int = 512,
+        sequence_size: int = 400,
+        hidden: Sequence[int] = (),
+        dropout: float = 0.0,
+        temperature: float = 1.0,
+        weights: Mapping[str, float] | None = None,
+    ) -> None:
+        """hidden: layers between concatenation and logits, none in the paper. weights: by teacher's name, 1 if absent.
+
+        temperature softens teachers and student alike in the KL terms; the terms are not rescaled by its square. The
+        paper gives neither it nor weights: the plain sum is 1 and 1. The student's sizes are the experts', also ours.
+        """
+        makers: dict[str, Any] = {"audio": partial(PooledLayer, size=audio_size)}
+        step = partial(StepLayer, size=sequence_size)
+        networks = {name: makers.get(name, step)(shapes[name]) for name in sorted(shapes)}
+        super().__init__(shapes, networks, head(width(networks), hidden, classes, dropout))
+        self.temperature = temperature
+        self.weights = dict(weights or {})
+
+    def loss(self, features: Features, labels: Tensor) -> dict[str, Tensor]:
+        """Teachers see the same clips; without them there is nothing to distil: raises UserError."""
+        if not self.teachers:
+            raise UserError("models.distillation needs teachers, names of trained models: teachers: [audio_only, ...]")
+        if strange := set(self.weights) - set(self.teachers):
+            raise UserError(f"models.distillation.weights: {strange.pop()!r} is no teacher")
+        terms = super().loss(features, labels)
+        student = (terms["logits"] / self.temperature).log_softmax(1)
+        for name, teacher in self.teachers.items():
+            with torch.no_grad():
+                taught = (teacher(features) / self.temperature).log_softmax(1)
+            divergence = functional.kl_div(student, taught, reduction="batchmean", log_target=True)
+            terms["loss"] = terms["loss"] + self.weights.get(name, 1.0) * divergence
+        return terms

@@ -1,0 +1,123 @@
+"""The tables of a shard of clips, and one pass of a decoder over it."""
+
+import argparse
+import hashlib
+import re
+from collections.abc import Callable, Iterable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from modalens import records, store
+from modalens.cli import UserError, write_text
+from modalens.progress import progress
+from modalens.workers import Outcome, Task, map_clips
+
+STATUS = ("clip_id", "status", "cause", "detail")
+READABLE = 40
+
+
+def read_table(path: str | Path, columns: Iterable[str]) -> pd.DataFrame:
+    """A CSV with every cell as text: a clip may be called `NA` or `007`."""
+    try:
+        table = pd.read_csv(path, dtype=str, keep_default_na=False)
+    except (OSError, ValueError) as error:
+        raise UserError(f"{path} cannot be read: {error}") from error
+    absent = [column for column in columns if column not in table]
+    if absent:
+        raise UserError(f"{path} has no column {absent[0]!r}")
+    return table
+
+
+def rows_of(table: pd.DataFrame) -> list[dict[str, Any]]:
+    return [{str(name): value for name, value in row.items()} for row in table.to_dict("records")]
+
+
+def write_status(path: str | Path, rows: list[dict[str, Any]], more: tuple[str, ...]) -> None:
+    """One row a clip, sorted by clip id: STATUS, then the columns of this stage."""
+    # dtype: a whole number beside an empty cell stays whole.
+    table = pd.DataFrame(rows, columns=[*STATUS, *more], dtype=object).sort_values("clip_id", kind="stable")
+    write_text(path, table.to_csv(index=False, lineterminator="\n"))
+
+
+def status(clip_id: str, outcome: Outcome) -> dict[str, Any]:
+    state = "failed" if outcome.cause else "ok"
+    return {"clip_id": clip_id, "status": state, "cause": outcome.cause, "detail": outcome.detail}
+
+
+def write_record(arguments: argparse.Namespace, stage: str, output: Path, rows: list[dict[str, Any]]) -> None:
+    """Counts of a shard for MLflow: clips, ok, and failed_<cause>."""
+    metrics = {"clips": float(len(rows)), "ok": float(sum(row["status"] == "ok" for row in rows))}
+    for cause in sorted({row["cause"] for row in rows} - {""}):
+        metrics[f"failed_{cause}"] = float(sum(row["cause"] == cause for row in rows))
+    params = {name: value for name, value in vars(arguments).items() if name not in ("record", "output", "status")}
+    records.write(arguments.record, stage, [records.Run(key={"shard": output.stem}, params=params, metrics=metrics)])
+
+
+def seconds(text: str) -> float | None:
+    """A cell of start_s or end_s: empty is unknown."""
+    try:
+        return float(text) if text.strip() else None
+    except ValueError:
+        raise UserError(f"start_s and end_s are seconds, not {text!r}") from None
+
+
+def media_name(clip_id: str) -> str:
+    """A file name for any clip id: no folder, no leading dash, no length or case that a file system minds."""
+    readable = re.sub(r"[^A-Za-z0-9_-]+", "_", clip_id).strip("-_")[:READABLE]
+    # The digest keeps ids apart that look the same when made readable.
+    digest = hashlib.sha256(clip_id.encode("utf-8", "surrogatepass")).hexdigest()[:16]
+    return f"{readable}-{digest}" if readable else digest
+
+
+def add_workers(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--workers", type=int, default=2, help="processes")
+    parser.add_argument("--timeout", type=float, default=60.0, help="seconds for one clip")
+    parser.add_argument("--memory-mb", type=int, default=4096, help="memory of one worker")
+    parser.add_argument("--record", type=Path, required=True, help="what MLflow is to know")
+
+
+def decoding_parser(parser: argparse.ArgumentParser) -> argparse.ArgumentParser:
+    """Options that `frames` and `waveforms` share."""
+    parser.add_argument("--clips", type=Path, required=True, help="status table of stage clips")
+    parser.add_argument("--output", type=Path, required=True, help="HDF5, one row a clip")
+    parser.add_argument("--status", type=Path, required=True, help="CSV, one row a clip")
+    add_workers(parser)
+    return parser
+
+
+def decode_shard(
+    arguments: argparse.Namespace, attributes: dict[str, Any], attempts: list[tuple[Callable, tuple]]
+) -> None:
+    """Decode every good clip of a shard: arrays to HDF5, a status row each, a record.
+
+    attempts: (function, options): function(path, start_s, end_s, *options) -> (array, decoder's name) runs in a worker.
+    A later attempt gets the clips that killed their worker in the one before.
+    """
+    clips = read_table(arguments.clips, [*STATUS, "path", "start_s", "end_s"])
+    failed = clips[clips["status"] != "ok"]
+    rows = [{**row, "decoder": "", "seconds": 0.0} for row in rows_of(failed[list(STATUS)])]
+    left = {
+        row["clip_id"]: (row["path"], seconds(row["start_s"]), seconds(row["end_s"]))
+        for row in rows_of(clips[clips["status"] == "ok"])
+    }
+    stage = str(attributes["kind"])
+    with store.write(arguments.output, attributes) as writer:
+        for number, (function, options) in enumerate(attempts):
+            if number and not left:
+                break
+            tasks: Iterator[Task] = ((clip_id, (*window, *options)) for clip_id, window in left.items())
+            again = {}
+            answers = map_clips(function, tasks, arguments.workers, arguments.timeout, arguments.memory_mb)
+            for clip_id, outcome in progress(answers, stage, "clips", len(left)):
+                if outcome.cause in ("timeout", "crashed", "memory") and number + 1 < len(attempts):
+                    again[clip_id] = left[clip_id]
+                    continue
+                array, decoder = outcome.value or (None, "")
+                if array is not None:
+                    writer.append(clip_id, array)
+                rows.append({**status(clip_id, outcome), "decoder": decoder, "seconds": round(outcome.seconds, 3)})
+            left = again
+    write_status(arguments.status, rows, ("decoder", "seconds"))
+    write_record(arguments, stage, arguments.output, rows)

@@ -1,0 +1,61 @@
+import sys
+
+import pytest
+
+from modalens import cli, records, registry
+
+
+def test_a_users_mistake_is_one_line_and_no_traceback(monkeypatch, capsys):
+    def main(_):
+        raise cli.UserError("labels.csv: no column 'mood'")
+
+    monkeypatch.setattr(sys, "argv", ["stage"])
+    with pytest.raises(SystemExit) as caught:
+        cli.run(main, cli.parser("x"))
+    assert caught.value.code == "modalens: labels.csv: no column 'mood'"
+    assert "Traceback" not in capsys.readouterr().err
+
+
+def test_atomic_leaves_the_old_file_when_the_writer_fails(tmp_path):
+    path = tmp_path / "a.txt"
+    path.write_text("old")
+    with pytest.raises(RuntimeError), cli.atomic(path) as hidden:
+        hidden.write_text("half")
+        raise RuntimeError
+    assert path.read_text() == "old"
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_atomic_sweeps_what_a_killed_writer_left(tmp_path):
+    (tmp_path / ".a.txt.abc.part").write_text("half")
+    cli.write_text(tmp_path / "a.txt", "whole")
+    assert [path.name for path in tmp_path.iterdir()] == ["a.txt"]
+
+
+def test_write_if_changed_keeps_the_time_stamp_of_an_equal_file(tmp_path):
+    path = tmp_path / "a.txt"
+    assert cli.write_if_changed(path, "x")
+    stamp = path.stat().st_mtime_ns
+    assert not cli.write_if_changed(path, "x")
+    assert path.stat().st_mtime_ns == stamp
+    assert cli.write_if_changed(path, "y")
+
+
+def test_records_come_back_and_leave_out_what_is_no_number(tmp_path):
+    run = records.Run({"task": "seen"}, {"lr": 0.1}, {"accuracy": 0.5, "f1": float("nan")}, [{"epoch": 0, "loss": 1.0}])
+    records.write(tmp_path / "r.json", "train", [run])
+    stage, (back,) = records.read(tmp_path / "r.json")
+    assert stage == "train"
+    assert back.metrics == {"accuracy": 0.5}
+    assert (back.key, back.params, back.history) == (run.key, run.params, run.history)
+
+
+@pytest.mark.parametrize("kind", registry.KINDS)
+def test_every_file_of_a_kind_holds_the_class_of_its_name(kind):
+    for name in registry.names(kind):
+        assert isinstance(registry.load(kind, name), type)
+
+
+def test_an_unknown_name_gets_the_nearest_one():
+    with pytest.raises(cli.UserError, match="did you mean 'folder'"):
+        registry.load("datasets", "foldre")

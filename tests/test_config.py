@@ -1,0 +1,92 @@
+import re
+from dataclasses import asdict
+from pathlib import Path
+
+import jsonschema
+import pytest
+
+from modalens import config
+from modalens.cli import UserError
+
+ROOT = Path(__file__).resolve().parents[1]
+SMALLEST = {"study": "x", "dataset": {"name": "known_answer"}, "tasks": ["seen"]}
+
+
+def test_schema_is_itself_valid():
+    jsonschema.Draft202012Validator.check_schema(config.schema())
+
+
+@pytest.mark.parametrize("path", sorted((ROOT / "config").glob("*.yaml")), ids=lambda path: path.stem)
+def test_every_config_in_the_repository_resolves(path):
+    resolved = config.resolve(config.load(path))
+    assert resolved["report"]["model"] in resolved["models"]
+
+
+@pytest.mark.parametrize(
+    ("change", "line"),
+    [
+        ({"trainig": {}}, "config: unknown key 'trainig'; did you mean 'training'?"),
+        ({"training": {"epochs": "ten"}}, 'config: training.epochs: an integer is wanted, not "ten"'),
+        ({"seeds": []}, "config: seeds: "),
+        ({"dataset": {"name": "foldr"}}, "config: dataset: no dataset 'foldr'; did you mean 'folder'?"),
+        (
+            {"dataset": {"name": "known_answer", "clps": 3}},
+            "config: dataset: unknown option 'clps'; did you mean 'clips'",
+        ),
+        ({"dataset": {"name": "known_answer", "clips": "3"}}, 'config: dataset.clips: int is wanted, not "3"'),
+        (
+            {"models": {"late_fusoin": {}}},
+            "config: models.late_fusoin: no model 'late_fusoin'; did you mean 'late_fusion'",
+        ),
+        ({"models": {"distillation": {"teachers": ["audio_only"]}}}, "config: models.distillation.teachers: no model"),
+        ({"modalities": {"audio": "log_mell"}}, "config: modalities.audio: no encoder 'log_mell'"),
+        ({"splits": {"train": 0.9}}, "config: splits: train, validation and test must add up to 1"),
+        ({"frames": {"crop": 300}}, "config: frames: crop must not be larger than resize"),
+        ({"study": "../x"}, "config: study: "),
+    ],
+)
+def test_a_mistake_is_one_line_that_says_where_and_what(change, line):
+    with pytest.raises(UserError) as caught:
+        config.resolve({**SMALLEST, **change})
+    assert str(caught.value).startswith(line)
+    assert "\n" not in str(caught.value)
+
+
+def test_defaults_are_filled_in_and_a_model_inherits_the_training_options():
+    resolved = config.resolve(
+        {**SMALLEST, "training": {"epochs": 3}, "models": {"audio_only": {"training": {"patience": 2}}}}
+    )
+    assert resolved["models"]["audio_only"]["training"] == {**resolved["training"], "patience": 2}
+    assert resolved["training"]["epochs"] == 3
+    assert resolved["models"]["audio_only"]["class"] == "audio_only"
+    assert list(resolved["models"]) == ["audio_only"], "the default models must not be mixed in"
+    assert resolved["waveforms"]["sample_rate"] == 16000
+
+
+def test_training_defaults_are_those_of_the_training_loop():
+    loop = pytest.importorskip("modalens.loop")
+    assert config.resolve(SMALLEST)["training"] == asdict(loop.Training())
+
+
+def test_config_readme_has_one_row_for_each_key_with_its_default():
+    rows = dict(re.findall(r"^\| `([^`]+)` \|(.+)$", (ROOT / "config" / "README.md").read_text(), flags=re.M))
+    rules = config.schema()
+    for name, node in rules["properties"].items():
+        if name == "training":
+            node = {**rules["$defs"]["training"], "description": node["description"]}
+        assert node["description"] in rows[name]
+        for key, child in node.get("properties", {}).items():
+            assert child["description"] in rows[f"{name}.{key}"], f"{name}.{key}"
+
+
+def test_environments_pin_what_the_lock_pins():
+    lock = dict(
+        line.split(";")[0].strip().split("==") for line in (ROOT / "requirements.lock").read_text().split("\n") if line
+    )
+    files = sorted((ROOT / "envs").glob("*.yaml"))
+    assert files
+    for path in files:
+        pins = re.findall(r"- '?([\w-]+)==([\w.]+)", path.read_text())
+        assert pins, path.name
+        for name, version in pins:
+            assert lock[name] == version, f"{path.name}: {name}"

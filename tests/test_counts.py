@@ -1,0 +1,93 @@
+"""Counts of a study from its lists: they add up, agree with the stage `splits`, and fetch nothing."""
+
+import io
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pandas as pd
+import pytest
+import yaml
+
+from modalens import counts, splits
+
+FRACTIONS = {"train": 0.7, "validation": 0.1, "test": 0.2}
+
+
+def clips(split: str = "") -> pd.DataFrame:
+    rows = [
+        {
+            "clip_id": f"{number}",
+            "group": f"video-{number // 2}",
+            "split": split,
+            "mood": "sad" if number % 3 else "gay",
+        }
+        for number in range(60)
+    ]
+    return pd.DataFrame(rows)
+
+
+def test_counts_are_those_of_the_splits_stage_and_add_up():
+    table = clips()
+    found, origin = counts.counts(table, "mood", FRACTIONS, 0)
+    assert origin == "split by group"
+    split = splits.assign(table[["clip_id", "group", "split"]].assign(label=table["mood"]), FRACTIONS, 0)
+    by_label = found.set_index("label")
+    for name in splits.NAMES:
+        assert by_label.loc["all", name] == (split == name).sum() == by_label.drop("all")[name].sum()
+        assert by_label.loc["sad", name] == ((split == name) & (table["mood"] == "sad")).sum()
+    assert by_label["all"].to_dict() == {"gay": 20, "sad": 40, "all": 60}
+
+
+def test_clips_without_a_label_are_not_counted():
+    table = clips()
+    table.loc[table["mood"] == "gay", "mood"] = ""
+    table.loc[0, "mood"] = "gay"
+    found, _ = counts.counts(table, "mood", FRACTIONS, 0)
+    assert found.set_index("label")["all"].to_dict() == {"gay": 1, "sad": 40, "all": 41}
+
+
+def test_one_split_alone_is_counted_as_it_is():
+    found, origin = counts.counts(clips("test"), "mood", FRACTIONS, 0)
+    assert origin == "split official, test only"
+    assert found.set_index("label").loc["all"].tolist() == ["mood", 0, 0, 60, 60]
+
+
+def test_a_source_in_two_splits_is_said():
+    table = clips("train")
+    table.loc[[1, 3], "split"] = "test"
+    table.loc[5, "split"] = "validation"
+    _, origin = counts.counts(table, "mood", FRACTIONS, 0)
+    assert origin == "split official; 3 sources are in more than one split"
+
+
+def run(folder, study: dict, *options: str) -> subprocess.CompletedProcess:
+    (folder / "study.yaml").write_text(yaml.safe_dump(study))
+    command = [sys.executable, "-m", "modalens.counts", "--configfile", str(folder / "study.yaml"), *options]
+    environment = os.environ | {"PYTHONPATH": str(Path(counts.__file__).parents[1])}
+    return subprocess.run(command, capture_output=True, text=True, cwd=folder, env=environment)
+
+
+@pytest.fixture
+def study() -> dict:
+    return {"study": "x", "dataset": {"name": "known_answer", "clips": 30}, "tasks": ["seen", "heard"]}
+
+
+def test_the_command_prints_every_task_of_any_data_set(tmp_path, study):
+    ended = run(tmp_path, study)
+    assert ended.returncode == 0, ended.stderr
+    assert "seen: 30 clips of 30 sources, split by group" in ended.stdout
+    table = pd.read_csv(io.StringIO(run(tmp_path, study, "--csv").stdout))
+    assert table[table["label"] == "all"].set_index("task")["all"].to_dict() == {"seen": 30, "heard": 30}
+    assert [path.name for path in tmp_path.iterdir()] == ["study.yaml"], "counting must leave nothing behind"
+
+
+def test_a_wrong_list_is_one_line_and_no_table(tmp_path, study):
+    study["dataset"] = {"name": "vggsound", "csv": "not_there.csv"}
+    study["tasks"] = ["sound"]
+    ended = run(tmp_path, study)
+    assert ended.returncode == 1
+    assert ended.stdout == ""
+    assert ended.stderr.startswith("modalens: not_there.csv cannot be read")
+    assert ended.stderr.count("\n") == 1

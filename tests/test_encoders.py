@@ -1,0 +1,109 @@
+import numpy as np
+import pytest
+import torch
+import torchvision
+
+from modalens import registry
+from modalens.cli import UserError
+from modalens.encoders.log_mel import FLOOR, LogMel
+from modalens.encoders.resnet50 import MEAN, STD, Resnet50
+
+CPU = torch.device("cpu")
+
+
+@pytest.fixture(scope="module")
+def resnet50() -> Resnet50:
+    return Resnet50(CPU, weights="untrained", precision="float32")
+
+
+@pytest.fixture(scope="module")
+def images() -> torch.Tensor:
+    return torch.randint(0, 256, (2, 3, 32, 32, 3), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
+
+
+def reference(seed: int) -> torch.nn.Module:
+    torch.manual_seed(seed)
+    network = torchvision.models.resnet50(weights=None)
+    return network.eval()
+
+
+def test_resnet50_equals_torchvisions_own_network_on_normalised_images(resnet50, images):
+    network = reference(0)
+    network.fc = torch.nn.Identity()
+    pixels = images.flatten(0, 1).permute(0, 3, 1, 2).float() / 255
+    with torch.inference_mode():
+        wanted = network((pixels - torch.tensor(MEAN).view(3, 1, 1)) / torch.tensor(STD).view(3, 1, 1))
+    found = resnet50.encode(images)
+    assert found.dtype == torch.float16
+    assert found.shape == (2, 3, 2048)
+    torch.testing.assert_close(found.flatten(0, 1).float(), wanted, rtol=2e-3, atol=0.05)
+
+
+def test_resnet50_encodes_a_clip_alike_in_any_batch(resnet50, images):
+    torch.testing.assert_close(resnet50.encode(images)[1:], resnet50.encode(images[1:]), rtol=2e-3, atol=0.01)
+
+
+def test_resnet50_is_untrained_by_seed_and_leaves_the_global_generator_alone(resnet50, images):
+    before = torch.get_rng_state()
+    other = Resnet50(CPU, weights="untrained", seed=1, precision="float32")
+    assert torch.equal(before, torch.get_rng_state())
+    assert other.weights == "untrained seed 1"
+    assert not torch.equal(other.encode(images), resnet50.encode(images))
+
+
+def test_resnet50_reads_a_state_dict_with_its_last_layer_from_a_file(resnet50, images, tmp_path):
+    torch.save(reference(0).state_dict(), tmp_path / "resnet50.pth")
+    found = Resnet50(CPU, weights=str(tmp_path / "resnet50.pth"), precision="float32")
+    assert found.weights.startswith("sha256 ")
+    assert torch.equal(found.encode(images), resnet50.encode(images))
+
+
+@pytest.mark.parametrize("content", [b"no weights", None])
+def test_resnet50_refuses_a_file_without_its_weights_in_one_line(tmp_path, content):
+    path = tmp_path / "wrong.pth"
+    if content is None:
+        torch.save({"linear.weight": torch.zeros(2)}, path)
+    else:
+        path.write_bytes(content)
+    with pytest.raises(UserError, match=r"wrong\.pth"):
+        Resnet50(CPU, weights=str(path))
+
+
+def test_resnet50_without_network_says_where_to_put_the_imagenet_weights(tmp_path, monkeypatch):
+    def refuse(*_: object, **__: object) -> None:
+        raise OSError("no route to host")
+
+    monkeypatch.setattr(torch.hub, "download_url_to_file", refuse)
+    monkeypatch.setattr(torch.hub, "get_dir", lambda: str(tmp_path))
+    with pytest.raises(UserError, match=r"checkpoints/resnet50-11ad3fa6\.pth, or set encoders\.resnet50\.weights"):
+        Resnet50(CPU)
+
+
+def test_log_mel_of_silence_is_the_same_finite_number_everywhere():
+    found = LogMel(CPU).encode(torch.zeros(2, 8000, dtype=torch.int16))
+    assert found.shape == (2, 64, 51)
+    assert found.dtype == torch.float16
+    torch.testing.assert_close(found, torch.full_like(found, np.log(FLOOR)))
+
+
+def test_log_mel_shows_a_higher_tone_in_a_higher_band():
+    time = np.arange(8000) / 16000
+    tones = np.stack([np.sin(2 * np.pi * pitch * time) for pitch in (200, 800, 3200)])
+    peaks = LogMel(CPU).encode(torch.from_numpy((tones * 9000).astype(np.int16))).float().mean(2).argmax(1)
+    assert peaks[0] < peaks[1] < peaks[2]
+
+
+def test_log_mel_leaves_no_band_empty_and_stays_finite_at_full_scale():
+    noise = torch.randint(-32768, 32768, (1, 16000), dtype=torch.int32).short()
+    found = LogMel(CPU).encode(noise)
+    assert found.isfinite().all()
+    assert (found.mean(2) > np.log(FLOOR) + 1).all()
+
+
+def test_every_encoder_names_its_input_options_and_weights():
+    for name in registry.names("encoders"):
+        options = {"weights": "untrained"} if name == "resnet50" else {}
+        encoder = registry.load("encoders", name)(CPU, **options)
+        assert encoder.input in ("frames", "waveforms")
+        assert isinstance(encoder.options, dict)
+        assert encoder.weights

@@ -1,0 +1,171 @@
+import itertools
+import json
+
+import _study
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+
+from modalens import evaluate, records
+from modalens.cli import UserError
+from modalens.models._base import load_model
+from modalens.withholding import KINDS, condition, derangement
+
+COALITIONS = ["", "audio", "video"]
+
+
+@pytest.fixture(scope="module")
+def study(tmp_path_factory):
+    root = _study.make(tmp_path_factory.mktemp("study"))
+    _study.trained(root, seeds=[0, 1])
+    _study.trained(root, model="video_only")
+    return root
+
+
+@pytest.fixture(scope="module")
+def predictions(study):
+    return _study.evaluated(study, study / "train" / "late_fusion", [0, 1])
+
+
+def test_every_test_clip_is_scored_once_per_seed_and_condition(study, predictions):
+    test = pd.read_csv(study / "splits" / "test.csv", dtype=str)
+    conditions = 1 + len(COALITIONS) * len(KINDS)
+    assert predictions.condition.nunique() == conditions
+    assert len(predictions) == 2 * conditions * len(test)
+    for _, part in predictions.groupby(["seed", "condition"]):
+        assert sorted(part.clip_id) == sorted(test.clip_id)
+
+
+def test_columns_are_those_of_the_contract(predictions):
+    names = ["clip_id", "group", "seed", "condition", "replacement", "kept", "label", "predicted", "log_probability"]
+    assert list(predictions.columns) == [*names, "p_007", "p_cat", "p_dog"]
+    assert predictions.p_cat.dtype == np.float32
+    assert set(predictions.label) <= set(_study.LABELS)
+
+
+def test_labels_and_groups_are_those_of_the_split(study, predictions):
+    test = pd.read_csv(study / "splits" / "test.csv", dtype=str).set_index("clip_id")
+    assert (predictions.label.to_numpy() == test.label[predictions.clip_id].to_numpy()).all()
+    assert (predictions.group.to_numpy() == test.group[predictions.clip_id].to_numpy()).all()
+
+
+def test_probabilities_sum_to_one_and_agree_with_the_other_columns(predictions):
+    values = predictions[["p_007", "p_cat", "p_dog"]].to_numpy()
+    np.testing.assert_allclose(values.sum(1), 1, rtol=1e-5)
+    assert (np.array(_study.LABELS)[values.argmax(1)] == predictions.predicted).all()
+    truth = values[np.arange(len(values)), [_study.LABELS.index(label) for label in predictions.label]]
+    np.testing.assert_allclose(np.log(truth), predictions.log_probability, rtol=1e-3, atol=1e-4)
+
+
+def test_each_coalition_meets_each_replacement_and_the_full_one_stands_once(predictions):
+    pairs = predictions[["kept", "replacement"]].drop_duplicates()
+    found = set(pairs.itertuples(index=False, name=None))
+    assert found == {("audio,video", ""), *itertools.product(COALITIONS, KINDS)}
+
+
+def test_conditions_are_named_for_what_a_person_would_hear_or_see():
+    assert condition([], "") == "full"
+    assert condition(["video", "audio"], "blank@input") == "audio=silence,video=black"
+    assert condition(["text"], "blank@input") == "text=blank"
+    assert condition(["audio"], "mean@fusion") == "audio=mean@fusion"
+    assert condition(["video"], "gaussian@input") == "video=gaussian"
+
+
+def test_the_batch_size_changes_no_prediction(study, predictions):
+    ones = _study.evaluated(study, study / "train" / "late_fusion", [0, 1], "--batch-size", "1")
+    pd.testing.assert_frame_equal(ones, predictions, rtol=1e-4, atol=1e-5)
+
+
+def test_clips_are_joined_by_id_whatever_their_order_in_the_files(study, predictions, tmp_path):
+    other = _study.make(tmp_path / "other", shuffle=5)
+    found = _study.evaluated(other, study / "train" / "late_fusion", [0, 1])
+    pd.testing.assert_frame_equal(found, predictions)
+
+
+def test_withholding_the_noise_costs_nothing_and_the_picture_everything(predictions):
+    hits = predictions.assign(hit=predictions.label == predictions.predicted).groupby("condition").hit.mean()
+    assert hits["full"] > 0.8
+    assert hits["audio=mean"] > 0.8
+    assert hits["video=mean"] < 0.7
+    assert hits["video=black"] < 0.7
+
+
+def test_replacements_are_what_they_are_called(study):
+    line = ["--models", "-", "--seeds", "0", "--test", f"{study}/splits/test.csv", "--output", "-", "--record", "-"]
+    line += ["--modalities", *(f"{name}={study}/features/{name}" for name in _study.SHAPES)]
+    line += ["--replacements", *(f"{name}={study}/replacements/{name}.h5" for name in _study.SHAPES)]
+    trained = load_model(study / "train" / "late_fusion" / "0" / "model.pt")
+    test = evaluate.read(evaluate.command_line().parse_args(line), trained)
+    withholder = evaluate.Withholder(trained, test.features, test.replacements, torch.device("cpu"), 5)
+    with torch.no_grad():
+        own = trained.model.embed(test.features)
+        blank = trained.model.embed({name: rows[:1] for name, rows in test.replacements.items()})
+        noises = trained.model.embed({name: rows[1:] for name, rows in test.replacements.items()})
+        for name in _study.SHAPES:
+            count = len(own[name])
+            found = {kind: withholder.embeddings(name, kind) for kind in ("", *KINDS)}
+            torch.testing.assert_close(found[""], own[name])
+            torch.testing.assert_close(found["blank@input"], blank[name].expand(count, -1))
+            assert all((row - noises[name]).abs().sum(1).min() < 1e-4 for row in found["gaussian@input"])
+            assert len(found["gaussian@input"].unique(dim=0)) > 1
+            assert torch.equal(found["zero@fusion"], torch.zeros_like(own[name]))
+            assert torch.equal(found["mean@fusion"][0], trained.embedding_means[name])
+            silent = trained.embedding_stds[name] == 0
+            assert (found["gaussian@fusion"][:, silent] == 0).all()
+            shuffled = found["shuffle@input"]
+            torch.testing.assert_close(shuffled.sort(0).values, own[name].sort(0).values)
+    turns = [withholder.embeddings(name, "shuffle@input") for name in _study.SHAPES]
+    assert not torch.equal(turns[0], turns[1])
+
+
+@pytest.mark.parametrize("count", [2, 3, 50])
+def test_a_derangement_moves_every_clip(count):
+    found = derangement(count, np.random.default_rng(0)).tolist()
+    assert sorted(found) == list(range(count))
+    assert all(index != position for position, index in enumerate(found))
+
+
+def test_a_unimodal_model_withholds_its_only_modality(study):
+    found = _study.evaluated(study, study / "train" / "video_only")
+    assert set(found.kept) == {"", "video"}
+    assert {"full", "video=black", "video=zero@fusion"} < set(found.condition)
+
+
+def test_the_record_has_the_papers_metrics_and_an_accuracy_per_condition(study):
+    _study.evaluated(study, study / "train" / "late_fusion", [0], "--key", json.dumps({"model": "late_fusion"}))
+    stage, (run,) = records.read(study / "out.json")
+    assert stage == "evaluate"
+    assert run.key == {"model": "late_fusion", "seed": 0}
+    assert {"accuracy", "balanced_accuracy", "precision", "recall", "f1"} < set(run.metrics)
+    assert "accuracy/audio_silence.video_black" in run.metrics
+    assert "accuracy/audio_mean_fusion" in run.metrics
+
+
+def test_scores_match_a_table_worked_by_hand():
+    label = pd.Series(["a"] * 6 + ["b"] * 2)
+    predicted = pd.Series(["a"] * 5 + ["b", "b", "a"])
+    found = evaluate.scores(label, predicted)
+    assert found["accuracy"] == 6 / 8
+    assert found["balanced_accuracy"] == pytest.approx((5 / 6 + 1 / 2) / 2)
+    assert found["precision"] == pytest.approx((5 / 6 + 1 / 2) / 2)
+
+
+def test_features_of_another_encoder_are_refused(study, tmp_path):
+    other = _study.make(tmp_path / "other")
+    with evaluate.store.write(other / "replacements" / "audio.h5", {"encoder": "other"}) as writer:
+        writer.append("blank", np.zeros(_study.SHAPES["audio"]))
+    with pytest.raises(UserError, match=r"audio\.h5 was made with other settings"):
+        _study.evaluated(other, study / "train" / "late_fusion")
+
+
+def test_an_unknown_replacement_is_refused_with_the_nearest(study):
+    with pytest.raises(UserError, match="did you mean 'blank@input'"):
+        _study.evaluated(study, study / "train" / "late_fusion", [0], "--conditions", "black@input")
+
+
+def test_a_label_that_training_never_had_is_named(study, tmp_path):
+    other = _study.make(tmp_path / "other")
+    (other / "splits" / "test.csv").write_text("clip_id,shard,group,label\nclip-50,0,g,cow\n")
+    with pytest.raises(UserError, match="'cow', which is none of the task's 3 classes"):
+        _study.evaluated(other, study / "train" / "late_fusion")

@@ -1,0 +1,87 @@
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+from filming import film, shown
+
+from modalens import cli, frames, store
+
+EVEN = [40 * k for k in range(100)]
+
+
+def command(tmp_path: Path, clips: Path) -> list[str]:
+    options = ["--clips", clips, "--output", tmp_path / "0.h5", "--status", tmp_path / "0.csv"]
+    options += ["--count", "4", "--resize", "36", "--crop", "32", "--record", tmp_path / "0.json"]
+    return [str(option) for option in options]
+
+
+def table_of(tmp_path: Path, rows: list[str]) -> Path:
+    path = tmp_path / "clips.csv"
+    path.write_text("\n".join(["clip_id,status,cause,detail,path,start_s,end_s", *rows, ""]))
+    return path
+
+
+def test_rows_are_the_frames_and_bad_clips_stop_nothing(tmp_path: Path) -> None:
+    good = film(tmp_path / "a.mp4", EVEN)
+    page = tmp_path / "page.mp4"
+    page.write_text("<html>")
+    rows = [f"b,ok,,,{good},,", f"a,ok,,,{good},1,2", f"c,ok,,,{page},,", "d,failed,timeout,slow,,,"]
+    frames.main(frames.parser().parse_args(command(tmp_path, table_of(tmp_path, rows))))
+    status = pd.read_csv(tmp_path / "0.csv", dtype=str, keep_default_na=False).set_index("clip_id")
+    assert status["cause"].to_dict() == {"a": "", "b": "", "c": "not_media", "d": "timeout"}
+    assert set(status.loc[["a", "b"], "decoder"]) <= {"decord", "pyav"}
+    rows_read = store.read(tmp_path / "0.h5", ["a", "b"])
+    assert (rows_read.shape, rows_read.dtype) == ((2, 4, 32, 32, 3), np.uint8)
+    assert shown(rows_read[0]) == [28, 34, 40, 46]  # 1.125, 1.375, 1.625, 1.875 s
+    assert shown(rows_read[1]) == [12, 37, 62, 87]
+    wanted = {"kind": "frames", "count": 4, "resize": 36, "crop": 32, "sampling": "uniform"}
+    assert store.attributes(tmp_path / "0.h5") == wanted
+
+
+def test_a_crop_larger_than_the_frame_is_the_users_mistake(tmp_path: Path) -> None:
+    options = [*command(tmp_path, table_of(tmp_path, [])), "--crop", "40"]
+    with pytest.raises(cli.UserError, match="40"):
+        frames.main(frames.parser().parse_args(options))
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
+def test_a_killed_stage_leaves_no_result_and_no_process_and_the_next_run_completes(tmp_path: Path) -> None:
+    good = film(tmp_path / "a.mp4", EVEN)
+    clips = table_of(tmp_path, [f"{number},ok,,,{good},," for number in range(2000)])
+    line = [sys.executable, "-m", "modalens.frames", *command(tmp_path, clips)]
+    environment = {**os.environ, "PYTHONPATH": str(Path(frames.__file__).parents[1])}
+    stage = subprocess.Popen(line, env=environment, stderr=subprocess.DEVNULL)
+    try:
+        for _ in range(600):
+            time.sleep(0.05)
+            if list(tmp_path.glob(".0.h5.*.part")):
+                break
+        time.sleep(2)  # workers are busy now
+        assert stage.poll() is None
+    finally:
+        stage.send_signal(signal.SIGKILL)
+        stage.wait()
+    assert not list(tmp_path.glob("0.*"))
+    for _ in range(40):
+        alive = [p for p in Path("/proc").glob("[0-9]*/cmdline") if str(tmp_path).encode() in _bytes(p)]
+        if not alive:
+            break
+        time.sleep(0.1)
+    assert not alive
+    table_of(tmp_path, [f"a,ok,,,{good},,"])
+    subprocess.run(line, env=environment, check=True, stderr=subprocess.DEVNULL)
+    assert store.ids(tmp_path / "0.h5") == ["a"]
+    assert not list(tmp_path.glob(".*"))
+
+
+def _bytes(path: Path) -> bytes:
+    try:
+        return path.read_bytes()
+    except OSError:
+        return b""

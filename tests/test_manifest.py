@@ -1,0 +1,138 @@
+"""Shards move as little as they can, and only files that changed are written."""
+
+import argparse
+import json
+
+import pandas as pd
+import pytest
+
+from modalens import manifest, records
+from modalens.cli import UserError
+
+
+def arguments(folder, tasks=("seen", "heard"), shards=4, **options) -> argparse.Namespace:
+    dataset = json.dumps({"name": "known_answer", "clips": 40} | options)
+    command = ["--dataset", dataset, "--tasks", *tasks, "--shards", str(shards), "--output", str(folder)]
+    return manifest.parser().parse_args([*command, "--record", str(folder / "record.json")])
+
+
+def contents(folder) -> dict[str, tuple[str, int]]:
+    """Every file's text and time of change."""
+    return {
+        path.relative_to(folder).as_posix(): (path.read_text(), path.stat().st_mtime_ns)
+        for path in folder.rglob("*")
+        if path.is_file()
+    }
+
+
+def read(path) -> pd.DataFrame:
+    return pd.read_csv(path, dtype=str, keep_default_na=False)
+
+
+def rows(**columns) -> pd.DataFrame:
+    count = len(columns["clip_id"])
+    blank = dict.fromkeys(manifest.COLUMNS, [""] * count) | {"group": columns["clip_id"]}
+    return pd.DataFrame(blank | columns)
+
+
+def test_shards_hold_every_clip_once_and_no_label(tmp_path):
+    manifest.main(arguments(tmp_path))
+    shards = [read(path) for path in tmp_path.glob("shards/*.csv")]
+    assert (
+        sorted(clip for shard in shards for clip in shard["clip_id"])
+        == read(tmp_path / "manifest.csv")["clip_id"].tolist()
+    )
+    assert {tuple(shard.columns) for shard in shards} == {("clip_id", "source", "start_s", "end_s")}
+    labels = read(tmp_path / "labels" / "seen.csv")
+    assert list(labels.columns) == ["clip_id", "shard", "group", "split", "label"]
+    assert all(
+        (shard == manifest.shard_of(clip, 4)) for clip, shard in zip(labels["clip_id"], labels["shard"], strict=True)
+    )
+    assert set(json.loads((tmp_path / "answers.json").read_text())) == {"seen", "heard"}
+    assert json.loads((tmp_path / "inputs.json").read_text()) == []
+
+
+def test_the_shard_of_an_id_never_changes():
+    assert [manifest.shard_of(f"ka-{clip:05d}", 7) for clip in range(6)] == ["3", "3", "6", "6", "5", "0"]
+
+
+def test_running_again_touches_nothing(tmp_path):
+    manifest.main(arguments(tmp_path))
+    before = contents(tmp_path)
+    manifest.main(arguments(tmp_path))
+    assert contents(tmp_path) == before
+
+
+def test_a_new_clip_touches_one_shard(tmp_path):
+    manifest.main(arguments(tmp_path, shards=8))
+    before = contents(tmp_path)
+    manifest.main(arguments(tmp_path, shards=8, clips=41))
+    changed = {name for name, content in contents(tmp_path).items() if before.get(name) != content}
+    shard = manifest.shard_of("ka-00040", 8)
+    assert changed == {"manifest.csv", f"shards/{shard}.csv", "labels/seen.csv", "labels/heard.csv", "record.json"}
+
+
+def test_tables_that_are_no_more_are_deleted(tmp_path):
+    manifest.main(arguments(tmp_path, shards=8))
+    (tmp_path / "shards" / "notes.txt").write_text("a user's own file")
+    manifest.main(arguments(tmp_path, tasks=["heard"], shards=2))
+    assert {path.name for path in tmp_path.glob("shards/*")} == {"0.csv", "1.csv", "notes.txt"}
+    assert {path.name for path in tmp_path.glob("labels/*")} == {"heard.csv"}
+
+
+def test_answers_of_another_data_set_do_not_stay(tmp_path):
+    manifest.main(arguments(tmp_path / "out"))
+    (tmp_path / "clips.csv").write_text("file,label\na.mp4,cat\nb.mp4,dog\n")
+    given = arguments(tmp_path / "out", tasks=["label"])
+    given.dataset = {"name": "folder", "csv": str(tmp_path / "clips.csv")}
+    manifest.main(given)
+    assert not (tmp_path / "out" / "answers.json").exists()
+    assert json.loads((tmp_path / "out" / "inputs.json").read_text()) == [str(tmp_path / "clips.csv")]
+
+
+def test_the_record_tells_what_was_made(tmp_path):
+    manifest.main(arguments(tmp_path))
+    stage, (run,) = records.read(tmp_path / "record.json")
+    assert stage == "manifest"
+    assert run.metrics == {"clips": 40, "clips_seen": 40, "clips_heard": 40}
+
+
+def test_a_clip_without_a_label_is_in_no_list_of_that_task():
+    table = rows(clip_id=["c", "a", "b"], one=["x", "", "y"], two=["u", "v", ""])
+    found = manifest.tables(table, ["one", "two"], 1)
+    assert found["labels/one.csv"]["clip_id"].tolist() == ["b", "c"]
+    assert found["labels/two.csv"]["clip_id"].tolist() == ["a", "c"]
+    assert found["shards/0.csv"]["clip_id"].tolist() == ["a", "b", "c"]
+
+
+@pytest.mark.parametrize(
+    ("table", "tasks", "message"),
+    [
+        (rows(clip_id=[], one=[]), ["one"], "no clip"),
+        (rows(clip_id=["a", "a"], one=["x", "y"]), ["one"], "1 clip ids occur again, first 'a'"),
+        (rows(clip_id=["a", "b"], one=["", ""]), ["one"], "'one' has no label"),
+        (rows(clip_id=["a", "b"], one=["x", ""]), ["one"], "one class only, 'x'"),
+        (rows(clip_id=["a/b", "c"], one=["x", "y"]), ["one"], "'a/b' cannot name a file"),
+        (rows(clip_id=["..", "c"], one=["x", "y"]), ["one"], "cannot name a file"),
+        (rows(clip_id=["a\n", "c"], one=["x", "y"]), ["one"], "cannot name a file"),
+        (rows(clip_id=["a", "c"]), ["group"], "a name of its own"),
+        (rows(clip_id=["a", "c"]), ["../x"], "a name of its own"),
+    ],
+)
+def test_what_no_later_stage_could_repair_stops_at_once(table, tasks, message):
+    with pytest.raises(UserError, match=message):
+        manifest.tables(table, tasks, 2)
+
+
+@pytest.mark.parametrize(
+    ("dataset", "message"),
+    [
+        ({}, "has no name"),
+        ({"name": "known_anser"}, "did you mean 'known_answer'"),
+        ({"name": "known_answer", "clip": 3}, "did you mean 'clips'"),
+        ({"name": "folder"}, "wants the option 'csv'"),
+    ],
+)
+def test_a_wrong_data_set_is_explained(dataset, message):
+    with pytest.raises(UserError, match=message):
+        manifest.build(dataset, ["seen"])

@@ -1,0 +1,172 @@
+from itertools import permutations
+
+import numpy as np
+import pandas as pd
+import pytest
+from synthetic import predictions, subsets
+
+from modalens import registry
+from modalens.cli import UserError
+from modalens.measures.leave_one_out import LeaveOneOut
+from modalens.measures.shapley import Shapley, coalitions, shapley_values
+
+CLASSES = ["a", "b", "c"]
+QUICK = {"bootstrap": 100}
+NOT_NEEDED = {"": 0.3, "audio": 0.6, "video": 0.9, "audio,video": 0.9}
+
+
+def of_models(**accuracies):
+    tables = [predictions(table, CLASSES).assign(model=name) for name, table in accuracies.items()]
+    return pd.concat(tables, ignore_index=True)
+
+
+def right(frame, kept, replacement):
+    rows = frame[(frame["kept"] == kept) & (frame["replacement"] == replacement)]
+    return (rows["label"] == rows["predicted"]).mean()
+
+
+@pytest.mark.parametrize("name", [name for name in ("leave_one_out", "shapley") if name in registry.names("measures")])
+def test_a_measure_is_a_pure_function_that_does_not_touch_its_input(name):
+    table = of_models(late_fusion=NOT_NEEDED)
+    before = table.copy(deep=True)
+    measure = registry.load("measures", name)(**QUICK)
+    pd.testing.assert_frame_equal(measure(table), measure(table.sample(frac=1, random_state=0)))
+    pd.testing.assert_frame_equal(table, before)
+    assert all(np.isfinite(value) for value in measure.headline(measure(table)).values())
+
+
+def test_drop_is_full_minus_withheld_and_an_unneeded_modality_drops_nothing():
+    table = of_models(late_fusion=NOT_NEEDED)
+    rows = LeaveOneOut(**QUICK)(table)
+    assert np.allclose(rows["drop"], rows["full"] - rows["withheld"])
+    accuracy = rows[(rows["metric"] == "accuracy") & (rows["replacement"] == "blank@input")].set_index("modality")
+    assert accuracy.loc["video", "full"] == pytest.approx(right(table, "audio,video", ""))
+    assert accuracy.loc["video", "withheld"] == pytest.approx(right(table, "audio", "blank@input"))
+    assert accuracy.loc["audio", ["drop", "low", "high"]].tolist() == [0, 0, 0]
+    assert accuracy.loc["audio", "p_holm"] == 1
+    assert 0.1 < accuracy.loc["video", "low"] < accuracy.loc["video", "drop"] < accuracy.loc["video", "high"] < 0.5
+    assert accuracy.loc["video", "p_holm"] < 0.01
+
+
+def test_every_model_replacement_modality_and_metric_has_one_row():
+    table = of_models(audio_only={"": 0.3, "audio": 0.6}, late_fusion=NOT_NEEDED)
+    rows = LeaveOneOut(**QUICK)(table)
+    assert len(rows) == (1 + 2) * 3 * 6
+    assert not rows.duplicated(["model", "replacement", "modality", "metric"]).any()
+    assert set(rows.loc[rows["model"] == "audio_only", "modality"]) == {"audio"}
+    assert rows["p_value"].notna().groupby(rows["metric"]).all()[["accuracy", "log_probability"]].all()
+    assert (rows[["clips", "groups", "seeds"]] == [120, 40, 3]).all(axis=None)
+
+
+def test_holm_family_is_all_rows_of_a_metric():
+    rows = LeaveOneOut(metrics=["accuracy"], **QUICK)(of_models(late_fusion=NOT_NEEDED))
+    assert rows["p_holm"].min() == pytest.approx(rows["p_value"].min() * len(rows))
+
+
+def brute_force(payoff, names):
+    """Mean marginal gain over all orders in which the modalities may arrive."""
+    gains = {name: [] for name in names}
+    for order in permutations(names):
+        for index, name in enumerate(order):
+            before, after = tuple(sorted(order[:index])), tuple(sorted(order[: index + 1]))
+            gains[name].append(payoff[after] - payoff[before])
+    return {name: np.mean(values, axis=0) for name, values in gains.items()}
+
+
+@pytest.mark.parametrize("count", [1, 2, 3, 4])
+def test_shapley_values_equal_the_mean_over_all_orders_and_sum_to_full_minus_none(count):
+    names = ["audio", "depth", "text", "video"][:count]
+    rng = np.random.default_rng(count)
+    payoff = {subset: rng.normal(size=(5, 2)) for subset in coalitions(names)}
+    assert len(payoff) == 2**count
+    values = shapley_values(payoff)
+    for name, value in brute_force(payoff, names).items():
+        assert np.allclose(values[name], value)
+    assert np.allclose(sum(values.values()), payoff[tuple(names)] - payoff[()])
+
+
+@pytest.mark.parametrize("names", [["audio"], ["audio", "video"], ["audio", "text", "video"]])
+def test_shapley_table_sums_to_full_minus_none_for_every_payoff(names):
+    accuracies = {kept: 0.3 + 0.2 * len(kept.split(",")) * bool(kept) for kept in subsets(names)}
+    rows = Shapley(**QUICK)(of_models(model=accuracies))
+    used = rows[rows["notion"] == "used"]
+    assert len(used) == 3 * 2 * len(names)
+    sums = used.groupby(["replacement", "payoff"])[["value", "share"]].sum()
+    whole = used.groupby(["replacement", "payoff"])[["full", "none"]].first()
+    assert np.allclose(sums["value"], whole["full"] - whole["none"])
+    assert np.allclose(sums["share"].xs("accuracy", level="payoff"), 1)
+
+
+def test_shapley_recovers_planted_values_within_their_intervals():
+    planted = {"": 0.34, "audio": 0.5, "video": 0.8, "audio,video": 0.95}
+    rows = Shapley(payoffs=["accuracy"], **QUICK)(of_models(late_fusion=planted))
+    rows = rows[(rows["notion"] == "used") & (rows["replacement"] == "blank@input")].set_index("modality")
+    for modality, value in {"audio": 0.155, "video": 0.455}.items():
+        assert rows.loc[modality, "low"] <= value <= rows.loc[modality, "high"]
+    assert rows.loc["audio", "share_low"] <= 0.155 / 0.61 <= rows.loc["audio", "share_high"]
+
+
+def test_a_share_of_nothing_is_empty():
+    rows = Shapley(payoffs=["accuracy"], **QUICK)(of_models(late_fusion=dict.fromkeys(NOT_NEEDED, 0.4)))
+    used = rows[rows["notion"] == "used"]
+    assert used[["share", "share_low", "share_high"]].isna().all(axis=None)
+    assert used["value"].notna().all()
+
+
+def test_available_is_the_division_between_separately_trained_models():
+    table = of_models(
+        audio_only={"": 0.1, "audio": 0.7},
+        video_only={"": 0.1, "video": 0.8},
+        late_fusion={"": 0.1, "audio": 0.2, "video": 0.9, "audio,video": 0.9},
+    )
+    rows = Shapley(payoffs=["accuracy"], **QUICK)(table)
+    rows = rows[(rows["notion"] == "available") & (rows["model"] == "late_fusion")].set_index("modality")
+    chance = 1 / 3  # the planted classes are equally common
+    audio, video = (right(table[table["model"] == f"{name}_only"], name, "") for name in ("audio", "video"))
+    full = right(table[table["model"] == "late_fusion"], "audio,video", "")
+    assert rows["none"].tolist() == pytest.approx([chance, chance])
+    assert rows.loc["audio", "value"] == pytest.approx(((audio - chance) + (full - video)) / 2)
+    assert rows.loc["video", "value"] == pytest.approx(((video - chance) + (full - audio)) / 2)
+
+
+def test_chance_names_the_commonest_class_and_knows_the_shares():
+    table = of_models(audio_only={"": 0.3, "audio": 0.6})
+    table["label"] = np.where(table["clip_id"] < "clip00090", "a", "b")
+    rows = Shapley(**QUICK)(table)
+    none = rows[rows["notion"] == "available"].set_index("payoff")["none"]
+    assert none["accuracy"] == pytest.approx(0.75)
+    assert none["log_probability"] == pytest.approx(0.75 * np.log(0.75) + 0.25 * np.log(0.25))
+
+
+def test_available_needs_a_model_of_every_modality_on_the_same_seeds():
+    multimodal = of_models(late_fusion=NOT_NEEDED)
+    assert set(Shapley(**QUICK)(multimodal)["notion"]) == {"used"}
+    audio, video = ({"": 0.3, name: 0.6} for name in ("audio", "video"))
+    experts = of_models(audio_only=audio, video_only=video)
+    fewer = pd.concat([multimodal, experts[experts["seed"] == 0]])
+    rows = Shapley(**QUICK)(fewer)
+    assert "available" not in set(rows.loc[rows["model"] == "late_fusion", "notion"])
+
+
+def test_only_the_wanted_replacement_is_measured_and_an_unknown_one_is_named():
+    table = of_models(late_fusion=NOT_NEEDED)
+    assert set(LeaveOneOut(replacement="mean@fusion", **QUICK)(table)["replacement"]) == {"mean@fusion"}
+    with pytest.raises(UserError, match="'noise' was not evaluated; there are blank@input"):
+        Shapley(replacement=["noise"], **QUICK)(table)
+
+
+def test_missing_and_doubled_rows_are_refused():
+    table = of_models(late_fusion=NOT_NEEDED)
+    with pytest.raises(UserError, match="not one row per clip and seed"):
+        LeaveOneOut(**QUICK)(table.drop(index=table.index[-1]))
+    with pytest.raises(UserError, match="not one row per clip and seed"):
+        LeaveOneOut(**QUICK)(pd.concat([table, table[table["replacement"] == "mean@fusion"]]))
+    with pytest.raises(UserError, match="was not evaluated keeping audio"):
+        Shapley(**QUICK)(table[(table["kept"] != "audio") | (table["replacement"] == "")])
+
+
+def test_one_group_leaves_intervals_empty_and_values_whole():
+    table = predictions(NOT_NEEDED, CLASSES, groups=1, clips=30).assign(model="m")
+    for rows in (LeaveOneOut(**QUICK)(table), Shapley(**QUICK)(table)):
+        assert rows[["low", "high", "groups_low"]].isna().all(axis=None)
+        assert rows["drop" if "drop" in rows else "value"].notna().all()

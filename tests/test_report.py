@@ -1,0 +1,294 @@
+import re
+import time
+from html.parser import HTMLParser
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+import yaml
+from sklearn import metrics as sklearn_metrics
+from synthetic import answers_of, predictions, write_study
+
+from modalens import figures, records, relevance, report
+from modalens.cli import UserError
+from modalens.findings import find
+from modalens.report import number, probability
+from modalens.tables import Study, per_class, read, results
+
+CLASSES = ["blue", "green", "red"]
+SEEN = {"": 0.33, "audio": 0.34, "video": 0.97, "audio,video": 0.97}
+IGNORED = {"": 0.33, "audio": 0.33, "video": 0.8, "audio,video": 0.8}
+SYNERGY = {"": 0.33, "audio": 0.33, "video": 0.33, "audio,video": 0.9}
+SHARED = {"": 0.33, "audio": 0.75, "video": 0.75, "audio,video": 0.95}
+NOTHING = dict.fromkeys(SEEN, 0.33)
+REDUNDANT = {"": 0.33, "audio": 0.9, "video": 0.9, "audio,video": 0.9}
+
+
+def models(accuracies, audio=None, video=None):
+    return {
+        "audio_only": {"": 0.33, "audio": accuracies["audio"] if audio is None else audio},
+        "video_only": {"": 0.33, "video": accuracies["video"] if video is None else video},
+        "late_fusion": accuracies,
+    }
+
+
+def measure(root):
+    for folder in sorted((root / "evaluate").iterdir()):
+        for name in ("leave_one_out", "shapley"):
+            command = ["--measure", name, "--options", '{"bootstrap": 100}', "--predictions", *folder.glob("*.parquet")]
+            output = root / "relevance" / folder.name / name
+            command += ["--output", f"{output}.csv", "--record", f"{output}.json"]
+            relevance.main(relevance.parser().parse_args([str(part) for part in command]))
+    return root
+
+
+def write_page(root, config=None):
+    command = ["--study", root, "--config", config or root / "config.yaml", "--output", root / "report" / "index.html"]
+    command += ["--record", root / "report" / "record.json"]
+    report.main(report.parser().parse_args([str(part) for part in command]))
+    return (root / "report" / "index.html").read_text(encoding="utf-8")
+
+
+def edit(root, **changes):
+    config = yaml.safe_load((root / "config.yaml").read_text()) | changes
+    (root / "config.yaml").write_text(yaml.safe_dump(config))
+
+
+@pytest.fixture(scope="module")
+def study(tmp_path_factory):
+    tasks = {"ignored": models(IGNORED, audio=0.62), "both": models(SYNERGY)}
+    answers = {"both": answers_of(SYNERGY)}
+    root = write_study(tmp_path_factory.mktemp("results") / "demo", tasks, CLASSES, answers, groups=40)
+    return measure(root)
+
+
+@pytest.fixture(scope="module")
+def html(study):
+    return write_page(study)
+
+
+class Page(HTMLParser):
+    """What a browser would do with the page: ids, links, loads, tags left open."""
+
+    VOID = frozenset({"meta", "img", "br", "link", "input", "hr"})
+
+    def __init__(self, text):
+        super().__init__()
+        self.ids, self.links, self.loads, self.open, self.tags = [], [], [], [], set()
+        self.feed(text)
+
+    def handle_starttag(self, tag, attrs):
+        attrs = dict(attrs)
+        self.tags.add(tag)
+        self.ids += [attrs["id"]] if "id" in attrs else []
+        if tag == "a":
+            self.links.append(attrs["href"])
+        self.loads += [attrs[name] for name in ("src", "xlink:href", "srcset") if name in attrs and tag != "a"]
+        if tag not in self.VOID:
+            self.open.append(tag)
+
+    def handle_startendtag(self, tag, attrs):
+        self.handle_starttag(tag, attrs)
+        if tag not in self.VOID:
+            self.open.pop()
+
+    def handle_endtag(self, tag):
+        assert self.open.pop() == tag
+
+
+def test_page_is_well_formed_asks_nothing_of_the_network_and_its_links_lead_somewhere(study, html):
+    page = Page(html)
+    assert page.open == []
+    assert len(page.ids) == len(set(page.ids))
+    assert "script" not in page.tags
+    assert all(load.startswith(("#", "data:")) for load in page.loads)
+    assert "@import" not in html
+    assert not re.search(r"url\((?!#)", html)
+    for link in page.links:
+        target = link[1:] in page.ids if link.startswith("#") else (study / "report" / link).is_file()
+        assert target, link
+    assert len(html) < 3e6
+
+
+def test_first_screen_says_which_modality_decides_and_which_is_ignored(html):
+    first_screen = html[html.index('id="answer"') : html.index("<h2")]
+    assert "the picture decides" in first_screen
+    assert "only together do they tell" in first_screen
+    assert re.search(r"It ignores audio, although audio alone reaches 0\.(5|6)\d", first_screen)
+    assert "The resnet50 here was not trained: picture results are a lower bound" in first_screen
+    assert "40 groups, trained from 5 seeds" in first_screen
+    assert re.search(r"24 of \d+ clips \(\d\.\d%\) could not be used", first_screen)
+
+
+@pytest.mark.parametrize(
+    ("accuracies", "audio", "lead", "note"),
+    [
+        (SEEN, None, "the picture decides", ""),
+        (IGNORED, 0.62, "the picture decides", "It ignores audio, although audio alone reaches 0."),
+        (IGNORED, 0.33, "the picture decides", ""),
+        (SYNERGY, None, "only together do they tell", ""),
+        (SHARED, None, "both count", ""),
+        (REDUNDANT, None, "any one modality will do", "It does not miss audio while the rest is there"),
+        (NOTHING, 0.8, "nothing learned", "Yet audio alone reaches 0."),
+    ],
+)
+def test_finding_says_what_the_numbers_say(tmp_path, accuracies, audio, lead, note):
+    root = measure(write_study(tmp_path / "s", {"task": models(accuracies, audio)}, CLASSES, groups=60))
+    finding = find(Study(root, yaml.safe_load((root / "config.yaml").read_text())), "task")
+    assert finding.lead == lead
+    assert finding.notes[0].startswith(note) if note else not finding.notes, finding.notes
+
+
+def test_ignored_takes_both_an_expert_above_chance_and_a_drop_that_may_be_zero(tmp_path):
+    """Not said of a modality that is missed, nor of one whose expert knows nothing."""
+    used = {"": 0.33, "audio": 0.5, "video": 0.6, "audio,video": 0.9}
+    root = measure(write_study(tmp_path / "s", {"used": models(used), "deaf": models(IGNORED)}, CLASSES, groups=60))
+    study = Study(root, yaml.safe_load((root / "config.yaml").read_text()))
+    assert find(study, "used").notes == ()
+    assert find(study, "deaf").notes == ()
+
+
+def test_published_layout_holds_scikit_learns_numbers(study):
+    table = results(Study(study, yaml.safe_load((study / "config.yaml").read_text())))
+    rows = list(dict.fromkeys(table.loc[table["task"] == "both", "row"]))
+    published = ["Audio Model", "Video Model", "AV Model", "Gaussian Audio", "Gaussian Video"]
+    assert rows == [*published, "Silent Audio", "Black Video"]
+    frame = pd.read_parquet(study / "evaluate" / "both" / "late_fusion.parquet")
+    black = frame[(frame["replacement"] == "blank@input") & (frame["kept"] == "audio")]
+    f1 = [
+        100 * sklearn_metrics.f1_score(part["label"], part["predicted"], average="macro")
+        for _, part in black.groupby("seed")
+    ]
+    cell = table[(table["task"] == "both") & (table["row"] == "Black Video") & (table["metric"] == "f1")].iloc[0]
+    assert (cell["mean"], cell["std"]) == pytest.approx((np.mean(f1), np.std(f1, ddof=1)))
+
+
+def test_accuracy_per_class_has_the_five_cases_and_adds_up_to_the_accuracy(study):
+    loaded = Study(study, yaml.safe_load((study / "config.yaml").read_text()))
+    table = per_class(loaded)
+    part = table[table["task"] == "both"]
+    cases = set(zip(part["case"], part["modality"], strict=True))
+    assert cases == {("full", ""), *((case, name) for case in ("only", "expert") for name in ("audio", "video"))}
+    full = part[part["case"] == "full"]
+    confusion = loaded.scores["both"]["late_fusion"].full
+    overall = np.trace(confusion.sum(axis=0)) / confusion.sum()
+    assert np.average(full["mean"], weights=full["clips"]) == pytest.approx(overall)
+
+
+def test_known_answers_stand_beside_the_measured_ones(study, html):
+    assert "Known against measured" in html
+    table = read(study / "report" / "tables" / "known.csv")
+    video = table[(table["quantity"] == "share used") & (table["modality"] == "video")]
+    assert video["known"].item() == pytest.approx(0.5)
+    assert video["within"].item()
+
+
+def test_the_same_study_gives_the_same_bytes(tmp_path):
+    root = measure(write_study(tmp_path / "s", {"t": {"late_fusion": SEEN}}, CLASSES, groups=6, seeds=2))
+    written = []
+    for _ in range(2):
+        write_page(root)
+        written.append({path: path.read_bytes() for path in sorted((root / "report").rglob("*.*"))})
+    assert len(written[0]) > 10
+    assert written[0] == written[1]
+
+
+def test_a_task_that_left_the_study_leaves_no_figure_behind(tmp_path):
+    root = write_study(
+        tmp_path / "s", {"seen": models(SEEN), "gone": models(SEEN)}, CLASSES, groups=6, seeds=2, trained=False
+    )
+    write_page(root)
+    assert (root / "report" / "figures" / "gone-classes.svg").exists()
+    edit(root, tasks=["seen"])
+    assert "gone" not in write_page(root)
+    assert not list((root / "report" / "figures").glob("gone*"))
+
+
+def test_hostile_names_are_shown_and_never_run(tmp_path):
+    evil = '<script>alert("1")</script>'
+    labels = [evil, "$x_{1}$ & more", "日本語\u0007\n", "NA"]
+    root = write_study(tmp_path / "s", {"a <b> & c": models(SEEN)}, labels, groups=6, seeds=2, trained=False, lost=0)
+    html = write_page(measure(root))
+    page = Page(html)
+    assert "script" not in page.tags
+    assert page.open == []
+    assert "a &lt;b&gt; &amp; c" in html
+    assert all((root / "report" / Path(*unquoted(link))).is_file() for link in page.links if not link.startswith("#"))
+
+
+def unquoted(link):
+    from urllib.parse import unquote
+
+    return unquote(link).split("/")
+
+
+def test_a_study_of_one_modality_of_three_and_of_strange_models_has_a_page(tmp_path):
+    three = {"": 0.2, "audio": 0.4, "text": 0.5, "video": 0.6, "audio,text": 0.6, "audio,video": 0.7}
+    three |= {"text,video": 0.8, "audio,text,video": 0.9}
+    root = write_study(tmp_path / "three", {"t": {"my.model-2": three}}, CLASSES, groups=20, trained=False)
+    assert "my.model-2" in write_page(measure(root))
+    root = write_study(
+        tmp_path / "one", {"t": {"depth_net": {"": 0.3, "depth": 0.8}}}, CLASSES, groups=20, trained=False
+    )
+    assert "from depth alone" in write_page(measure(root))
+
+
+def test_one_test_group_and_one_seed_still_give_a_page_without_intervals(tmp_path):
+    root = write_study(tmp_path / "s", {"t": models(SEEN)}, CLASSES, groups=1, seeds=1, lost=0, trained=False)
+    html = write_page(measure(root))
+    assert "too few test groups to tell" in html
+    assert "no interval" in html
+    assert "Only 1 seed: make no claim of fewer than five." in html
+    assert "No clip was lost." in html
+
+
+def test_a_study_without_predictions_is_one_clear_line(tmp_path):
+    (tmp_path / "config.yaml").write_text("study: s\n")
+    with pytest.raises(UserError, match="holds no predictions"):
+        write_page(tmp_path)
+
+
+def test_without_measures_and_histories_the_rest_is_still_reported(tmp_path):
+    root = write_study(tmp_path / "s", {"t": models(SEEN)}, CLASSES, groups=4, seeds=2, trained=False)
+    html = write_page(root)
+    assert "not measured" in html
+    assert "Black Video" in html
+
+
+def test_long_figures_become_pictures_until_the_page_fits():
+    made = {
+        name: figures.draw(name, lambda: figures.panels(1, 3, 2, 2)[0], 'three "empty" <panels>') for name in ("a", "b")
+    }
+    whole = sum(len(drawing.svg) for drawing in made.values())
+    assert figures.inline(made, whole) == {name: drawing.svg for name, drawing in made.items()}
+    shown = figures.inline(made, whole - 1)
+    assert sum("data:image/png" in text for text in shown.values()) == 1
+    assert 'alt="three &quot;empty&quot; &lt;panels>"' in "".join(shown.values())
+
+
+@pytest.mark.usefixtures("html")
+def test_record_names_the_page_and_the_headline_accuracy(study):
+    stage, runs = records.read(study / "report" / "record.json")
+    assert stage == "report"
+    assert runs[0].artifacts == [str(study / "report" / "index.html")]
+    assert runs[0].metrics["ignored/accuracy"] == pytest.approx(0.8, abs=0.06)
+
+
+def test_numbers_are_shown_with_a_real_minus_sign_and_without_a_negative_zero():
+    assert [number(value) for value in (-0.126, -0.001, float("nan"), None)] == ["−0.13", "0.00", "–", "–"]
+    assert number(0.1, 2, True) == "+0.10"
+    assert [probability(value) for value in (0.0001, 0.04, float("nan"))] == ["< 0.001", "0.040", "–"]
+
+
+def test_reading_predictions_takes_no_class_probabilities(tmp_path):
+    """A thousand p_ columns would be most of the file."""
+    table = predictions(SEEN, CLASSES, groups=4)
+    for index in range(50):
+        table[f"p_{index}"] = np.float32(0.5)
+    table.to_parquet(tmp_path / "m.parquet")
+    frame = relevance.read_predictions([tmp_path / "m.parquet"])
+    assert not [name for name in frame.columns if name.startswith("p_")]
+    start = time.perf_counter()
+    assert len(frame) == len(table)
+    assert time.perf_counter() - start < 1

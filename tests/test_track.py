@@ -1,0 +1,359 @@
+"""Against a real SQLite database. Making one takes seconds: it is made once a session, and each test gets a copy."""
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from argparse import Namespace
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from modalens import records, track
+from modalens.cli import UserError
+from modalens.records import Run
+
+track.quiet()
+
+
+@pytest.fixture(scope="session")
+def empty_database(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("mlflow") / "new" / "mlflow.db"
+    with track.locked(path):
+        pass
+    return path
+
+
+class Study:
+    """A study's folder with records, its database, and what MLflow holds."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder, self.uri = folder / "demo", f"sqlite:///{folder}/mlflow.db"
+        self.arguments = Namespace(
+            study=self.folder,
+            records=self.folder / "records.txt",
+            tracking_uri=self.uri,
+            experiment="demo",
+            output=self.folder / "track" / "synced.json",
+            serve=False,
+        )
+
+    def record(self, name: str, stage: str, *runs: Run) -> None:
+        records.write(self.folder / f"{name}.json", stage, list(runs))
+
+    def sync(self) -> dict[str, int]:
+        self.arguments.records.write_text("\n".join(map(str, sorted(self.folder.glob("*.json")))))
+        track.main(self.arguments)
+        result = json.loads(self.arguments.output.read_text())
+        return {name: result[name] for name in ("new", "replaced", "equal", "removed")}
+
+    @property
+    def client(self) -> Any:
+        from mlflow.tracking import MlflowClient
+
+        return MlflowClient(self.uri)
+
+    def runs(self) -> dict[str, Any]:
+        experiment = self.client.get_experiment_by_name("demo")
+        found = self.client.search_runs([experiment.experiment_id])
+        named = {run.info.run_name: run for run in found}
+        assert len(named) == len(found), "a run is doubled"
+        return named
+
+
+@pytest.fixture
+def study(tmp_path: Path, empty_database: Path) -> Study:
+    shutil.copy(empty_database, tmp_path / "mlflow.db")
+    return Study(tmp_path)
+
+
+def trained(seed: int, **metrics: float) -> Run:
+    history = [{"epoch": epoch, "train_loss": 1 / (epoch + 1)} for epoch in range(3)]
+    return Run({"task": "seen", "model": "late_fusion", "seed": seed}, {"epochs": 3}, metrics, history)
+
+
+def counts(new: int = 0, replaced: int = 0, equal: int = 0, removed: int = 0) -> dict[str, int]:
+    return {"new": new, "replaced": replaced, "equal": equal, "removed": removed}
+
+
+def test_params_metrics_curves_and_files_arrive(study: Study) -> None:
+    study.folder.mkdir()
+    table = study.folder / "tables" / "attrition.csv"
+    table.parent.mkdir()
+    table.write_text("split,clips\n")
+    run = trained(0, accuracy=0.75, seconds=2.0)
+    run.params = {"training": {"epochs": 3, "rates": [1, 2]}, "long": "x" * 10_000}
+    run.artifacts = [str(table), str(study.folder / "absent.csv")]
+    study.record("train", "train", run)
+    study.sync()
+
+    found = study.runs()["seen · late_fusion · seed 0 · train"]
+    expected = {"task": "seen", "model": "late_fusion", "seed": "0", "training.epochs": "3", "training.rates": "[1, 2]"}
+    assert found.data.params == {**expected, "long": "x" * 6000}
+    assert found.data.metrics["accuracy"] == 0.75
+    assert found.data.tags["stage"] == "train"
+    assert found.data.tags["seed"] == "0"
+    assert found.info.end_time - found.info.start_time == 2000
+    assert found.info.status == "FINISHED"
+    curve = study.client.get_metric_history(found.info.run_id, "epoch/train_loss")
+    assert [(point.step, point.value) for point in curve] == [(0, 1.0), (1, 0.5), (2, 1 / 3)]
+    assert [file.path for file in study.client.list_artifacts(found.info.run_id, "tables")] == ["tables/attrition.csv"]
+    # Beside the database, not wherever the process happened to start.
+    assert len(list((study.folder.parent / "mlartifacts").rglob("attrition.csv"))) == 1
+
+
+def test_long_curves_and_many_params_arrive_whole(study: Study) -> None:
+    history = [{"epoch": epoch, "train_loss": float(epoch)} for epoch in range(1950)]
+    params = {f"p{number}": number for number in range(230)}
+    study.record("train", "train", Run({}, params, {"accuracy": 1.0}, history))
+    study.sync()
+    found = study.runs()["train"]
+    assert len(found.data.params) == 230
+    curve = study.client.get_metric_history(found.info.run_id, "epoch/train_loss")
+    assert [point.value for point in curve] == [float(epoch) for epoch in range(1950)]
+
+
+def test_a_rerun_doubles_nothing_a_change_replaces_and_a_removed_record_takes_its_run(study: Study) -> None:
+    study.record("train", "train", trained(0, accuracy=0.5), trained(1, accuracy=0.6))
+    study.record("report", "report", Run({}))
+    assert study.sync() == counts(new=3)
+    before = study.runs()
+    assert study.sync() == counts(equal=3)
+    study.record("train", "train", trained(0, accuracy=0.5), trained(1, accuracy=0.9))
+    (study.folder / "report.json").unlink()
+    assert study.sync() == counts(replaced=1, equal=1, removed=1)
+
+    after = study.runs()
+    kept, changed = (f"seen · late_fusion · seed {seed} · train" for seed in (0, 1))
+    assert sorted(after) == [kept, changed]
+    assert after[kept].info.run_id == before[kept].info.run_id
+    assert after[changed].info.run_id != before[changed].info.run_id
+    assert after[changed].data.metrics["accuracy"] == 0.9
+
+
+def test_a_changed_file_replaces_its_run(study: Study) -> None:
+    study.folder.mkdir()
+    page = study.folder / "index.html"
+    study.record("report", "report", Run({}, artifacts=[str(page)]))
+    page.write_text("old")
+    study.sync()
+    page.write_text("new")
+    assert study.sync() == counts(replaced=1)
+
+
+def test_runs_of_the_users_own_and_of_another_study_stay(study: Study) -> None:
+    study.record("train", "train", trained(0))
+    study.sync()
+    experiment = study.client.get_experiment_by_name("demo").experiment_id
+    study.client.create_run(experiment, run_name="mine", tags={"stage": "train"})
+    study.client.create_run(experiment, run_name="other", tags={track.STUDY: "other study"})
+    (study.folder / "train.json").unlink()
+    assert study.sync() == counts(removed=1)
+    assert sorted(study.runs()) == ["mine", "other"]
+
+
+def test_a_sync_cut_short_heals(study: Study, monkeypatch: pytest.MonkeyPatch) -> None:
+    from mlflow.tracking import MlflowClient
+
+    study.record("train", "train", trained(0, accuracy=0.5))
+    study.sync()
+    study.record("train", "train", trained(0, accuracy=0.6), trained(1, accuracy=0.7))
+    log_batch: Callable[..., None] = MlflowClient.log_batch
+
+    def cut(*arguments: Any, **options: Any) -> None:
+        log_batch(*arguments, **options)
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(MlflowClient, "log_batch", cut)
+        with pytest.raises(KeyboardInterrupt):
+            study.sync()
+    old_and_half = study.client.search_runs([study.client.get_experiment_by_name("demo").experiment_id])
+    assert 0.5 in [run.data.metrics.get("accuracy") for run in old_and_half], (
+        "the old run went before the new was whole"
+    )
+    assert len(old_and_half) == 2
+    assert study.sync() == counts(new=1, replaced=1)
+    assert [run.data.metrics["accuracy"] for _, run in sorted(study.runs().items())] == [0.6, 0.7]
+
+
+def test_a_kill_between_new_and_old_leaves_one(study: Study, monkeypatch: pytest.MonkeyPatch) -> None:
+    from mlflow.tracking import MlflowClient
+
+    study.record("train", "train", trained(0, accuracy=0.5))
+    study.sync()
+    study.record("train", "train", trained(0, accuracy=0.6))
+
+    def cut(*_: Any) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(MlflowClient, "delete_run", cut)
+        with pytest.raises(KeyboardInterrupt):
+            study.sync()
+    assert study.sync() == counts(equal=1)
+    assert [run.data.metrics["accuracy"] for run in study.runs().values()] == [0.6]
+
+
+def test_a_killed_process_heals(study: Study) -> None:
+    study.record("train", "train", *(trained(seed) for seed in range(60)))
+    study.arguments.records.write_text(str(study.folder / "train.json"))
+    command = [sys.executable, "-m", "modalens.track", f"--study={study.folder}", f"--tracking-uri={study.uri}"]
+    command += [f"--records={study.arguments.records}", "--experiment=demo", f"--output={study.arguments.output}"]
+    environment = {**os.environ, "PYTHONPATH": str(Path(track.__file__).parents[1])}
+    process = subprocess.Popen(command, env=environment, stderr=subprocess.DEVNULL)
+    deadline = time.monotonic() + 100
+    while process.poll() is None and time.monotonic() < deadline:
+        experiment = study.client.get_experiment_by_name("demo")
+        if experiment and len(study.client.search_runs([experiment.experiment_id])) >= 3:
+            break
+        time.sleep(0.05)
+    process.send_signal(signal.SIGKILL)
+    assert process.wait() == -signal.SIGKILL
+    whole = sum(track.DIGEST in run.data.tags for run in study.runs().values())
+    assert 0 < whole < 60
+    result = study.sync()
+    assert result["equal"] == whole
+    assert len(study.runs()) == 60
+    assert study.sync() == counts(equal=60)
+
+
+def test_shards_of_a_stage_are_one_run_with_counts_added() -> None:
+    shards = [
+        track.entry("clips", Run({"shard": shard}, {"workers": 2, "host": shard}, metrics), Path("R"), 0)
+        for shard, metrics in {
+            "0": {"clips": 3.0, "seconds": 1.5, "clips_per_second": 2.0},
+            "1": {"clips": 4.0, "seconds": 2.5, "failed": 1.0},
+        }.items()
+    ]
+    one = track.summed(shards)
+    assert one.name == "clips"
+    assert one.params == {"workers": "2", "shards": "2"}
+    assert one.metrics == {"clips": 7.0, "seconds": 4.0, "failed": 1.0}
+
+
+def test_sharded_stages_stay_apart_by_the_rest_of_their_key(tmp_path: Path) -> None:
+    for encoder in ("resnet50", "log_mel"):
+        for shard in range(3):
+            key = {"encoder": encoder, "shard": shard}
+            records.write(tmp_path / f"{encoder}{shard}.json", "features", [Run(key, metrics={"clips": 1})])
+    found = track.entries(tmp_path, sorted(tmp_path.iterdir()))
+    assert {one.name: one.metrics["clips"] for one in found.values()} == {
+        "log_mel · features": 3,
+        "resnet50 · features": 3,
+    }
+
+
+def test_test_results_carry_the_settings_of_their_training(tmp_path: Path) -> None:
+    records.write(tmp_path / "train.json", "train", [trained(0)])
+    records.write(tmp_path / "evaluate.json", "evaluate", [Run(trained(0).key, {"replacements": 2})])
+    found = track.entries(tmp_path, [tmp_path / "evaluate.json", tmp_path / "train.json"])
+    by_stage = {one.stage: one.params for one in found.values()}
+    assert by_stage["evaluate"]["epochs"] == "3"
+    assert "replacements" not in by_stage["train"]
+
+
+def test_not_a_number_is_left_out(tmp_path: Path) -> None:
+    run = trained(0, accuracy=float("nan"), loss=float("inf"), clips=3)
+    run.history = [{"epoch": 0, "train_loss": float("nan")}, {"epoch": 1, "train_loss": 0.5}]
+    records.write(tmp_path / "train.json", "train", [run])
+    (one,) = track.entries(tmp_path, [tmp_path / "train.json"]).values()
+    assert one.metrics == {"clips": 3}
+    assert one.history == [(1, "epoch/train_loss", 0.5)]
+
+
+def test_names_become_ones_that_mlflow_takes_and_stay_distinct() -> None:
+    from mlflow.utils.validation import _validate_metric_name
+
+    awkward = [
+        "a=b",
+        "a-b",
+        "accuracy/audio=silence,video=black",
+        "../up",
+        "/root",
+        "a//b",
+        "a/./b",
+        "..",
+        "",
+        "x" * 400,
+    ]
+    clean = track.cleaned(dict.fromkeys(awkward, 1))
+    assert len(clean) == len(awkward)
+    assert "accuracy/audio-silence-video-black" in clean
+    for name in clean:
+        _validate_metric_name(name)
+        assert len(name) <= 250
+
+
+def test_two_records_of_one_run_are_named(tmp_path: Path) -> None:
+    for name in ("a", "b"):
+        records.write(tmp_path / f"{name}.json", "train", [trained(0)])
+    with pytest.raises(UserError, match=r"b\.json records .*late_fusion"):
+        track.entries(tmp_path, [tmp_path / "a.json", tmp_path / "b.json"])
+
+
+@pytest.mark.parametrize("uri", ["mlruns", "file:///tmp/mlruns"])
+def test_a_folder_of_runs_is_refused_with_what_to_use_instead(study: Study, uri: str) -> None:
+    study.record("train", "train", trained(0))
+    study.arguments.tracking_uri = uri
+    with pytest.raises(UserError, match=r"sqlite:///results/mlflow\.db"):
+        study.sync()
+
+
+def test_a_server_that_is_away_is_one_line_without_its_password(study: Study) -> None:
+    study.record("train", "train", trained(0))
+    study.arguments.tracking_uri = "http://me:secret@127.0.0.1:9"
+    start = time.monotonic()
+    with pytest.raises(UserError, match="does not answer; the records are kept") as caught:
+        study.sync()
+    assert time.monotonic() - start < 30
+    assert "secret" not in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+def test_a_moved_results_folder_is_said(study: Study, tmp_path: Path) -> None:
+    study.record("train", "train", trained(0))
+    study.sync()
+    moved = tmp_path / "moved"
+    moved.mkdir()
+    shutil.copy(tmp_path / "mlflow.db", moved)
+    study.arguments.tracking_uri = f"sqlite:///{moved}/mlflow.db"
+    with pytest.raises(UserError, match="was moved"):
+        study.sync()
+
+
+def test_an_experiment_in_the_trash_is_said(study: Study) -> None:
+    study.record("train", "train", trained(0))
+    study.sync()
+    study.client.delete_experiment(study.client.get_experiment_by_name("demo").experiment_id)
+    with pytest.raises(UserError, match="mlflow experiments restore"):
+        study.sync()
+
+
+def test_serving_begins_at_the_test_results_on_a_free_port(
+    study: Study, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    study.record("train", "train", trained(0))
+    study.sync()
+    commands: list[list[str]] = []
+    monkeypatch.setattr(os, "execv", lambda _, command: commands.append(command))
+    with track.socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        port = taken.getsockname()[1]
+        track.serve(study.uri, port, "demo")
+    assert "--host=127.0.0.1" in commands[0]
+    assert f"--port={port}" not in commands[0]
+    said = capsys.readouterr().out
+    assert "/#/experiments/1/runs?" in said
+    assert f":{port}/" not in said
+
+
+def test_serving_before_the_first_run_says_so(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="run the study first"):
+        track.serve(f"sqlite:///{tmp_path}/mlflow.db", 5000, None)

@@ -1,0 +1,221 @@
+import json
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import _study
+import pandas as pd
+import pytest
+import torch
+
+from modalens import loop, records, train
+from modalens.cli import UserError
+from modalens.models._base import load_model
+
+
+@pytest.fixture
+def study(tmp_path):
+    return _study.make(tmp_path)
+
+
+def state(folder, seed=0):
+    return load_model(folder / str(seed) / "model.pt").model.state_dict()
+
+
+def same(one, other):
+    return one.keys() == other.keys() and all(torch.equal(one[name], other[name]) for name in one)
+
+
+def history(folder, seed=0):
+    return pd.read_csv(folder / str(seed) / "history.csv")
+
+
+def test_it_learns_what_the_picture_tells(study):
+    assert history(_study.trained(study)).validation_accuracy.max() > 0.8
+
+
+def test_the_same_seed_gives_the_same_numbers_and_another_seed_others(study):
+    first = _study.trained(study, seeds=[3])
+    again = _study.trained(study, seeds=[0, 3], output="again")
+    assert same(state(first, 3), state(again, 3))
+    assert not same(state(again, 0), state(again, 3))
+
+
+def test_test_labels_are_never_read(study):
+    folder = _study.trained(study)
+    (study / "splits" / "test.csv").write_text("clip_id,shard,group,label\nclip-00,0,g,no such class\n")
+    assert same(state(folder), state(_study.trained(study, output="poisoned")))
+    (study / "splits" / "test.csv").unlink()
+    assert same(state(folder), state(_study.trained(study, output="absent")))
+
+
+def test_rows_are_joined_by_clip_id_whatever_their_order_in_the_files(study, tmp_path):
+    other = _study.make(tmp_path / "other", shuffle=1)
+    assert same(state(_study.trained(study)), state(_study.trained(other)))
+
+
+def test_the_model_kept_is_the_one_of_lowest_validation_loss(study):
+    folder = _study.trained(study, learning_rate=0.1, epochs=20, patience=20)
+    rows = history(folder)
+    job = train.read(train.command_line().parse_args(_study.train_line(study)))
+    model = load_model(folder / "0" / "model.pt").model
+    with torch.no_grad():
+        found = model.loss(job.validation.features, job.validation.labels)["loss"].item()
+    assert rows.validation_loss.idxmin() < len(rows) - 1
+    assert found == pytest.approx(rows.validation_loss.min(), rel=1e-4)
+
+
+def test_training_stops_after_patience_epochs_without_progress(study):
+    rows = history(_study.trained(study, model="audio_only", epochs=60, patience=4))
+    assert len(rows) < 60
+    assert rows.validation_loss.iloc[-4:].min() > rows.validation_loss.iloc[:-4].min() - loop.LEAST_PROGRESS
+
+
+def test_the_record_has_a_run_per_seed_with_every_setting_written_out(study):
+    folder = _study.trained(study, seeds=[0, 1])
+    stage, runs = records.read(folder / "record.json")
+    assert stage == "train"
+    assert [run.key for run in runs] == [{"task": "t", "model": "late_fusion", "seed": seed} for seed in (0, 1)]
+    assert runs[0].params["model.dropout"] == 0.0
+    assert runs[0].params["training.patience"] == loop.Training().patience
+    assert runs[0].metrics["best_epoch"] <= runs[0].metrics["epochs"] == len(runs[0].history)
+    assert not list(folder.rglob("checkpoint.pt"))
+
+
+def test_embedding_statistics_are_those_of_the_training_clips(study):
+    found = load_model(_study.trained(study) / "0" / "model.pt")
+    job = train.read(train.command_line().parse_args(_study.train_line(study)))
+    with torch.no_grad():
+        embeddings = found.model.embed(job.train.features)
+    for name, values in embeddings.items():
+        torch.testing.assert_close(found.embedding_means[name], values.mean(0))
+        torch.testing.assert_close(found.embedding_stds[name], values.std(0, correction=0))
+
+
+@pytest.mark.parametrize("damage", ["cut", "other settings"])
+def test_a_checkpoint_that_does_not_belong_is_not_resumed(study, damage, monkeypatch, caplog):
+    monkeypatch.setattr(loop, "SECONDS_BETWEEN_CHECKPOINTS", 0.0)
+    interrupt(study, monkeypatch, epochs=10 if damage == "other settings" else 12)
+    path = study / "train" / "late_fusion" / "0" / "checkpoint.pt"
+    if damage == "cut":
+        path.write_bytes(path.read_bytes()[:1000])
+    with caplog.at_level("INFO"):
+        folder = _study.trained(study)
+    assert "training from the start" in caplog.text
+    assert same(state(folder), state(_study.trained(study, output="whole")))
+
+
+def interrupt(study, monkeypatch, **training):
+    """Stop a training, as Ctrl-C does, in the middle of its sixth epoch."""
+    with monkeypatch.context() as patch:
+        real, calls = loop._validate, []
+
+        def stop(*arguments):
+            calls.append(1)
+            if len(calls) == 6:
+                raise KeyboardInterrupt
+            return real(*arguments)
+
+        patch.setattr(loop, "_validate", stop)
+        with pytest.raises(KeyboardInterrupt):
+            _study.trained(study, **training)
+
+
+def test_resuming_gives_bit_for_bit_what_an_uninterrupted_training_gives(study, monkeypatch, caplog):
+    monkeypatch.setattr(loop, "SECONDS_BETWEEN_CHECKPOINTS", 0.0)
+    options = _study.SMALL | {"dropout": 0.3}
+    interrupt(study, monkeypatch, options=options)
+    with caplog.at_level("INFO"):
+        resumed = _study.trained(study, options=options)
+    assert "going on after epoch 5" in caplog.text
+    whole = _study.trained(study, options=options, output="whole")
+    assert same(state(resumed), state(whole))
+    pd.testing.assert_frame_equal(history(resumed).drop(columns="seconds"), history(whole).drop(columns="seconds"))
+
+
+# The stage as it is, but for a SIGKILL of itself in the sixth epoch of its second seed.
+KILLED = """
+import os, signal
+from modalens import cli, loop, train
+loop.SECONDS_BETWEEN_CHECKPOINTS, real, calls = 0.0, loop._validate, []
+def validate(*arguments):
+    calls.append(1)
+    if len(calls) == EPOCHS + 6:
+        os.kill(os.getpid(), signal.SIGKILL)
+    return real(*arguments)
+loop._validate = validate
+cli.run(train.main, train.command_line())
+""".replace("EPOCHS", str(_study.TRAINING["epochs"]))
+
+
+def test_a_stage_killed_in_its_second_seed_goes_on_there(study, caplog):
+    options = {"patience": 99, "options": _study.SMALL | {"dropout": 0.3}, "seeds": [0, 1]}
+    environment = os.environ | {"PYTHONPATH": str(Path(train.__file__).parents[1])}
+    line = [sys.executable, "-c", KILLED, *_study.train_line(study, **options)]
+    assert subprocess.run(line, env=environment, capture_output=True).returncode == -signal.SIGKILL
+    folder = study / "train" / "late_fusion"
+    assert "optimiser" not in torch.load(folder / "0" / "checkpoint.pt", weights_only=True)
+    # Snakemake deletes what a failed job declared as output.
+    (folder / "0" / "model.pt").unlink()
+    (folder / "0" / "history.csv").unlink()
+
+    with caplog.at_level("INFO"):
+        resumed = _study.trained(study, **options)
+    epochs = [record.args[0] for record in caplog.records if record.msg.startswith("going on after epoch")]
+    assert epochs == [_study.TRAINING["epochs"], 5], "the first seed was trained again, or the second from its start"
+    whole = _study.trained(study, **options, output="whole")
+    for seed in (0, 1):
+        assert same(state(resumed, seed), state(whole, seed))
+
+
+def test_a_student_learns_from_the_teachers_of_its_own_seed(study):
+    teachers = [_study.trained(study, model=name, seeds=[0, 1]) for name in ("audio_only", "video_only")]
+    more = ["--teachers", *(f"{folder.name}={folder}" for folder in teachers)]
+    options = {"audio_size": 4, "sequence_size": 4}
+    student = _study.trained(study, model="distillation", seeds=[0, 1], options=options, more=more)
+    assert history(student).validation_accuracy.max() > 0.8
+    (teachers[0] / "1" / "model.pt").unlink()
+    with pytest.raises(UserError, match=r"audio_only/1/model\.pt is not there"):
+        _study.trained(study, model="distillation", seeds=[1], options=options, more=more)
+
+
+def test_teachers_of_a_model_that_takes_none_are_refused(study):
+    teacher = _study.trained(study, model="audio_only")
+    with pytest.raises(UserError, match="late_fusion takes no teachers"):
+        _study.trained(study, more=["--teachers", f"audio_only={teacher}"])
+
+
+def test_a_split_without_validation_clips_stops_at_once(study):
+    (study / "splits" / "validation.csv").write_text("clip_id,shard,group,label\n")
+    with pytest.raises(UserError, match=r"validation\.csv holds no clip"):
+        _study.trained(study)
+
+
+def test_a_loss_that_is_not_finite_stops_the_training(study):
+    with pytest.raises(UserError, match="lower the learning rate"):
+        _study.trained(study, learning_rate=1e30)
+
+
+def test_shards_made_with_other_settings_do_not_mix(study):
+    path = study / "features" / "audio" / "1.h5"
+    ids, rows = train.data.store.ids(path), train.data.store.read(path)
+    with train.data.store.write(path, {"encoder": "other"}) as writer:
+        for clip_id, row in zip(ids, rows, strict=True):
+            writer.append(clip_id, row)
+    with pytest.raises(UserError, match="different settings"):
+        _study.trained(study)
+
+
+def test_a_misspelt_training_option_is_refused():
+    line = _study.train_line(Path("nowhere"))
+    line[line.index("--training") + 1] = json.dumps({"epoch": 3})
+    with pytest.raises(UserError, match="training has no option 'epoch'; did you mean 'epochs'"):
+        train.read(train.command_line().parse_args(line))
+
+
+def test_training_stops_when_the_task_is_solved(study):
+    rows = history(_study.trained(study, seeds=[1], learning_rate=0.1, epochs=200, patience=200), 1)
+    assert len(rows) < 200
+    assert rows.validation_loss.iloc[-1] < loop.LEAST_PROGRESS

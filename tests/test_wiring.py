@@ -1,0 +1,79 @@
+import json
+from pathlib import Path
+
+import pytest
+
+from modalens import wiring
+
+
+@pytest.fixture
+def package(tmp_path, monkeypatch):
+    """A package of three modules: a imports b, c stands alone."""
+    for name, text in {
+        "a": '"""Doc."""\nfrom modalens import b\nfrom modalens.kinds import x\n\ndef f():\n    return b.g()\n',
+        "b": "def g():\n    return 1\n",
+        "c": "h = 2\n",
+        "kinds/x": "y = 1\n",
+    }.items():
+        path = tmp_path / f"{name}.py"
+        path.parent.mkdir(exist_ok=True)
+        path.write_text(text)
+    monkeypatch.setattr(wiring, "PACKAGE", tmp_path)
+
+    def digest(module: str) -> str:
+        for function in (wiring.code_digest, wiring._imports, wiring._parse, wiring._tree_digest):
+            function.cache_clear()
+        return wiring.code_digest(module)
+
+    yield tmp_path, digest
+    digest("c")
+
+
+def edit(path: Path, old: str, new: str) -> None:
+    text = path.read_text()
+    assert old in text
+    path.write_text(text.replace(old, new))
+
+
+def test_code_digest_ignores_comments_and_docstrings(package):
+    root, digest = package
+    before = digest("a")
+    edit(root / "a.py", '"""Doc."""', '"""Another."""\n# why\n')
+    assert digest("a") == before
+
+
+@pytest.mark.parametrize("helper", ["b.py", "kinds/x.py"])
+def test_code_digest_changes_with_an_imported_helper_only_for_its_dependents(package, helper):
+    root, digest = package
+    before = {name: digest(name) for name in "abc"}
+    edit(root / helper, "1", "3")
+    assert digest("a") != before["a"]
+    assert digest("c") == before["c"]
+
+
+def test_code_digest_follows_the_real_stages():
+    frames, train = wiring._closure(("frames",)), wiring._closure(("train", "models/late_fusion"))
+    assert {path.stem for path in frames} >= {"frames", "workers", "store", "cli"}
+    assert not {path.stem for path in frames} & {"train", "track", "report"}
+    assert {path.stem for path in train} >= {"train", "late_fusion", "store"}
+
+
+def test_manifest_is_made_once_and_again_only_when_its_inputs_change(tmp_path, monkeypatch):
+    csv = tmp_path / "labels.csv"
+    csv.write_text("file,mood\n" + "".join(f"{name}.mp4,{'happy' if name < 'c' else 'sad'}\n" for name in "abcd"))
+    study = {"dataset": {"name": "folder", "csv": str(csv)}, "tasks": ["mood"], "shards": 3}
+    folder = tmp_path / "manifest"
+    wiring.ensure_manifest(study, folder)
+    made = {path: path.stat().st_mtime_ns for path in folder.rglob("*.csv")}
+    assert {"manifest.csv", "mood.csv"} <= {path.name for path in made}
+
+    monkeypatch.setattr(wiring.subprocess, "run", lambda *_: pytest.fail("nothing changed, yet it ran"))
+    wiring.ensure_manifest(study, folder)
+    monkeypatch.undo()
+
+    csv.write_text(csv.read_text() + "e.mp4,sad\n")
+    wiring.ensure_manifest(study, folder)
+    shards = [path for path in folder.rglob("*.csv") if path.parent.name == "shards"]
+    rewritten = [path for path in shards if path.stat().st_mtime_ns != made.get(path)]
+    assert len(rewritten) == 1, "one clip more touches one shard list"
+    assert json.loads((folder / "stamp.json").read_text())["inputs"].keys() == {str(csv)}

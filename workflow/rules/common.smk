@@ -1,0 +1,122 @@
+# What the rules share: the config, the shards and the input functions.
+import json
+import re
+import shlex
+import sys
+from pathlib import Path
+
+import yaml
+
+sys.path.insert(0, str(Path(workflow.basedir) / "src"))
+from modalens import cli, wiring
+from modalens.config import attribute, resolve
+
+# A study is one whole file: the demo is read only where no other was named, so that the two never mix.
+if not workflow.config_settings.configfiles:
+
+    configfile: Path(workflow.basedir) / "config" / "config.yaml"
+
+
+# Jobs import modalens from this checkout, installed or not, in a conda environment or not.
+# (Snakemake takes PYTHONPATH out of a conda environment's, so it is part of each command.)
+shell.prefix(
+    f"set -euo pipefail; export PYTHONPATH={shlex.quote(str(Path(workflow.basedir) / 'src'))}; "
+)
+
+try:
+    STUDY = resolve(config)
+    R = f"{STUDY['results']}/{STUDY['study']}"
+    wiring.ensure_manifest(STUDY, Path(R) / "manifest")
+    SHARDS = wiring.shards(Path(R) / "manifest")
+except cli.UserError as error:
+    sys.exit(f"modalens: {error}")
+
+SEEDS = STUDY["seeds"]
+ENCODERS = sorted(set(STUDY["modalities"].values()))
+# Which stage an encoder reads: frames or waveforms.
+READS = {encoder: attribute("encoders", encoder, "input") for encoder in ENCODERS}
+DECODED = sorted(set(READS.values()))
+cli.write_if_changed(Path(R) / "config.yaml", yaml.safe_dump(STUDY, sort_keys=False))
+
+
+wildcard_constraints:
+    shard=r"\d+",
+    encoder="|".join(ENCODERS),
+    stage="frames|waveforms",
+    task="|".join(map(re.escape, STUDY["tasks"])),
+    model="|".join(map(re.escape, STUDY["models"])),
+    measure="|".join(STUDY["relevance"]["measures"]),
+
+
+def code(*modules):
+    """Reruns a rule when the source that it calls changes."""
+    return wiring.code_digest(*modules)
+
+
+def settings(value):
+    """A part of the config as one argument; it is small, and a change of it reruns the rule."""
+    return json.dumps(value, sort_keys=True)
+
+
+def kept(path, keep):
+    return path if keep else temp(path)
+
+
+def preprocessing(stage):
+    """The attributes that frames or waveforms of this study bear; features made from other ones are never mixed in."""
+    constants = {name: value for name, value in STUDY[stage].items() if name != "keep"}
+    return {
+        "kind": stage,
+        **constants,
+        **({"sampling": "uniform"} if stage == "frames" else {}),
+    }
+
+
+def encoder_input(wildcards):
+    return f"{R}/{READS[wildcards.encoder]}/{wildcards.shard}.h5"
+
+
+def model_encoders():
+    return [
+        f"{name}={R}/features/{encoder}"
+        for name, encoder in sorted(STUDY["modalities"].items())
+    ]
+
+
+def teachers(wildcards):
+    return STUDY["models"][wildcards.model]["teachers"]
+
+
+def teacher_checkpoints(wildcards):
+    return [
+        f"{R}/train/{wildcards.task}/{name}/{seed}/model.pt"
+        for name in teachers(wildcards)
+        for seed in SEEDS
+    ]
+
+
+def model_code(name):
+    return f"models/{STUDY['models'][name]['class']}"
+
+
+def records():
+    """Every stage's record, in the order of the flow."""
+    yield f"{R}/manifest/record.json"
+    for stage in ["clips", *DECODED, *(f"features/{encoder}" for encoder in ENCODERS)]:
+        yield from (f"{R}/{stage}/{shard}.json" for shard in SHARDS)
+    yield from (f"{R}/replacements/{encoder}.json" for encoder in ENCODERS)
+    for task in STUDY["tasks"]:
+        yield f"{R}/splits/{task}/record.json"
+        for model in STUDY["models"]:
+            yield f"{R}/train/{task}/{model}/record.json"
+            yield f"{R}/evaluate/{task}/{model}.json"
+        yield from (
+            f"{R}/relevance/{task}/{measure}.json"
+            for measure in STUDY["relevance"]["measures"]
+        )
+    yield f"{R}/report/record.json"
+
+
+RECORDS = list(records())
+# A list of thousands of paths goes by file: a command line has an end.
+cli.write_if_changed(Path(R) / "records.txt", "\n".join(RECORDS) + "\n")

@@ -1,0 +1,139 @@
+# Splits -> trained models -> predictions. Only `evaluate` has a test list among its inputs.
+rule splits:
+    input:
+        labels=f"{R}/manifest/labels/{{task}}.csv",
+        status=expand(
+            f"{R}/{{stage}}/{{shard}}.csv", stage=["clips", *DECODED], shard=SHARDS
+        ),
+    output:
+        parts=expand(
+            f"{R}/splits/{{{{task}}}}/{{part}}.csv",
+            part=["train", "validation", "test"],
+        ),
+        tables=expand(
+            f"{R}/splits/{{{{task}}}}/{{table}}.csv",
+            table=["classes", "attrition", "leakage"],
+        ),
+        record=f"{R}/splits/{{task}}/record.json",
+    log:
+        f"{R}/logs/splits/{{task}}.log",
+    benchmark:
+        f"{R}/benchmarks/splits/{{task}}.tsv"
+    conda:
+        "../../envs/tables.yaml"
+    threads: 1
+    resources:
+        mem_mb=lambda wildcards, attempt: 2000 * attempt,
+        runtime=lambda wildcards, attempt: 20 * attempt,
+    params:
+        study=lambda wildcards: R,
+        folder=lambda wildcards, output: Path(output.record).parent,
+        stages=["clips", *DECODED],
+        fractions=settings(
+            {part: STUDY["splits"][part] for part in ["train", "validation", "test"]}
+        ),
+        seed=STUDY["splits"]["seed"],
+        overlap="--allow-overlap" if STUDY["splits"]["allow_overlap"] else "",
+        code=code("splits"),
+    shell:
+        "python -m modalens.splits --labels {input.labels} --study {params.study} --stages {params.stages} "
+        "--fractions {params.fractions:q} --seed {params.seed} {params.overlap} "
+        "--output {params.folder} --record {output.record} 2> {log}"
+
+
+rule train:
+    input:
+        parts=expand(
+            f"{R}/splits/{{{{task}}}}/{{part}}.csv",
+            part=["train", "validation", "classes"],
+        ),
+        features=expand(
+            f"{R}/features/{{encoder}}/{{shard}}.h5", encoder=ENCODERS, shard=SHARDS
+        ),
+        teachers=teacher_checkpoints,
+    output:
+        models=expand(
+            f"{R}/train/{{{{task}}}}/{{{{model}}}}/{{seed}}/model.pt", seed=SEEDS
+        ),
+        histories=expand(
+            f"{R}/train/{{{{task}}}}/{{{{model}}}}/{{seed}}/history.csv", seed=SEEDS
+        ),
+        record=f"{R}/train/{{task}}/{{model}}/record.json",
+    log:
+        f"{R}/logs/train/{{task}}/{{model}}.log",
+    benchmark:
+        f"{R}/benchmarks/train/{{task}}/{{model}}.tsv"
+    conda:
+        "../../envs/torch.yaml"
+    threads: 1
+    resources:
+        mem_mb=lambda wildcards, attempt: 4000 * attempt,
+        runtime=lambda wildcards, attempt: 240 * attempt,
+    params:
+        model=lambda wildcards: STUDY["models"][wildcards.model]["class"],
+        options=lambda wildcards: settings(STUDY["models"][wildcards.model]["options"]),
+        training=lambda wildcards: settings(
+            STUDY["models"][wildcards.model]["training"]
+        ),
+        seeds=SEEDS,
+        modalities=model_encoders(),
+        splits=lambda wildcards, input: Path(input.parts[0]).parent,
+        folder=lambda wildcards, output: Path(output.record).parent,
+        teachers=lambda wildcards: [
+            f"{name}={R}/train/{wildcards.task}/{name}" for name in teachers(wildcards)
+        ],
+        key=lambda wildcards: settings(
+            {"task": wildcards.task, "model": wildcards.model}
+        ),
+        code=lambda wildcards: code(
+            "train", *map(model_code, [wildcards.model, *teachers(wildcards)])
+        ),
+    shell:
+        "python -m modalens.train --model {params.model} --options {params.options:q} "
+        "--training {params.training:q} --seeds {params.seeds} --modalities {params.modalities} "
+        "--teachers {params.teachers} --splits {params.splits} --threads {threads} --key {params.key:q} "
+        "--output {params.folder} --record {output.record} 2> {log}"
+
+
+rule evaluate:
+    input:
+        test=f"{R}/splits/{{task}}/test.csv",
+        models=expand(
+            f"{R}/train/{{{{task}}}}/{{{{model}}}}/{{seed}}/model.pt", seed=SEEDS
+        ),
+        features=expand(
+            f"{R}/features/{{encoder}}/{{shard}}.h5", encoder=ENCODERS, shard=SHARDS
+        ),
+        replacements=expand(f"{R}/replacements/{{encoder}}.h5", encoder=ENCODERS),
+    output:
+        data=f"{R}/evaluate/{{task}}/{{model}}.parquet",
+        record=f"{R}/evaluate/{{task}}/{{model}}.json",
+    log:
+        f"{R}/logs/evaluate/{{task}}/{{model}}.log",
+    benchmark:
+        f"{R}/benchmarks/evaluate/{{task}}/{{model}}.tsv"
+    conda:
+        "../../envs/torch.yaml"
+    threads: 1
+    resources:
+        mem_mb=lambda wildcards, attempt: 4000 * attempt,
+        runtime=lambda wildcards, attempt: 60 * attempt,
+    params:
+        folder=lambda wildcards, input: Path(input.models[0]).parents[1],
+        seeds=SEEDS,
+        modalities=model_encoders(),
+        replacements=[
+            f"{name}={R}/replacements/{encoder}.h5"
+            for name, encoder in sorted(STUDY["modalities"].items())
+        ],
+        conditions=STUDY["evaluate"]["replacements"],
+        device=STUDY["training"]["device"],
+        key=lambda wildcards: settings(
+            {"task": wildcards.task, "model": wildcards.model}
+        ),
+        code=lambda wildcards: code("evaluate", model_code(wildcards.model)),
+    shell:
+        "python -m modalens.evaluate --models {params.folder} --seeds {params.seeds} --test {input.test} "
+        "--modalities {params.modalities} --replacements {params.replacements} "
+        "--conditions {params.conditions} --device {params.device} --threads {threads} --key {params.key:q} "
+        "--output {output.data} --record {output.record} 2> {log}"

@@ -1,0 +1,114 @@
+# Predictions -> relevance -> report and MLflow.
+rule relevance:
+    input:
+        expand(f"{R}/evaluate/{{{{task}}}}/{{model}}.parquet", model=STUDY["models"]),
+    output:
+        table=report(
+            f"{R}/relevance/{{task}}/{{measure}}.csv",
+            category="Relevance",
+            subcategory="{task}",
+            labels={"measure": "{measure}"},
+        ),
+        record=f"{R}/relevance/{{task}}/{{measure}}.json",
+    log:
+        f"{R}/logs/relevance/{{task}}/{{measure}}.log",
+    benchmark:
+        f"{R}/benchmarks/relevance/{{task}}/{{measure}}.tsv"
+    conda:
+        "../../envs/tables.yaml"
+    threads: 1
+    resources:
+        mem_mb=lambda wildcards, attempt: 4000 * attempt,
+        runtime=lambda wildcards, attempt: 60 * attempt,
+    params:
+        options=lambda wildcards: settings(
+            {
+                "bootstrap": STUDY["relevance"]["bootstrap"],
+                "confidence": STUDY["relevance"]["confidence"],
+                **STUDY["relevance"]["measures"][wildcards.measure],
+            }
+        ),
+        key=lambda wildcards: settings(
+            {"task": wildcards.task, "measure": wildcards.measure}
+        ),
+        code=lambda wildcards: code("relevance", f"measures/{wildcards.measure}"),
+    shell:
+        "python -m modalens.relevance --measure {wildcards.measure} --options {params.options:q} "
+        "--predictions {input} --key {params.key:q} --output {output.table} --record {output.record} 2> {log}"
+
+
+rule report:
+    input:
+        config=f"{R}/config.yaml",
+        relevance=expand(
+            f"{R}/relevance/{{task}}/{{measure}}.csv",
+            task=STUDY["tasks"],
+            measure=STUDY["relevance"]["measures"],
+        ),
+        predictions=expand(
+            f"{R}/evaluate/{{task}}/{{model}}.parquet",
+            task=STUDY["tasks"],
+            model=STUDY["models"],
+        ),
+        histories=expand(
+            f"{R}/train/{{task}}/{{model}}/{{seed}}/history.csv",
+            task=STUDY["tasks"],
+            model=STUDY["models"],
+            seed=SEEDS,
+        ),
+        attrition=expand(f"{R}/splits/{{task}}/attrition.csv", task=STUDY["tasks"]),
+        status=expand(
+            f"{R}/{{stage}}/{{shard}}.csv", stage=["clips", *DECODED], shard=SHARDS
+        ),
+        features=expand(f"{R}/features/{{encoder}}/{SHARDS[0]}.h5", encoder=ENCODERS),
+        answers=(
+            [f"{R}/manifest/answers.json"]
+            if Path(f"{R}/manifest/answers.json").exists()
+            else []
+        ),
+    output:
+        page=report(f"{R}/report/index.html", category="Report"),
+        record=f"{R}/report/record.json",
+    log:
+        f"{R}/logs/report.log",
+    benchmark:
+        f"{R}/benchmarks/report.tsv"
+    conda:
+        "../../envs/tables.yaml"
+    threads: 1
+    resources:
+        mem_mb=lambda wildcards, attempt: 4000 * attempt,
+        runtime=lambda wildcards, attempt: 30 * attempt,
+    params:
+        study=lambda wildcards: R,
+        code=code("report", "templates/report.html.j2"),
+    shell:
+        "python -m modalens.report --study {params.study} --config {input.config} "
+        "--output {output.page} --record {output.record} 2> {log}"
+
+
+rule track:
+    input:
+        listing=f"{R}/records.txt",
+        records=RECORDS,
+    output:
+        f"{R}/track/synced.json",
+    log:
+        f"{R}/logs/track.log",
+    benchmark:
+        f"{R}/benchmarks/track.tsv"
+    localrule: True
+    conda:
+        "../../envs/track.yaml"
+    threads: 1
+    resources:
+        mem_mb=2000,
+        runtime=60,
+    params:
+        study=lambda wildcards: R,
+        uri=STUDY["mlflow"]["tracking_uri"],
+        experiment=STUDY["mlflow"]["experiment"],
+        code=code("track"),
+    shell:
+        "python -m modalens.track --study {params.study} --records {input.listing} "
+        "--tracking-uri {params.uri:q} --experiment {params.experiment:q} --output {output} 2> {log}"
