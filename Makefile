@@ -7,12 +7,13 @@ CORES ?= $(shell $(PYTHON) -c "import os; print(os.cpu_count())")
 export PYTHONPATH := $(CURDIR)/src
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 STUDY ?= config/config.yaml
+SHOW := python -m modalens.config --configfile $(STUDY) --print
 
 .PHONY: demo test check format ui lock clean
 
 demo: $(VENV)/ready ## render the known-answer clips, train, withhold, report
 	snakemake --cores $(CORES) --configfile $(STUDY)
-	@echo "report: $$(python -m modalens.config --configfile $(STUDY) --print report)"
+	@echo "report: $$($(SHOW) report)"
 
 test: $(VENV)/ready check ## everything that can be tested on this machine
 	python -m pytest tests -m workflow -n $(CORES)
@@ -28,7 +29,7 @@ format: $(VENV)/ready
 	ruff check --fix . ; ruff format . ; snakefmt Snakefile workflow
 
 ui: $(VENV)/ready ## MLflow of this study on localhost
-	python -m modalens.track --configfile $(STUDY) --serve
+	python -m modalens.track --serve --tracking-uri "$$($(SHOW) tracking_uri)" --experiment "$$($(SHOW) experiment)"
 
 lock: $(VENV)/uv ## new pins
 	$(BIN)/uv pip compile pyproject.toml --group dev --universal --fork-strategy fewest --python-version 3.11 \

@@ -187,7 +187,7 @@ def _parent(kind: str, node: ast.ClassDef) -> ast.ClassDef | None:
 def main() -> None:
     parser = cli.parser(__doc__)
     parser.add_argument("--configfile", type=Path, default=Path("config/config.yaml"))
-    parser.add_argument("--print", choices=["config", "report", "tracking_uri"], default="config")
+    parser.add_argument("--print", choices=["config", "report", "tracking_uri", "experiment"], default="config")
 
     def show(arguments: Any) -> None:
         config = resolve(load(arguments.configfile))
@@ -195,6 +195,7 @@ def main() -> None:
             "config": yaml.safe_dump(config, sort_keys=False),
             "report": f"{config['results']}/{config['study']}/report/index.html",
             "tracking_uri": config["mlflow"]["tracking_uri"],
+            "experiment": config["mlflow"]["experiment"],
         }
         print(values[arguments.print])
 

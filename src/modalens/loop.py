@@ -96,6 +96,7 @@ def fit(
     progress = _Progress(optimiser, torch.Generator().manual_seed(seed), [], {})
     if saved := checkpoint and checkpoint.read():
         _restore(model, progress, saved)
+    train, validation = (_with_targets(model, clips, training.batch_size) for clips in (train, validation))
     while not progress.stopped(training):
         started = time.perf_counter()
         row = {"epoch": float(len(progress.history) + 1)}
@@ -120,6 +121,16 @@ def fit(
 def best_epoch(history: list[dict[str, float]]) -> int:
     """Number, from 1, of the epoch of lowest validation loss; the earlier of equals."""
     return 1 + min(range(len(history)), key=lambda index: history[index]["validation_loss"])
+
+
+@torch.no_grad()
+def _with_targets(model: Model, clips: Clips, size: int) -> Clips:
+    """Teachers answer once a clip instead of once an epoch."""
+    device = next(model.parameters()).device
+    starts = range(0, len(clips), size)
+    batches = [model.targets(clips.batch(slice(start, start + size), device)[0]) for start in starts]
+    extra = {name: torch.cat([batch[name] for batch in batches]).cpu() for name in batches[0]}
+    return Clips({**clips.features, **extra}, clips.labels)
 
 
 def _learn(model: Model, clips: Clips, size: int, progress: _Progress) -> dict[str, float]:

@@ -136,9 +136,11 @@ def _run(
 ) -> records.Run:
     best = history[loop.best_epoch(history) - 1]
     metrics = {f"best_{name}" if name == "epoch" else name: value for name, value in best.items() if name != "seconds"}
-    params = {f"model.{name}": value for name, value in model.options.items()}
+    # "variant": MLflow's compare view opens on the first params that differ, in alphabetical order; model, seed and
+    # task are to be those.
+    params = {f"variant.{name}": value for name, value in model.options.items()}
     params |= {f"training.{name}": value for name, value in asdict(job.training).items()}
-    params |= {"teachers": ",".join(sorted(job.teachers)), "clips": len(job.train), "used_device": job.device.type}
+    params |= {"training.teachers": ",".join(sorted(job.teachers)), "clips": len(job.train), "training.used_device": job.device.type}
     metrics["epochs"] = float(len(history))
     metrics["seconds"] = sum(row["seconds"] for row in history)
     metrics["parameters"] = float(sum(values.numel() for values in model.parameters()))

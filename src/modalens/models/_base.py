@@ -69,6 +69,11 @@ class Model(nn.Module):
     def forward(self, features: Features) -> Tensor:
         return self.classify(self.embed(features))
 
+    def targets(self, features: Features) -> dict[str, Tensor]:
+        """What a clip is to be likened to beside its label, {name: (B, ...)}: fixed, so the training loop asks for it
+        once a clip and hands it to `loss` among the features. None by default."""
+        return {}
+
     def loss(self, features: Features, labels: Tensor) -> dict[str, Tensor]:
         """labels: (B,) class indices. Returns "loss", a scalar to go down, and "logits" (B, classes)."""
         logits = self(features)

@@ -17,6 +17,8 @@ from modalens.cli import UserError
 from modalens.models._base import Features, Model, Shapes
 from modalens.models._networks import PooledLayer, StepLayer, head, width
 
+TAUGHT = "taught by "
+
 
 class Distillation(Model):
     takes_teachers = True
@@ -45,6 +47,11 @@ class Distillation(Model):
         self.temperature = temperature
         self.weights = dict(weights or {})
 
+    @torch.no_grad()
+    def targets(self, features: Features) -> dict[str, Tensor]:
+        """The teachers' logits, (B, classes) each. They are frozen: a clip's never change."""
+        return {TAUGHT + name: teacher(features) for name, teacher in self.teachers.items()}
+
     def loss(self, features: Features, labels: Tensor) -> dict[str, Tensor]:
         """Teachers see the same clips; without them there is nothing to distil: raises UserError."""
         if not self.teachers:
@@ -53,9 +60,10 @@ class Distillation(Model):
             raise UserError(f"models.distillation.weights: {strange.pop()!r} is no teacher")
         terms = super().loss(features, labels)
         student = (terms["logits"] / self.temperature).log_softmax(1)
-        for name, teacher in self.teachers.items():
-            with torch.no_grad():
-                taught = (teacher(features) / self.temperature).log_softmax(1)
+        missing = any(TAUGHT + name not in features for name in self.teachers)
+        given = {**features, **self.targets(features)} if missing else features
+        for name in self.teachers:
+            taught = (given[TAUGHT + name] / self.temperature).log_softmax(1)
             divergence = functional.kl_div(student, taught, reduction="batchmean", log_target=True)
             terms["loss"] = terms["loss"] + self.weights.get(name, 1.0) * divergence
         return terms

@@ -1,0 +1,36 @@
+from types import SimpleNamespace
+
+import pandas as pd
+
+from modalens.findings import disagreement
+
+
+def study(*rows):
+    columns = ["model", "replacement", "modality", "drop", "low", "high"]
+    drops = pd.DataFrame(rows, columns=columns).assign(task="seen", metric="accuracy")
+    return SimpleNamespace(scores={"seen": {}}, headline=lambda _: "late_fusion", measure=lambda _: drops)
+
+
+def test_stand_ins_that_contradict_each_other_are_named_with_their_numbers():
+    text = disagreement(
+        study(
+            ("late_fusion", "blank@input", "audio", 0.61, 0.50, 0.70),
+            ("late_fusion", "mean@fusion", "audio", 0.00, -0.01, 0.01),
+            ("other", "zero@fusion", "audio", 0.99, 0.98, 1.00),
+        )
+    )
+    assert "on seen, without audio" in text
+    assert "0.61 under blank@input" in text
+    assert "0.00 under mean@fusion" in text
+
+
+def test_stand_ins_whose_intervals_overlap_or_that_differ_little_are_not_called_contradictory():
+    wide = study(
+        ("late_fusion", "blank@input", "audio", 0.6, 0.0, 1.0),
+        ("late_fusion", "mean@fusion", "audio", 0.1, 0.0, 0.2),
+    )
+    close = study(
+        ("late_fusion", "blank@input", "audio", 0.15, 0.12, 0.18),
+        ("late_fusion", "mean@fusion", "audio", 0.0, -0.01, 0.01),
+    )
+    assert disagreement(wide) == disagreement(close) == ""
