@@ -66,7 +66,7 @@ class Checkout:
     def _command(self, *arguments: str) -> list[str]:
         path = self.root / "study.yaml"
         path.write_text(yaml.safe_dump(self.config))
-        return [sys.executable, "-m", "snakemake", "--cores", "2", "--configfile", str(path), *arguments]
+        return [sys.executable, "-m", "snakemake", *arguments, "--cores", "2", "--configfile", str(path)]
 
     def _environment(self) -> dict[str, str]:
         clean = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
