@@ -5,6 +5,8 @@ BIN := $(VENV)/bin
 CORES ?= $(shell $(PYTHON) -c "import os; print(os.cpu_count())")
 # The two reads of the source that need no install: Snakemake's jobs set the same.
 export PYTHONPATH := $(CURDIR)/src
+# Else each of a study's processes compiles its imports anew: seconds for torch.
+unexport PYTHONDONTWRITEBYTECODE
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 STUDY ?= config/config.yaml
 SHOW := python -m modalens.config --configfile $(STUDY) --print
@@ -45,5 +47,5 @@ $(VENV)/uv:
 	@touch $@
 
 $(VENV)/ready: requirements.lock | $(VENV)/uv
-	$(BIN)/uv pip sync --quiet --compile-bytecode --python $(BIN)/python requirements.lock
+	$(BIN)/uv pip sync --quiet --python $(BIN)/python requirements.lock
 	@touch $@

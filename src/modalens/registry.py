@@ -17,7 +17,7 @@ def names(kind: str) -> list[str]:
 
 
 def load(kind: str, name: str) -> Any:
-    """Class `CamelCase` of modalens/<kind>/<camel_case>.py. Raises UserError with the nearest name for an unknown one."""
+    """Class `CamelCase` of modalens/<kind>/<camel_case>.py. Raises UserError with the nearest name."""
     known = names(kind)
     if name not in known:
         near = get_close_matches(name, known, n=1)

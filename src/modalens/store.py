@@ -65,7 +65,7 @@ def ids(path: str | Path) -> list[str]:
 
 
 def read(path: str | Path, wanted: Sequence[str] | None = None) -> Array:
-    """Rows of `wanted` ids in that order (all when None): (N, ...). Raises UserError for an absent id or a damaged file."""
+    """Rows of `wanted` ids in that order (all when None): (N, ...). Raises UserError: absent id, damaged file."""
     with _open(path) as file:
         present = [text.decode() for text in file["ids"][:]]
         if "data" not in file:

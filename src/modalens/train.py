@@ -140,7 +140,11 @@ def _run(
     # task are to be those.
     params = {f"variant.{name}": value for name, value in model.options.items()}
     params |= {f"training.{name}": value for name, value in asdict(job.training).items()}
-    params |= {"training.teachers": ",".join(sorted(job.teachers)), "clips": len(job.train), "training.used_device": job.device.type}
+    params |= {
+        "training.teachers": ",".join(sorted(job.teachers)),
+        "clips": len(job.train),
+        "training.used_device": job.device.type,
+    }
     metrics["epochs"] = float(len(history))
     metrics["seconds"] = sum(row["seconds"] for row in history)
     metrics["parameters"] = float(sum(values.numel() for values in model.parameters()))
