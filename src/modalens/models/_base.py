@@ -72,6 +72,7 @@ class Model(nn.Module):
     def targets(self, features: Features) -> dict[str, Tensor]:
         """What a clip is to be likened to beside its label, {name: (B, ...)}: fixed, so the training loop asks for it
         once a clip and hands it to `loss` among the features. None by default."""
+        del features
         return {}
 
     def loss(self, features: Features, labels: Tensor) -> dict[str, Tensor]:
