@@ -18,7 +18,7 @@ demo: $(VENV)/ready ## render the known-answer clips, train, withhold, report
 	@echo "report: $$($(SHOW) report)"
 
 test: $(VENV)/ready check ## everything that can be tested on this machine
-	python -m pytest tests -m workflow -n $(CORES)
+	python -m pytest tests -m workflow -n $(CORES) --dist loadfile
 
 check: $(VENV)/ready ## lint, types, unit tests: under two minutes
 	ruff check . && ruff format --check .
