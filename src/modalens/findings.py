@@ -115,7 +115,9 @@ def _say(finding: Finding) -> None:
 
 def _decides(needed: list[Part], count: int, full: float, chance: float) -> str:
     if len(needed) == 1:
-        return f"the {_noun(needed[0])} decides"
+        # The other one makes up for nearly all of it when this one is withheld.
+        redundant = needed[0].share < MOSTLY
+        return "each nearly does alone" if redundant else f"the {_noun(needed[0])} decides"
     if all(_without(part) < chance + 0.1 * (full - chance) for part in needed):
         return "only together do they tell"
     most = max(needed, key=lambda part: -1 if isnan(part.share) else part.share)
