@@ -5,9 +5,9 @@ import numpy as np
 import pytest
 from filming import film, shown
 
+from modalens.causes import ClipError
 from modalens.decode import DECODERS, _decord_frames, fit, frame_indices, read_frames
 from modalens.media import probe, timeline
-from modalens.workers import ClipError
 
 EVEN = [40 * k for k in range(100)]  # 4 s at 25 frames a second
 needs_decord = pytest.mark.skipif("decord" not in DECODERS, reason="no decord on this platform")

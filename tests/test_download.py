@@ -16,11 +16,11 @@ import pytest
 from badserver import BadServer, movie
 
 from modalens import workers, ytdlp
+from modalens.causes import ClipError
 from modalens.cli import UserError
 from modalens.download import Options, address, check, download
 from modalens.media import origin
 from modalens.pace import Pace, to_try
-from modalens.workers import ClipError
 
 QUICK = Options(max_bytes=3_000_000, timeout_s=4, socket_timeout_s=0.7, retries=1, backoff_s=0.1)
 PATIENT = replace(QUICK, timeout_s=30, socket_timeout_s=10)

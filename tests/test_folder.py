@@ -3,13 +3,15 @@
 import functools
 import http.server
 import threading
+from pathlib import Path
 
 import pytest
 
+from modalens.causes import ClipError
 from modalens.cli import UserError
 from modalens.datasets import _table
 from modalens.datasets.folder import Folder
-from modalens.workers import ClipError
+from modalens.sources import Options
 
 ROWS = "file,label\na.mp4,cat\nb.mp4,dog\n"
 
@@ -54,6 +56,12 @@ def test_split_names_are_brought_to_one_spelling(table):
     rows = [f"{name}.mp4,cat,{name}" for name in ("train", "Train", "validation", "val", "VALID", "dev", "test")]
     found = read(table("file,label,split\n" + "\n".join([*rows, "x.mp4,cat,"])))
     assert found["split"].tolist() == ["train"] * 2 + ["validation"] * 4 + ["test", ""]
+
+
+def test_a_file_may_be_an_address_of_any_scheme_and_is_left_as_it_is(table):
+    files = ["https://example.org/a//b.mp4?x=1", "youtube:-abcdefghij", "ftp://example.org/c.mp4", "d/e.mp4"]
+    found = read(table("file,label\n" + "\n".join(f"{file},cat" for file in files)), media="m")
+    assert found["source"].tolist() == [*files[:3], "m/d/e.mp4"]
 
 
 def test_a_clip_may_lack_the_label_of_one_task(table):
@@ -119,9 +127,10 @@ def test_an_unknown_column_field_gets_the_nearest_name(table):
 
 def test_a_media_file_is_used_where_it_lies_and_a_missing_one_is_data(tmp_path):
     (tmp_path / "a.mp4").write_bytes(b"x")
-    assert Folder.fetch(str(tmp_path / "a.mp4"), tmp_path / "out") == tmp_path / "a.mp4"
+    fetched = Folder.fetch(str(tmp_path / "a.mp4"), 1.0, None, tmp_path / "out", Options())
+    assert (fetched.path, fetched.start_s, fetched.end_s) == (tmp_path / "a.mp4", 1.0, None)
     with pytest.raises(ClipError) as caught:
-        Folder.fetch(str(tmp_path / "b.mp4"), tmp_path / "out")
+        Folder.fetch(str(tmp_path / "b.mp4"), None, None, tmp_path / "out", Options())
     assert caught.value.cause == "missing"
 
 
@@ -184,4 +193,4 @@ def test_the_talking_faces_are_read(shared):
     found = data.manifest()
     assert len(found) == 160
     assert found["digit"].nunique() == 10
-    assert all(Folder.fetch(source, shared).is_file() for source in found["source"])
+    assert all(Path(source).is_file() for source in found["source"])

@@ -1,3 +1,4 @@
+import json
 import os
 import signal
 import subprocess
@@ -5,6 +6,7 @@ import sys
 import time
 from pathlib import Path
 
+import av
 import numpy as np
 import pandas as pd
 import pytest
@@ -42,6 +44,26 @@ def test_rows_are_the_frames_and_bad_clips_stop_nothing(tmp_path: Path) -> None:
     assert shown(rows_read[1]) == [12, 37, 62, 87]
     wanted = {"kind": "frames", "count": 4, "resize": 36, "crop": 32, "sampling": "uniform"}
     assert store.attributes(tmp_path / "0.h5") == wanted
+
+
+def test_a_still_picture_is_used_and_noted_unless_it_is_refused(tmp_path: Path) -> None:
+    flat = film(tmp_path / "a.mp4", [0, 1000, 2000])
+    with av.open(str(tmp_path / "still.mp4"), "w") as container:
+        stream = container.add_stream("libx264", rate=25)
+        stream.width = stream.height = 64
+        noise = np.random.default_rng(0).integers(0, 256, (64, 64, 3), np.uint8)
+        for _ in range(50):
+            container.mux(stream.encode(av.VideoFrame.from_ndarray(noise, format="rgb24")))
+        container.mux(stream.encode())
+    clips = table_of(tmp_path, [f"a,ok,,,{flat},,", f"b,ok,,,{tmp_path / 'still.mp4'},,"])
+    for more, state, kept in ([], "ok", ["a", "b"]), (["--refuse", "still_picture"], "failed", ["a"]):
+        frames.main(frames.parser().parse_args([*command(tmp_path, clips), *more]))
+        status = pd.read_csv(tmp_path / "0.csv", dtype=str, keep_default_na=False).set_index("clip_id")
+        assert status["cause"].to_dict() == {"a": "", "b": "still_picture"}
+        assert status["status"].to_dict() == {"a": "ok", "b": state}
+        assert sorted(store.ids(tmp_path / "0.h5")) == kept
+    metrics = json.loads((tmp_path / "0.json").read_text())["runs"][0]["metrics"]
+    assert metrics == {"clips": 2, "ok": 1, "failed_still_picture": 1}
 
 
 def test_a_crop_larger_than_the_frame_is_the_users_mistake(tmp_path: Path) -> None:

@@ -136,3 +136,43 @@ def test_what_no_later_stage_could_repair_stops_at_once(table, tasks, message):
 def test_a_wrong_data_set_is_explained(dataset, message):
     with pytest.raises(UserError, match=message):
         manifest.build(dataset, ["seen"])
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "clip_id,note\nka-00002,a\nka-00001,b\nnone,c\n",
+        "note,clip_id\na,ka-00002\nb,ka-00001\nc,none\n",
+        "ka-00002\nka-00001\nnone\n",
+        "\ufeffid\r\nka-00002\r\n\r\nka-00001\r\nka-00001\r\nnone\r\n",
+    ],
+)
+def test_a_study_is_limited_to_the_ids_of_a_list_with_or_without_heading(tmp_path, caplog, text):
+    caplog.set_level("INFO", "modalens")
+    (tmp_path / "ids.csv").write_bytes(text.encode())
+    given = arguments(tmp_path / "out", tasks=["seen"])
+    given.only = tmp_path / "ids.csv"
+    manifest.main(given)
+    assert read(tmp_path / "out" / "manifest.csv")["clip_id"].tolist() == ["ka-00001", "ka-00002"]
+    assert "only: 2 of the data set's 40 clips" in caplog.text
+    assert "it has not 1 of the 3 listed: none" in caplog.text
+    assert json.loads((tmp_path / "out" / "inputs.json").read_text()) == [str(tmp_path / "ids.csv")]
+
+
+@pytest.mark.parametrize(
+    ("text", "message"), [("id\nx\n", "names no clip of the data set, first 'x'"), ("", "no clip")]
+)
+def test_a_list_that_leaves_nothing_is_one_line(tmp_path, text, message):
+    (tmp_path / "ids.csv").write_text(text)
+    with pytest.raises(UserError, match=message):
+        manifest.limited(rows(clip_id=["a"]), tmp_path / "ids.csv")
+    with pytest.raises(UserError, match=r"none\.csv cannot be read"):
+        manifest.limited(rows(clip_id=["a"]), tmp_path / "none.csv")
+
+
+def test_official_splits_may_differ_between_tasks():
+    table = rows(clip_id=["a", "b"], one=["x", "y"], two=["x", "y"], split=["train", "test"])
+    table["split:two"] = ["test", "train"]
+    found = manifest.tables(table, ["one", "two"], 1)
+    assert found["labels/one.csv"]["split"].tolist() == ["train", "test"]
+    assert found["labels/two.csv"]["split"].tolist() == ["test", "train"]

@@ -7,10 +7,11 @@ import numpy as np
 import pandas as pd
 import pytest
 import yaml
+from scipy.stats import fisher_exact
 from sklearn import metrics as sklearn_metrics
 from synthetic import answers_of, predictions, write_study
 
-from modalens import figures, records, relevance, report
+from modalens import figures, losses, records, relevance, report
 from modalens.cli import UserError
 from modalens.findings import find
 from modalens.report import number, probability
@@ -292,3 +293,70 @@ def test_reading_predictions_takes_no_class_probabilities(tmp_path):
     start = time.perf_counter()
     assert len(frame) == len(table)
     assert time.perf_counter() - start < 1
+
+
+def lost_table(*rows):
+    return pd.DataFrame(rows, columns=["task", "split", "label", "cause", "stage", "clips"])
+
+
+def test_a_class_that_lost_more_than_chance_would_take_is_named_with_its_share():
+    table = lost_table(
+        ("t", "train", "a", "", "", 60),
+        ("t", "train", "a", "removed", "clips", 40),
+        ("t", "train", "b", "", "", 190),
+        ("t", "train", "b", "removed", "clips", 10),
+        ("even", "train", "a", "", "", 90),
+        ("even", "train", "b", "", "", 90),
+        ("even", "test", "a", "removed", "clips", 10),
+        ("even", "train", "b", "removed", "clips", 10),
+    )
+    said = losses.uneven(table[table["task"] == "t"])
+    assert said == ["t: class a lost 40% (40 of 100), the others 5%: what is left is not a fair sample."]
+    assert [line for line in losses.uneven(table[table["task"] == "even"]) if "class" in line] == []
+
+
+def test_losses_by_chance_are_not_called_uneven():
+    draw, said = np.random.default_rng(0), 0
+    for _ in range(200):
+        lost = draw.binomial(50, 0.2, 6)
+        rows = [("t", "train", f"c{index}", "removed", "clips", count) for index, count in enumerate(lost)]
+        rows += [("t", "train", f"c{index}", "", "", 50 - count) for index, count in enumerate(lost)]
+        said += bool(losses.uneven(lost_table(*rows)))
+    assert said <= 20
+
+
+def test_fishers_test_is_scipys():
+    rows = [("a", "", "", 4), ("a", "removed", "clips", 6), ("b", "", "", 18), ("b", "removed", "clips", 2)]
+    table = losses.shares(lost_table(*[("t", "train", *row) for row in rows]), "label")
+    assert table.loc["a", "p"] == pytest.approx(2 * fisher_exact([[6, 4], [2, 18]], "greater").pvalue)
+
+
+def test_causes_are_counted_by_split_and_explained(study, html):
+    table = read(study / "report" / "tables" / "lost.csv")
+    row = table[(table["task"] == "both") & (table["cause"] == "damaged")].iloc[0]
+    assert row[["train", "validation", "test", "all"]].tolist() == [4, 4, 4, 12]
+    assert row["share"] == pytest.approx(12 / 624)
+    assert "It is there and does not decode." in html
+
+
+def test_page_shows_what_splits_share_and_what_was_lost_since_freezing(tmp_path):
+    root = write_study(tmp_path / "s", {"t": models(SEEN)}, CLASSES, groups=4, seeds=2, trained=False)
+    html = write_page(root)
+    assert "What the splits share" not in html
+    assert "Since the list was frozen" not in html
+    (root / "duplicates").mkdir()
+    (root / "duplicates" / "t.csv").write_text(
+        "kind,similarity,clip_id,split,label,other,other_split,other_label\n"
+        "identical,1.0,007,train,red,8,test,red\nnear-identical,0.9712,9,train,red,10,test,blue\n"
+    )
+    (root / "splits" / "t" / "leakage.csv").write_text("group,train,validation,test\ng,1,0,2\n")
+    (root / "splits" / "t" / "clips.csv").write_text(
+        "clip_id,shard,group,label,split,cause,stage,since\n"
+        "1,0,1,red,train,removed,clips,lost\n2,0,2,red,test,,,same\n3,0,3,red,test,,,changed\n"
+    )
+    html = write_page(root)
+    shared = read(root / "report" / "tables" / "shared.csv").iloc[0]
+    assert shared.tolist() == ["t", 1, 1, 1]
+    assert all(text in html for text in ("0.971", "007", "lost: good then, not to be had now", "another content"))
+    assert read(root / "report" / "tables" / "since.csv")["since"].tolist() == ["lost", "changed", "same"]
+    assert Page(html).open == []

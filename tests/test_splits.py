@@ -196,3 +196,17 @@ def test_wrong_fractions_are_refused(fractions):
 def test_many_source_videos_and_classes_are_split_in_proportion():
     labels = labelled(20000, classes=300)
     assert splits.assign(labels, FRACTIONS, 0).value_counts()["train"] == pytest.approx(14000, rel=0.02)
+
+
+def test_losses_are_counted_by_cause_in_the_record_and_every_clip_keeps_its_split(study, tmp_path):
+    labels = labelled(100)
+    before = study(labels)["clips"]
+    gone = before["clip_id"][[3, 8, 21]]
+    after = study(labels, dict(zip([("clips", clip) for clip in gone], ["removed", "removed", "private"], strict=True)))
+    assert after["clips"]["split"].equals(before["split"])
+    assert after["clips"].set_index("clip_id").loc[gone, "cause"].tolist() == ["removed", "removed", "private"]
+    _, (run,) = records.read(tmp_path / "splits" / "seen" / "record.json")
+    assert {name: value for name, value in run.metrics.items() if name.startswith("lost/")} == {
+        "lost/removed": 2,
+        "lost/private": 1,
+    }

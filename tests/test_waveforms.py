@@ -8,8 +8,8 @@ import pytest
 from filming import RATE, film, speak
 
 from modalens import store, waveforms
-from modalens.sound import read_waveform
-from modalens.workers import ClipError
+from modalens.causes import ClipError
+from modalens.sound import muted, read_waveform
 
 EVEN = [40 * k for k in range(100)]
 
@@ -63,6 +63,18 @@ def test_a_hole_in_the_stream_is_silence_of_its_length(tmp_path: Path) -> None:
     assert pitch(sound[:RATE]) == pytest.approx(440, abs=3)
     assert np.abs(sound[RATE + 1600 : 2 * RATE - 1600]).max() < 50
     assert pitch(sound[2 * RATE :]) == pytest.approx(880, abs=3)
+
+
+def test_sound_with_many_frames_in_a_packet_is_heard_to_its_end(shared: Path) -> None:
+    sound, _ = read_waveform(shared / "clips" / "mp4parser__MOV00006.3gp", None, None, RATE, 15)
+    assert (np.abs(sound).reshape(15, RATE).max(axis=1) > 1).all()
+
+
+def test_silence_is_muted_and_a_whisper_is_not() -> None:
+    silence = np.zeros(100, np.int16)
+    assert muted(silence)
+    assert muted(silence - np.int16(1))
+    assert not muted(np.array([0, 0, -3], np.int16))
 
 
 def test_a_window_after_the_sound_is_too_short(tmp_path: Path) -> None:

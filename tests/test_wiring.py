@@ -77,3 +77,16 @@ def test_manifest_is_made_once_and_again_only_when_its_inputs_change(tmp_path, m
     rewritten = [path for path in shards if path.stat().st_mtime_ns != made.get(path)]
     assert len(rewritten) == 1, "one clip more touches one shard list"
     assert json.loads((folder / "stamp.json").read_text())["inputs"].keys() == {str(csv)}
+
+
+def test_a_changed_list_of_ids_makes_a_new_manifest(tmp_path):
+    only = tmp_path / "only.csv"
+    only.write_text("ka-00000\nka-00001\n")
+    study = {"dataset": {"name": "known_answer", "clips": 9}, "tasks": ["seen"], "shards": 1, "only": str(only)}
+    folder = tmp_path / "manifest"
+    for text, count in (("ka-00000\nka-00001\n", 2), ("ka-00000\nka-00001\nka-00002\n", 3)):
+        only.write_text(text)
+        wiring.ensure_manifest(study, folder)
+        assert len((folder / "manifest.csv").read_text().splitlines()) == count + 1
+    wiring.ensure_manifest(study | {"only": None}, folder)
+    assert len((folder / "manifest.csv").read_text().splitlines()) == 10

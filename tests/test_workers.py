@@ -8,7 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from modalens.workers import WAITING_PER_WORKER, ClipError, map_clips
+from modalens.causes import ClipError
+from modalens.workers import WAITING_PER_WORKER, map_clips
 
 
 def behave(how: str, number: int = 0) -> int:

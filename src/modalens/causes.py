@@ -8,6 +8,19 @@ import re
 from dataclasses import dataclass
 
 
+def one_line(text: object, length: int = 300) -> str:
+    return " ".join(str(text).split())[:length]
+
+
+class ClipError(Exception):
+    """This clip cannot be used. cause: a name of CAUSES; detail: one line in the words of whoever failed."""
+
+    def __init__(self, cause: str, detail: str) -> None:
+        super().__init__(cause, detail)
+        self.cause = cause
+        self.detail = one_line(detail)
+
+
 @dataclass(frozen=True)
 class Cause:
     """name: the word of the status tables. sentence: for the reader of a report, about one clip.

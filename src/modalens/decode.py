@@ -3,6 +3,10 @@
 Source of the sampling: the middle frame of equal segments (Wang et al. 2016, Temporal Segment Networks, test time).
 """
 
+import contextlib
+import os
+import re
+import tempfile
 import zlib
 from collections.abc import Iterator
 from itertools import chain
@@ -14,13 +18,14 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from PIL import Image
 
-from modalens.media import Timeline, decoded, encrypted, open_media, stream_of, timeline, window
-from modalens.workers import ClipError
+from modalens.causes import ClipError
+from modalens.media import UNCHECKED, Timeline, decoded, encrypted, open_media, stream_of, timeline, window
 
 try:
     import decord
 
-    decord.logging.set_level(decord.logging.QUIET)
+    # Its FFmpeg draws over what it cannot decode, and only says so.
+    decord.logging.set_level(decord.logging.INFO)
 except (ImportError, OSError):  # wheels for Linux x86-64 only
     decord = None
 
@@ -30,6 +35,12 @@ DECODERS = ("decord", "pyav") if decord else ("pyav",)
 # Mean difference of two decodings of one frame, of 255. Where they agreed on real clips it was 0.00; another frame of
 # the same shot, or colours converted otherwise, gave 1 and more.
 SAME_FRAME = 0.5
+# Coding noise of a still picture averages out over a block; a mouth that moves does not.
+BLOCK = 8
+SAME_BLOCK = 1.5
+LOG_BYTES = 10_000
+# Of the decoder; what containers and scalers say is no damage to a picture.
+COMPLAINT = re.compile(rb"\[(?!mov,|matroska,|avi |flv |swscaler |NULL |in |buffer |Parsed)")
 
 
 def frame_indices(timestamps: ArrayLike, start_s: float, end_s: float, count: int) -> NDArray[np.int64]:
@@ -69,6 +80,17 @@ def read_frames(
     return np.stack(frames)[places], used
 
 
+def still(frames: Frames) -> bool:
+    """Whether frames (count, H, W, 3) show one picture: no part of it, BLOCK pixels wide, changes brightness."""
+    count, height, width, _ = frames.shape
+    if count < 2:
+        return False
+    rows, columns = height // BLOCK * BLOCK, width // BLOCK * BLOCK
+    grey = frames[:, :rows, :columns].mean(axis=3).reshape(count, rows // BLOCK, BLOCK, columns // BLOCK, BLOCK)
+    means = grey.mean(axis=(2, 4))
+    return bool((means.max(axis=0) - means.min(axis=0)).max(initial=0) < SAME_BLOCK)
+
+
 def fit(frame: Frames, resize: int, crop: int) -> Frames:
     """(H, W, 3) -> (crop, crop, 3): shorter side to `resize` with antialiasing, then the centre."""
     height, width = frame.shape[:2]
@@ -85,7 +107,24 @@ def _decord_frames(path: str | Path, line: Timeline, wanted: NDArray, resize: in
     decord answers with wrong frames in silence: shifted by 12 and the last one repeated for MPEG programme streams,
     another stream, garbled time stamps. So its clock must show the frames at the times of the packets, no two frames
     may be the same, and PyAV must see one late frame the same (late, because a lost frame shifts all that follow).
+    It also draws over damage: its FFmpeg must have had nothing to complain of, and be able to notice.
     """
+    if line.codec in UNCHECKED:
+        return None
+    with _stderr() as printed:
+        found = _by_decord(path, line, wanted, resize, crop)
+    if found is None or any(COMPLAINT.match(text) for text in printed[0].splitlines()):
+        return None
+    frames, suspect, claim = found
+    (proof,) = _pyav_frames(path, line, line.ticks[wanted[[suspect]]])
+    same = proof.shape == claim.shape and np.abs(proof.astype(np.int16) - claim).mean() < SAME_FRAME
+    return frames if same else None
+
+
+def _by_decord(
+    path: str | Path, line: Timeline, wanted: NDArray, resize: int, crop: int
+) -> tuple[list[Frames], int, Frames] | None:
+    """Frames, and the place and the pixels of the one that is cheapest to check."""
     try:
         reader = decord.VideoReader(str(Path(path).absolute()), num_threads=1)
         clock = reader.get_frame_timestamp(np.arange(len(reader)))[:, 0].astype(np.float64)
@@ -106,11 +145,23 @@ def _decord_frames(path: str | Path, line: Timeline, wanted: NDArray, resize: in
         raise
     except Exception:
         return None
-    if len(prints) < len(rows):
-        return None
-    (proof,) = _pyav_frames(path, line, line.ticks[wanted[[suspect]]])
-    same = proof.shape == claim.shape and np.abs(proof.astype(np.int16) - claim).mean() < SAME_FRAME
-    return frames if same else None
+    return (frames, suspect, claim) if len(prints) == len(rows) else None
+
+
+@contextlib.contextmanager
+def _stderr() -> Iterator[list[bytes]]:
+    """What is printed to the standard error inside the block, as the one item of the list once it has ended."""
+    printed: list[bytes] = []
+    with tempfile.TemporaryFile() as file:
+        kept = os.dup(2)
+        os.dup2(file.fileno(), 2)
+        try:
+            yield printed
+        finally:
+            os.dup2(kept, 2)
+            os.close(kept)
+            file.seek(0)
+            printed.append(file.read(LOG_BYTES))
 
 
 def _cheapest(line: Timeline, wanted: NDArray[np.int64]) -> int:
@@ -150,7 +201,7 @@ def _decode(path: str | Path, line: Timeline, ticks: NDArray[np.int64], seek: bo
                     container.seek(int(earlier[-1]), stream=stream)
                 except av.FFmpegError:
                     return
-                held, frames = None, decoded(container, stream)
+                held, frames = None, decoded(container, stream, sought=True)
             for frame in chain([held] if held else [], frames):
                 held, position = frame, frame.pts
                 if frame.pts >= tick - line.half:

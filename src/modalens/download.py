@@ -11,7 +11,7 @@ import shutil
 import signal
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -19,9 +19,10 @@ from urllib.parse import urlsplit
 import av
 
 from modalens import causes, ytdlp
+from modalens.causes import ClipError
 from modalens.cli import UserError
 from modalens.media import open_media, origin
-from modalens.workers import ClipError
+from modalens.sources import Fetched, Options, scratch
 
 YOUTUBE_ID = re.compile(r"[A-Za-z0-9_-]{11}")
 SCHEME = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*:")
@@ -30,40 +31,6 @@ PASSING = ("network", "rate_limit")
 # A cut-off stream may end this many seconds before the wanted end without being called incomplete.
 MISSING_S = 0.5
 METADATA = ("title", "description", "tags", "categories", "uploader")
-
-
-@dataclass(frozen=True)
-class Options:
-    """max_height, prefer_codec: of the picture. max_bytes, timeout_s: of one clip. socket_timeout_s: of one answer.
-
-    retries: further attempts after a passing failure, backoff_s apart at first, then twice as long each, with jitter.
-    sleep_s: between the starts of two clips, for modalens.pace. cookies: a file in Netscape format, never written to.
-    proxy: "" is the system's own setting.
-    """
-
-    max_height: int = 480
-    prefer_codec: str = "h264"
-    max_bytes: int = 500_000_000
-    timeout_s: float = 300.0
-    socket_timeout_s: float = 20.0
-    retries: int = 2
-    backoff_s: float = 2.0
-    sleep_s: float = 2.0
-    cookies: str = ""
-    proxy: str = ""
-
-
-@dataclass(frozen=True)
-class Fetched:
-    """path: the media file. start_s, end_s: the wanted part, counted from the file's first time stamp.
-
-    metadata: title, description, tags, categories, uploader, where the source tells them.
-    """
-
-    path: Path
-    start_s: float | None
-    end_s: float | None
-    metadata: dict[str, Any] = field(default_factory=dict)
 
 
 class _OutOfTime(BaseException):
@@ -109,13 +76,13 @@ def download(source: str, start_s: float | None, end_s: float | None, destinatio
         if not where.is_file():
             raise ClipError("not_media", f"{source} is no file")
         return Fetched(where, start_s, end_s)
-    scratch = destination.parent / f".{destination.name}.part"
+    folder = scratch(destination)
     deadline = time.monotonic() + options.timeout_s
     try:
-        shutil.rmtree(scratch, ignore_errors=True)  # of a run that was killed
-        scratch.mkdir(parents=True)
+        shutil.rmtree(folder, ignore_errors=True)  # of a run that was killed
+        folder.mkdir(parents=True)
         with _limit(options.timeout_s):
-            request = _Request(where, start_s, end_s, scratch, options)
+            request = _Request(where, start_s, end_s, folder, options)
             return _place(_persistently(request, deadline), destination)
     except _OutOfTime:
         raise ClipError("timeout", f"not fetched after {options.timeout_s:g} s") from None
@@ -125,7 +92,7 @@ def download(source: str, start_s: float | None, end_s: float | None, destinatio
         raise ClipError(causes.classify(str(error)), f"{type(error).__name__}: {error}") from error
     finally:
         # Whatever goes wrong here must not hide why the download failed.
-        shutil.rmtree(scratch, ignore_errors=True)
+        shutil.rmtree(folder, ignore_errors=True)
 
 
 @dataclass(frozen=True)

@@ -46,6 +46,8 @@ STYLE: dict[str, Any] = {
     "text.parse_math": False,
 }
 DRAWN_POINTS = 6000
+SPLITS = ("train", "validation", "test")
+WORST_CLASSES = 8  # of a task, in the figure of what was lost
 PNG_DPI = 120
 
 
@@ -281,22 +283,29 @@ def curves(table: pd.DataFrame, models: list[str]) -> Figure:
 
 
 def attrition(table: pd.DataFrame) -> Figure:
-    """attrition rows -> one bar a task: share of its clips lost, by cause."""
-    tasks = list(dict.fromkeys(table["task"]))
-    shares = table.pivot_table(index="task", columns="cause", values="clips", aggfunc="sum", fill_value=0).reindex(
-        tasks
-    )
-    shares = 100 * shares.div(shares.sum(axis=1), axis=0).drop(columns="", errors="ignore")
-    figure, axes = panels(1, 1, 5.5, 0.3 * len(tasks) + 0.2, left=1.8, top=0.5)
-    axis, left = axes[0, 0], np.zeros(len(tasks))
-    names = {}
-    for index, cause in enumerate(sorted(shares.columns)):
-        axis.barh(range(len(tasks)), shares[cause], 0.6, left, color=CAUSES[index % len(CAUSES)])
-        left += shares[cause].to_numpy()
-        names[cause] = CAUSES[index % len(CAUSES)]
-    axis.set_yticks(range(len(tasks)), [plain(task) for task in tasks])
-    axis.invert_yaxis()
+    """attrition rows -> per task the share of its clips lost, by cause: of all, of each split, of the worst classes."""
+    bars: list[tuple[str, pd.DataFrame] | None] = []
+    for task, part in table.groupby("task", sort=False):
+        bars += [None] if bars else []
+        bars += [(f"{task}: all clips", part)]
+        bars += [(f"in {name}", part[part["split"] == name]) for name in SPLITS if (part["split"] == name).any()]
+        lost = part["clips"].where(part["cause"] != "", 0).groupby(part["label"]).sum()
+        shares = (lost / part.groupby("label")["clips"].sum()).sort_values(ascending=False, kind="stable")
+        bars += [(f"class {name}", part[part["label"] == name]) for name in shares.index[:WORST_CLASSES]]
+    causes = sorted(set(table["cause"]) - {""})
+    figure, axes = panels(1, 1, 5.5, 0.2 * len(bars) + 0.2, left=2.2, top=0.5)
+    axis = axes[0, 0]
+    for place, bar in enumerate(bars):
+        left = 0.0
+        for index, cause in enumerate(causes if bar else ()):
+            clips = bar[1].groupby("cause")["clips"].sum() if bar else pd.Series(dtype=float)
+            share = 100 * clips.get(cause, 0) / clips.sum()
+            axis.barh(place, share, 0.7, left, color=CAUSES[index % len(CAUSES)])
+            left += share
+    axis.set_yticks([place for place, bar in enumerate(bars) if bar], [plain(bar[0], 32) for bar in bars if bar])
+    axis.set_ylim(len(bars) - 0.4, -0.6)
     axis.grid(axis="y", visible=False)
-    axis.set_xlabel("clips lost, % of the task's")
-    _legend(figure, names, marker="s", linestyle="")
+    axis.set_xlabel("clips lost, %")
+    colour = {cause: CAUSES[index % len(CAUSES)] for index, cause in enumerate(causes)}
+    _legend(figure, colour, marker="s", linestyle="")
     return figure

@@ -3,7 +3,7 @@
 import argparse
 
 from modalens import cli
-from modalens.decode import DECODERS, read_frames
+from modalens.decode import DECODERS, read_frames, still
 from modalens.shards import decode_shard, decoding_parser
 
 
@@ -14,7 +14,7 @@ def main(arguments: argparse.Namespace) -> None:
     attributes = {"kind": "frames", "count": count, "resize": resize, "crop": crop, "sampling": "uniform"}
     # decord hangs and crashes on some files that PyAV reads.
     attempts = [(read_frames, (count, resize, crop, DECODERS[first:])) for first in range(len(DECODERS))]
-    decode_shard(arguments, attributes, attempts)
+    decode_shard(arguments, attributes, attempts, lambda frames: "still_picture" if still(frames) else "")
 
 
 def parser() -> argparse.ArgumentParser:

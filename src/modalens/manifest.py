@@ -4,6 +4,7 @@ Only files that changed are written, so that a new clip touches the shard it fal
 """
 
 import argparse
+import csv
 import hashlib
 import inspect
 import json
@@ -16,11 +17,14 @@ import pandas as pd
 
 from modalens import cli, options, records, registry
 from modalens.cli import UserError
+from modalens.datasets import _table
 
 log = logging.getLogger("modalens")
 
 CLIP = ["clip_id", "source", "start_s", "end_s"]
 COLUMNS = [*CLIP, "group", "split", "text"]
+# What a list of ids may be headed by where it has no column clip_id.
+HEADINGS = ("id", "ids", "clip", "clips", "name", "video_id", "youtube_id", "ytid")
 
 
 def shard_of(clip_id: str, shards: int) -> str:
@@ -45,7 +49,8 @@ def build(dataset: dict[str, Any], tasks: list[str]) -> Any:
 def tables(manifest: pd.DataFrame, tasks: list[str], shards: int) -> dict[str, pd.DataFrame]:
     """Manifest (one row a clip, text) -> {path inside the output folder: table}, rows in order of clip id."""
     check(manifest, tasks)
-    manifest = manifest[[*COLUMNS, *tasks]].sort_values("clip_id", ignore_index=True)
+    splits = [f"split:{task}" for task in tasks if f"split:{task}" in manifest]
+    manifest = manifest[[*COLUMNS, *tasks, *splits]].sort_values("clip_id", ignore_index=True)
     shard = manifest["clip_id"].map(lambda clip_id: shard_of(clip_id, shards))
     found = {"manifest.csv": manifest}
     for name, clips in manifest.groupby(shard):
@@ -57,7 +62,8 @@ def tables(manifest: pd.DataFrame, tasks: list[str], shards: int) -> dict[str, p
                 "clip_id": labelled["clip_id"],
                 "shard": shard[labelled.index],
                 "group": labelled["group"],
-                "split": labelled["split"],
+                # Official splits may differ from task to task.
+                "split": labelled.get(f"split:{task}", labelled["split"]),
                 "label": labelled[task],
             }
         )
@@ -87,10 +93,41 @@ def check(manifest: pd.DataFrame, tasks: list[str]) -> None:
             raise UserError(f"task {task!r} has {f'one class only, {classes[0]!r}' if classes else 'no label'}")
 
 
+def limited(manifest: pd.DataFrame, path: Path) -> pd.DataFrame:
+    """The clips that a list names: its column clip_id, else its first column, with a heading or without."""
+    try:
+        text = _table.decoded(path.read_bytes(), str(path))
+    except OSError as error:
+        raise UserError(f"only: {path} cannot be read ({error.strerror}); the path counts from {Path.cwd()}") from error
+    rows = [
+        [cell.strip() for cell in row] for row in csv.reader(text.splitlines()) if any(cell.strip() for cell in row)
+    ]
+    known = set(manifest["clip_id"])
+    column = rows[0].index("clip_id") if rows and "clip_id" in rows[0] else 0
+    heading = rows and rows[0][column] not in known and rows[0][column].lower() in ("clip_id", *HEADINGS)
+    wanted = dict.fromkeys(row[column] for row in rows[bool(heading) :] if len(row) > column and row[column])
+    unknown = [clip_id for clip_id in wanted if clip_id not in known]
+    kept = manifest[manifest["clip_id"].isin(wanted)]
+    if kept.empty:
+        raise UserError(f"only: {path} names no clip of the data set, first {next(iter(wanted), '')!r}")
+    missing = f"; it has not {len(unknown)} of the {len(wanted)} listed: {_some(unknown)}" if unknown else ""
+    log.info("only: %d of the data set's %d clips, by %s%s", len(kept), len(manifest), path, missing)
+    return kept
+
+
+def _some(names: list[str], most: int = 5) -> str:
+    return ", ".join(names[:most]) + (f" and {len(names) - most} more" if len(names) > most else "")
+
+
 def write(folder: Path, texts: dict[str, str]) -> list[str]:
     """Write what changed, delete tables of ours that are no more. Returns the names touched."""
     touched = [name for name, text in texts.items() if cli.write_if_changed(folder / name, text)]
-    for path in [*folder.glob("shards/*.csv"), *folder.glob("labels/*.csv"), *folder.glob("answers.json")]:
+    for path in [
+        *folder.glob("shards/*.csv"),
+        *folder.glob("labels/*.csv"),
+        *folder.glob("answers.json"),
+        *folder.glob("expected.csv"),
+    ]:
         name = path.relative_to(folder).as_posix()
         if name not in texts:
             path.unlink()
@@ -102,21 +139,30 @@ def main(arguments: argparse.Namespace) -> None:
     if arguments.shards < 1:
         raise UserError(f"shards is 1 or more, not {arguments.shards}")
     dataset = build(arguments.dataset, arguments.tasks)
-    found = tables(dataset.manifest(), arguments.tasks, arguments.shards)
+    clips = dataset.manifest()
+    if arguments.only:
+        clips = limited(clips, arguments.only)
+    found = tables(clips, arguments.tasks, arguments.shards)
+    # What a frozen data set knows of its clips: they are compared with it after they were fetched.
+    if hasattr(dataset, "expected"):
+        found["expected.csv"] = dataset.expected()
     texts = {name: table.to_csv(index=False, lineterminator="\n") for name, table in found.items()}
     if answers := dataset.answers():
         texts["answers.json"] = json.dumps(answers, indent=1)
     # wiring.py looks at these before it runs this stage again.
-    texts["inputs.json"] = json.dumps([str(path) for path in dataset.inputs()])
+    texts["inputs.json"] = json.dumps(
+        [str(path) for path in [*dataset.inputs(), *([arguments.only] if arguments.only else [])]]
+    )
     touched = write(arguments.output, texts)
-    clips, shards = len(found["manifest.csv"]), sum(name.startswith("shards/") for name in texts)
-    log.info("%d clips in %d shards, %s", clips, shards, f"{len(touched)} files changed" if touched else "unchanged")
+    count, shards = len(found["manifest.csv"]), sum(name.startswith("shards/") for name in texts)
+    log.info("%d clips in %d shards, %s", count, shards, f"{len(touched)} files changed" if touched else "unchanged")
     if arguments.record and (touched or not arguments.record.exists()):
         labels = {f"clips_{task}": float(len(found[f"labels/{task}.csv"])) for task in arguments.tasks}
         run = records.Run(
             key={"dataset": arguments.dataset["name"]},
-            params=arguments.dataset | {"tasks": arguments.tasks, "shards": arguments.shards},
-            metrics={"clips": float(clips), **labels},
+            params=arguments.dataset
+            | {"tasks": arguments.tasks, "shards": arguments.shards, "only": str(arguments.only or "")},
+            metrics={"clips": float(count), **labels},
             artifacts=[str(arguments.output / "manifest.csv")],
         )
         records.write(arguments.record, "manifest", [run])
@@ -127,6 +173,7 @@ def parser() -> argparse.ArgumentParser:
     wanted.add_argument("--dataset", type=cli.mapping, required=True, help='{"name": "folder", "csv": ...}')
     wanted.add_argument("--tasks", nargs="+", required=True, help="label columns")
     wanted.add_argument("--shards", type=int, default=4, help="parts that are worked on apart")
+    wanted.add_argument("--only", type=Path, help="CSV of the clip ids that the study is limited to")
     wanted.add_argument("--output", type=Path, required=True, help="folder")
     wanted.add_argument("--record", type=Path, help="JSON for MLflow")
     return wanted

@@ -14,7 +14,7 @@ import av
 import numpy as np
 from numpy.typing import NDArray
 
-from modalens.workers import ClipError, one_line
+from modalens.causes import ClipError, one_line
 
 # A window may end this much of its length after the media does: annotations are rounded.
 OVERRUN = 0.05
@@ -24,6 +24,8 @@ SIGNATURES = (
 # FFmpeg calls these media; a clip never is one. A playlist could even make it open other addresses.
 NOT_CLIPS = ("image2", "_pipe", "tty", "hls", "concat", "dash", "webvtt", "srt", "ass", "ffmetadata")
 HEAD_BYTES = 1 << 20
+# FFmpeg's decoders of these check where data ends when they work with two threads on a picture, not with one.
+UNCHECKED = ("vp8", "vp9")
 
 
 @contextlib.contextmanager
@@ -56,6 +58,8 @@ def stream_of(container: Any, kind: str) -> Any:
             continue
         if stream.codec_context is not None:
             stream.codec_context.thread_count = 1
+            if stream.codec_context.name in UNCHECKED:
+                stream.codec_context.thread_count, stream.codec_context.thread_type = 2, "SLICE"
             if kind == "video":
                 # Else FFmpeg fills what it cannot decode with what was there before, and says nothing.
                 stream.codec_context.options = {"err_detect": "explode"}
@@ -98,7 +102,7 @@ class Timeline:
 
     times: (N,) seconds, rising. ticks: (N,) the same as the stream's own time stamps. keys: (K,) ticks of key frames.
     end_s: end of the last frame. half: half of the usual distance of frames, in ticks. start: the stream's first tick.
-    whole: all of the stream was visited, not a window only.
+    whole: all of the stream was visited, not a window only. codec: FFmpeg's name.
     """
 
     times: NDArray[np.float64]
@@ -109,6 +113,7 @@ class Timeline:
     half: float
     start: int
     whole: bool
+    codec: str
 
 
 def timeline(path: str | Path, start_s: float | None, end_s: float | None) -> Timeline:
@@ -150,7 +155,7 @@ def _visit(container: Any, stream: Any, zero: float, end_s: float | None, whole:
     keys = np.array([tick for tick in ticks.tolist() if shown[tick][1]], dtype=np.int64)
     start = int(ticks[0]) if stream.start_time is None else stream.start_time
     times = (ticks * float(base) - zero).astype(np.float64)
-    return Timeline(times, ticks, keys, base, end, max(usual / 2, 1.0), start, whole)
+    return Timeline(times, ticks, keys, base, end, max(usual / 2, 1.0), start, whole, stream.codec_context.name)
 
 
 def window(start_s: float | None, end_s: float | None, first_s: float, last_s: float) -> tuple[float, float]:
@@ -173,12 +178,13 @@ def origin(container: Any) -> float:
     return (container.start_time or 0) / av.time_base
 
 
-def decoded(container: Any, stream: Any, lost: list[str] | None = None) -> Iterator[Any]:
-    """Decoded frames that have a time. A packet that does not decode is passed over and noted in `lost`.
+def decoded(container: Any, stream: Any, lost: list[str] | None = None, sought: bool = False) -> Iterator[Any]:
+    """Decoded pictures that have a time, or sound. A packet that does not decode is passed over and noted in `lost`.
 
-    So is a damaged picture, and what follows until the next key frame: it was drawn on top of the damage.
+    So is a damaged picture, and what follows until the next key frame: it was drawn on top of the damage. And so is
+    what comes before the first key frame where that was sought: a damaged index leads to other places.
     """
-    picture, broken = stream.type == "video", False
+    picture, broken = stream.type == "video", sought
     packets = container.demux(stream)
     while True:
         try:
@@ -194,7 +200,7 @@ def decoded(container: Any, stream: Any, lost: list[str] | None = None) -> Itera
             continue
         for frame in frames:
             broken = (broken and not frame.key_frame) or (picture and frame.is_corrupt)
-            if frame.pts is not None and not broken:
+            if not broken and not (picture and frame.pts is None):
                 yield frame
 
 

@@ -15,13 +15,14 @@ import pandas as pd
 import yaml
 from markupsafe import Markup
 
-from modalens import cli, figures, records, store
+from modalens import cli, figures, losses, records, store
 from modalens.findings import Finding, caveats, find, known
 from modalens.tables import METRIC_NAMES, Study, per_class, results
 
 PACKAGE = Path(__file__).parent
 # Characters of the page that its figures may take.
 FIGURE_BUDGET = 2_000_000
+SHOWN_PAIRS = 30  # all are in the table beside the page
 PACKAGES = ["torch", "torchaudio", "torchvision", "numpy", "scipy", "pandas", "scikit-learn", "h5py", "av", "decord"]
 PACKAGES += ["snakemake", "mlflow", "matplotlib", "jinja2"]
 
@@ -74,7 +75,7 @@ def drawings(study: Study, tables: dict[str, pd.DataFrame], answers: dict[str, A
             add(f"{task}-learning", partial(figures.curves, history, trained), f"{task}: loss and accuracy by epoch")
     lost = tables["attrition"]
     if len(lost) and (lost["cause"] != "").any():
-        add("clips-lost", partial(figures.attrition, lost), "share of each task's clips lost, by cause")
+        add("clips-lost", partial(figures.attrition, lost), "share of clips lost, by cause, split and class")
     return made
 
 
@@ -149,6 +150,8 @@ def page(
     tables = {"results": results(study), "per_class": per_class(study), "attrition": study.attrition()}
     tables |= {name: study.measure(name) for name in ("leave_one_out", "shapley")}
     tables |= {"known": known(study, findings), "decoding": study.decoding()}
+    tables |= {"lost": losses.by_cause(tables["attrition"]), "since": losses.since(study)}
+    tables |= {"shared": losses.shared(study), "duplicates": losses.pairs(study)}
     made = drawings(study, tables, answers)
     environment = jinja2.Environment(
         loader=jinja2.FileSystemLoader(PACKAGE / "templates"), autoescape=True, trim_blocks=True, lstrip_blocks=True
@@ -172,6 +175,11 @@ def page(
         known=tables["known"].to_dict("records"),
         lost=lost[lost["cause"] != ""].to_dict("records") if len(lost) else [],
         attrition_known=len(lost) > 0,
+        losses=tables["lost"].to_dict("records"),
+        uneven=losses.uneven(lost),
+        since=tables["since"].to_dict("records"),
+        shared=tables["shared"].to_dict("records"),
+        pairs=tables["duplicates"].head(SHOWN_PAIRS).to_dict("records"),
         decoding=tables["decoding"].to_dict("records"),
         weights=encoders,
         provenance=provenance(),

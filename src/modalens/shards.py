@@ -16,6 +16,8 @@ from modalens.workers import Outcome, Task, map_clips
 
 STATUS = ("clip_id", "status", "cause", "detail")
 READABLE = 40
+# Of a run, not of the study; and a proxy's address may hold a password.
+NO_PARAMS = ("record", "output", "status", "metadata", "runs", "run", "offline", "download")
 
 
 def read_table(path: str | Path, columns: Iterable[str]) -> pd.DataFrame:
@@ -47,11 +49,13 @@ def status(clip_id: str, outcome: Outcome) -> dict[str, Any]:
 
 
 def write_record(arguments: argparse.Namespace, stage: str, output: Path, rows: list[dict[str, Any]]) -> None:
-    """Counts of a shard for MLflow: clips, ok, and failed_<cause>."""
+    """Counts of a shard for MLflow: clips, ok, failed_<cause>, and flagged_<cause> of clips that are used with one."""
     metrics = {"clips": float(len(rows)), "ok": float(sum(row["status"] == "ok" for row in rows))}
-    for cause in sorted({row["cause"] for row in rows} - {""}):
-        metrics[f"failed_{cause}"] = float(sum(row["cause"] == cause for row in rows))
-    params = {name: value for name, value in vars(arguments).items() if name not in ("record", "output", "status")}
+    for row in sorted(rows, key=lambda row: row["cause"]):
+        if row["cause"]:
+            name = f"{'flagged' if row['status'] == 'ok' else 'failed'}_{row['cause']}"
+            metrics[name] = metrics.get(name, 0.0) + 1
+    params = {name: value for name, value in vars(arguments).items() if name not in NO_PARAMS}
     records.write(arguments.record, stage, [records.Run(key={"shard": output.stem}, params=params, metrics=metrics)])
 
 
@@ -83,17 +87,22 @@ def decoding_parser(parser: argparse.ArgumentParser) -> argparse.ArgumentParser:
     parser.add_argument("--clips", type=Path, required=True, help="status table of stage clips")
     parser.add_argument("--output", type=Path, required=True, help="HDF5, one row a clip")
     parser.add_argument("--status", type=Path, required=True, help="CSV, one row a clip")
+    parser.add_argument("--refuse", nargs="*", default=[], help="causes that only flag a clip, to count as failures")
     add_workers(parser)
     return parser
 
 
 def decode_shard(
-    arguments: argparse.Namespace, attributes: dict[str, Any], attempts: list[tuple[Callable, tuple]]
+    arguments: argparse.Namespace,
+    attributes: dict[str, Any],
+    attempts: list[tuple[Callable, tuple]],
+    flag: Callable[[Any], str],
 ) -> None:
     """Decode every good clip of a shard: arrays to HDF5, a status row each, a record.
 
     attempts: (function, options): function(path, start_s, end_s, *options) -> (array, decoder's name) runs in a worker.
     A later attempt gets the clips that killed their worker in the one before.
+    flag(array): "" or a cause that is noted of a clip that stays usable, unless --refuse names it.
     """
     clips = read_table(arguments.clips, [*STATUS, "path", "start_s", "end_s"])
     failed = clips[clips["status"] != "ok"]
@@ -115,9 +124,13 @@ def decode_shard(
                     again[clip_id] = left[clip_id]
                     continue
                 array, decoder = outcome.value or (None, "")
-                if array is not None:
+                row = status(clip_id, outcome)
+                if array is not None and (cause := flag(array)):
+                    refused = cause in arguments.refuse
+                    row |= {"cause": cause, "status": "failed" if refused else "ok"}
+                if array is not None and row["status"] == "ok":
                     writer.append(clip_id, array)
-                rows.append({**status(clip_id, outcome), "decoder": decoder, "seconds": round(outcome.seconds, 3)})
+                rows.append({**row, "decoder": decoder, "seconds": round(outcome.seconds, 3)})
             left = again
     write_status(arguments.status, rows, ("decoder", "seconds"))
     write_record(arguments, stage, arguments.output, rows)

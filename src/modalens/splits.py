@@ -13,7 +13,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from modalens import cli, records
+from modalens import cli, records, since
 from modalens.cli import UserError
 
 log = logging.getLogger("modalens")
@@ -177,23 +177,34 @@ def main(arguments: argparse.Namespace) -> None:
         example = leakage.iloc[0]
         places = " and ".join(name for name in NAMES if example[name])
         raise UserError(
-            f"{len(leakage)} groups are in more than one split, first {example['group']!r} in {places}; such "
-            "a test set flatters every model: mend the split, or pass --allow-overlap to go on"
+            f"{arguments.labels.stem}: groups in more than one split: {len(leakage)}, first {example['group']!r} in "
+            f"{places}; such a test set flatters every model: mend the split, or write "
+            "`splits: {allow_overlap: true}` in the config to go on"
         )
     clips = labels.assign(split=split).merge(failures(arguments.study, arguments.stages, labels), on="clip_id")
+    clips["since"] = ""
+    expected = arguments.study / "manifest" / "expected.csv"
+    if expected.exists():
+        now = since.present(arguments.study, sorted(set(clips["shard"])))
+        clips["since"] = since.changes(clips, pd.read_csv(expected, dtype=str, keep_default_na=False), now)
+        log.info("%s: %s", arguments.labels.stem, since.sentence(clips))
     used, lost = clips[clips["cause"] == ""], clips[clips["cause"] != ""]
     attrition = clips.groupby(["split", "label", "cause", "stage"]).size().rename("clips").reset_index()
     lists = {name: used.loc[used["split"] == name, COLUMNS] for name in NAMES}
     outputs = lists | {"attrition": attrition, "leakage": leakage, "classes": class_counts(used, lost)}
+    outputs["clips"] = clips[[*COLUMNS, "split", "cause", "stage", "since"]]
     for name, table in outputs.items():
         cli.write_text(arguments.output / f"{name}.csv", table.to_csv(index=False, lineterminator="\n"))
-    sizes = {f"clips_{name}": float(len(table)) for name, table in lists.items()}
+    metrics = {f"clips_{name}": float(len(table)) for name, table in lists.items()}
+    metrics |= {"clips_failed": float(len(lost)), "groups_shared": float(len(leakage))}
+    metrics |= {f"lost/{cause}": float(count) for cause, count in lost["cause"].value_counts().items()}
+    metrics |= {f"since/{change}": float(count) for change, count in clips["since"].value_counts().items() if change}
     log.info("%s: %s, %d clips failed", origin, ", ".join(f"{n} {len(t)}" for n, t in lists.items()), len(lost))
     run = records.Run(
         key={"task": arguments.labels.stem},
         params={"fractions": fractions, "seed": arguments.seed, "origin": origin, "stages": arguments.stages},
-        metrics=sizes | {"clips_failed": float(len(lost)), "groups_shared": float(len(leakage))},
-        artifacts=[str(arguments.output / f"{name}.csv") for name in ("classes", "attrition", "leakage")],
+        metrics=metrics,
+        artifacts=[str(arguments.output / f"{name}.csv") for name in ("classes", "attrition", "leakage", "clips")],
     )
     records.write(arguments.record, "splits", [run])
 

@@ -14,7 +14,8 @@ from modalens.measures._predictions import expert, modalities_of
 from modalens.statistics import Array, confusion_metrics
 
 TEXT = {"task", "model", "notion", "replacement", "payoff", "modality", "metric", "split", "label", "cause", "stage"}
-TEXT |= {"clip_id", "status", "detail", "decoder"}
+TEXT |= {"clip_id", "status", "detail", "decoder", "group", "shard", "since"}
+TEXT |= {"kind", "other", "other_split", "other_label"}
 METRIC_NAMES = {
     "accuracy": "Acc.",
     "balanced_accuracy": "Balanced Acc.",

@@ -4,7 +4,7 @@ import argparse
 
 from modalens import cli
 from modalens.shards import decode_shard, decoding_parser
-from modalens.sound import read_waveform
+from modalens.sound import muted, read_waveform
 
 
 def main(arguments: argparse.Namespace) -> None:
@@ -12,7 +12,7 @@ def main(arguments: argparse.Namespace) -> None:
     if rate < 1 or round(rate * seconds) < 1:
         raise cli.UserError(f"waveforms: {seconds} s at {rate} Hz hold no sample")
     attributes = {"kind": "waveforms", "sample_rate": rate, "seconds": seconds}
-    decode_shard(arguments, attributes, [(read_waveform, (rate, seconds))])
+    decode_shard(arguments, attributes, [(read_waveform, (rate, seconds))], lambda wave: "muted" if muted(wave) else "")
 
 
 def parser() -> argparse.ArgumentParser:

@@ -95,6 +95,7 @@ def ensure_manifest(config: dict[str, Any], folder: Path) -> None:
                 dataset,
                 config["tasks"],
                 config["shards"],
+                config.get("only"),
                 code_digest("manifest", f"datasets/{config['dataset']['name']}"),
             ]
         ).encode()
@@ -106,6 +107,7 @@ def ensure_manifest(config: dict[str, Any], folder: Path) -> None:
             return
     command = [sys.executable, "-m", "modalens.manifest", "--dataset", dataset, "--tasks", *config["tasks"]]
     command += ["--shards", str(config["shards"]), "--output", str(folder), "--record", str(folder / "record.json")]
+    command += ["--only", config["only"]] if config.get("only") else []
     environment = {**os.environ, "PYTHONPATH": str(PACKAGE.parent)}
     if subprocess.run(command, stdin=subprocess.DEVNULL, env=environment).returncode:
         raise SystemExit(1)  # the stage has said what is wrong

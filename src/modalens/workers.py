@@ -14,12 +14,13 @@ import resource
 import signal
 import sys
 import time
-from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
+from itertools import count
 from multiprocessing.connection import Connection, wait
 from typing import Any
 
+from modalens.causes import ClipError, one_line
 from modalens.cli import UserError
 
 Task = tuple[str, tuple]
@@ -32,15 +33,6 @@ START_S = 120.0
 PR_SET_PDEATHSIG = 1
 
 
-class ClipError(Exception):
-    """This clip cannot be used. cause: a word of the status tables; detail: one line in the decoder's own words."""
-
-    def __init__(self, cause: str, detail: str) -> None:
-        super().__init__(cause, detail)
-        self.cause = cause
-        self.detail = one_line(detail)
-
-
 @dataclass
 class Outcome:
     """value of a clip that went well (cause ""), else why it did not; seconds it took in the worker."""
@@ -51,25 +43,25 @@ class Outcome:
     seconds: float = 0.0
 
 
-def one_line(text: object, length: int = 300) -> str:
-    return " ".join(str(text).split())[:length]
-
-
 def map_clips(
-    function: Callable, tasks: Iterable[Task], workers: int, timeout_s: float, memory_mb: int
+    function: Callable, tasks: Iterable[Task], workers: int, timeout_s: float, memory_mb: int, ordered: bool = True
 ) -> Iterator[tuple[str, Outcome]]:
-    """Yield (clip_id, Outcome of function(*args)) for each (clip_id, args), in the order of `tasks`.
+    """Yield (clip_id, Outcome of function(*args)) for each (clip_id, args), in the order of `tasks` or as they come.
 
     function: importable by name. A clip fails alone: by ClipError with its own cause, any other exception "crashed",
     MemoryError "memory", more than timeout_s seconds "timeout" (its process group is killed), a dead worker "crashed".
     memory_mb: the address space of one worker. At most WAITING_PER_WORKER * workers clips are held at a time.
     """
     remaining = iter(tasks)
-    waiting: deque[tuple[str, list[Outcome]]] = deque()  # in order; the list holds the answer once it is there
+    numbers = count()
+    waiting: dict[int, tuple[str, list[Outcome]]] = {}  # in order; the list holds the answer once it is there
     staff = [_Worker(function, memory_mb) for _ in range(workers)]
     exhausted = False
     try:
         while True:
+            if not ordered:
+                # Before the next one is given out: an answer may be a reason to stop.
+                yield from _answered(waiting, ordered)
             for worker in staff:
                 if worker.answer is None and not exhausted and len(waiting) < WAITING_PER_WORKER * workers:
                     task = next(remaining, None)
@@ -77,11 +69,9 @@ def map_clips(
                         exhausted = True
                         break
                     answer: list[Outcome] = []
-                    waiting.append((task[0], answer))
+                    waiting[next(numbers)] = (task[0], answer)
                     worker.give(task[1], answer, timeout_s)
-            while waiting and waiting[0][1]:
-                clip_id, answer = waiting.popleft()
-                yield clip_id, answer[0]
+            yield from _answered(waiting, ordered)
             if exhausted and not waiting:
                 return
             busy = [worker for worker in staff if worker.answer is not None]
@@ -92,6 +82,15 @@ def map_clips(
     finally:
         for worker in staff:
             worker.stop()
+
+
+def _answered(waiting: dict[int, tuple[str, list[Outcome]]], ordered: bool) -> Iterator[tuple[str, Outcome]]:
+    for number, (clip_id, answer) in list(waiting.items()):
+        if answer:
+            del waiting[number]
+            yield clip_id, answer[0]
+        elif ordered:
+            return
 
 
 class _Worker:

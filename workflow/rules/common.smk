@@ -105,6 +105,8 @@ def records():
     for stage in ["clips", *DECODED, *(f"features/{encoder}" for encoder in ENCODERS)]:
         yield from (f"{R}/{stage}/{shard}.json" for shard in SHARDS)
     yield from (f"{R}/replacements/{encoder}.json" for encoder in ENCODERS)
+    yield from (f"{R}/fingerprints/{shard}.json" for shard in SHARDS)
+    yield f"{R}/duplicates/record.json"
     for task in STUDY["tasks"]:
         yield f"{R}/splits/{task}/record.json"
         for model in STUDY["models"]:

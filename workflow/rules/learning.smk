@@ -5,6 +5,12 @@ rule splits:
         status=expand(
             f"{R}/{{stage}}/{{shard}}.csv", stage=["clips", *DECODED], shard=SHARDS
         ),
+        # A frozen list says what its clips looked and sounded like.
+        fingerprints=(
+            expand(f"{R}/fingerprints/{{shard}}.csv", shard=SHARDS)
+            if STUDY["dataset"]["name"] == "frozen"
+            else []
+        ),
     output:
         parts=expand(
             f"{R}/splits/{{{{task}}}}/{{part}}.csv",
@@ -12,7 +18,7 @@ rule splits:
         ),
         tables=expand(
             f"{R}/splits/{{{{task}}}}/{{table}}.csv",
-            table=["classes", "attrition", "leakage"],
+            table=["classes", "attrition", "leakage", "clips"],
         ),
         record=f"{R}/splits/{{task}}/record.json",
     log:
@@ -51,6 +57,8 @@ rule train:
             f"{R}/features/{{encoder}}/{{shard}}.h5", encoder=ENCODERS, shard=SHARDS
         ),
         teachers=teacher_checkpoints,
+        # Nothing is trained on a split that leaks; what the table says changes no model.
+        duplicates=ancient(f"{R}/duplicates/{{task}}.csv"),
     output:
         models=expand(
             f"{R}/train/{{{{task}}}}/{{{{model}}}}/{{seed}}/model.pt", seed=SEEDS

@@ -1,9 +1,21 @@
 # Clips -> frames and waveforms. Failure is data: a clip that cannot be had is a row in the status CSV.
+from modalens import ledger
+
+# Read once: a job ends by writing the number of the next run.
+RUNS = {
+    shard: ledger.run_number(
+        Path(R) / "clips" / "runs" / f"{shard}.json", STUDY["download"]["runs"]
+    )
+    for shard in SHARDS
+}
+
+
 rule clips:
     input:
         f"{R}/manifest/shards/{{shard}}.csv",
     output:
         status=f"{R}/clips/{{shard}}.csv",
+        metadata=f"{R}/clips/{{shard}}.jsonl",
         record=f"{R}/clips/{{shard}}.json",
     log:
         f"{R}/logs/clips/{{shard}}.log",
@@ -17,14 +29,27 @@ rule clips:
         runtime=lambda wildcards, attempt: 60 * attempt,
     params:
         dataset=STUDY["dataset"]["name"],
-        media=lambda wildcards, output: output.status.removesuffix(".csv"),
+        # No outputs: Snakemake deletes those before a job runs again, and these are what is kept from run to run.
+        media=lambda wildcards: f"{R}/clips/media",
+        runs=lambda wildcards: f"{R}/clips/runs/{wildcards.shard}.json",
+        # Changes when clips are left to ask for again.
+        run=lambda wildcards: RUNS[wildcards.shard],
+        offline="" if STUDY["download"]["runs"] else "--offline",
+        download=settings(
+            {
+                name: value
+                for name, value in STUDY["download"].items()
+                if name != "runs"
+            }
+        ),
         timeout=STUDY["media"]["timeout_s"],
         memory=STUDY["media"]["memory_mb"],
         code=code("clips", f"datasets/{STUDY['dataset']['name']}"),
     shell:
         "python -m modalens.clips --dataset {params.dataset} --shard {input} --media {params.media} "
+        "--download {params.download:q} {params.offline} --runs {params.runs} --run {params.run} "
         "--workers {threads} --timeout {params.timeout} --memory-mb {params.memory} "
-        "--output {output.status} --record {output.record} 2> {log}"
+        "--output {output.status} --metadata {output.metadata} --record {output.record} 2> {log}"
 
 
 rule frames:
@@ -48,12 +73,13 @@ rule frames:
         number=STUDY["frames"]["count"],
         resize=STUDY["frames"]["resize"],
         crop=STUDY["frames"]["crop"],
+        refuse=STUDY["media"]["refuse"],
         timeout=STUDY["media"]["timeout_s"],
         memory=STUDY["media"]["memory_mb"],
         code=code("frames"),
     shell:
         "python -m modalens.frames --clips {input} "
-        "--count {params.number} --resize {params.resize} --crop {params.crop} "
+        "--count {params.number} --resize {params.resize} --crop {params.crop} --refuse {params.refuse} "
         "--workers {threads} --timeout {params.timeout} --memory-mb {params.memory} "
         "--output {output.data} --status {output.status} --record {output.record} 2> {log}"
 
@@ -78,10 +104,12 @@ rule waveforms:
     params:
         rate=STUDY["waveforms"]["sample_rate"],
         seconds=STUDY["waveforms"]["seconds"],
+        refuse=STUDY["media"]["refuse"],
         timeout=STUDY["media"]["timeout_s"],
         memory=STUDY["media"]["memory_mb"],
         code=code("waveforms"),
     shell:
         "python -m modalens.waveforms --clips {input} --sample-rate {params.rate} --seconds {params.seconds} "
+        "--refuse {params.refuse} "
         "--workers {threads} --timeout {params.timeout} --memory-mb {params.memory} "
         "--output {output.data} --status {output.status} --record {output.record} 2> {log}"

@@ -61,6 +61,7 @@ rule report:
             f"{R}/{{stage}}/{{shard}}.csv", stage=["clips", *DECODED], shard=SHARDS
         ),
         features=expand(f"{R}/features/{{encoder}}/{SHARDS[0]}.h5", encoder=ENCODERS),
+        duplicates=expand(f"{R}/duplicates/{{task}}.csv", task=STUDY["tasks"]),
         answers=(
             [f"{R}/manifest/answers.json"]
             if Path(f"{R}/manifest/answers.json").exists()

@@ -13,6 +13,7 @@ from typing import Any
 
 import pandas as pd
 
+from modalens import sources
 from modalens.cli import UserError
 from modalens.datasets import _lists
 from modalens.datasets._audioset_classes import MACHINE_ID, Classes
@@ -98,6 +99,8 @@ class Audioset:
     def inputs(self) -> list[Path]:
         found = _lists.local([location for _, location in self.csv], "csv")
         return found + (_lists.local(self.classes, "classes") if self.classes else [])
+
+    fetch = staticmethod(sources.fetch)
 
     def _choice(self, task: str, known: Classes | None) -> Choice:
         """{label: classes that give it, None for the rest}."""

@@ -7,9 +7,9 @@ from typing import Any
 
 import pandas as pd
 
+from modalens import sources
 from modalens.cli import UserError
 from modalens.datasets import _table
-from modalens.workers import ClipError
 
 FIELDS = ("file", "clip_id", "start", "end", "group", "split", "text")
 SPLITS = {"train": "train", "test": "test"} | dict.fromkeys(("validation", "val", "valid", "dev"), "validation")
@@ -63,12 +63,7 @@ class Folder:
     def inputs(self) -> list[Path]:
         return [] if self.remote else [Path(self.csv)]
 
-    @staticmethod
-    def fetch(source: str, destination: Path) -> Path:  # noqa: ARG004 - a file that is here is used where it lies
-        path = Path(source)
-        if not path.is_file():
-            raise ClipError("missing", f"{source} is not there")
-        return path
+    fetch = staticmethod(sources.fetch)
 
     def _columns(self, present: list[str]) -> dict[str, str]:
         """Field or task -> the CSV's column. A field that nobody named and that is not there is left out."""
@@ -84,7 +79,7 @@ class Folder:
         file = fields["file"]
         if not file:
             raise _BadCell("no file is named")
-        if self.remote and _escapes(file):
+        if self.remote and escapes(file):
             raise _BadCell(f"{file!r} leads out of the media folder, which a list from the web may not do")
         if grouped and not fields["group"]:
             raise _BadCell("the group is empty; without it a split may cut a source video in two")
@@ -97,7 +92,7 @@ class Folder:
         return {
             "clip_id": fields.get("clip_id")
             or PurePosixPath(file).stem + ("" if start is None else f"_{_text(start)}"),
-            "source": (self.media / file).as_posix(),
+            "source": file if sources.is_address(file) else (self.media / file).as_posix(),
             "start_s": _text(start),
             "end_s": _text(end),
             "group": fields["group"] if grouped else file,
@@ -123,7 +118,7 @@ def _unique(table: pd.DataFrame, location: str) -> pd.DataFrame:
     return table
 
 
-def _escapes(file: str) -> bool:
+def escapes(file: str) -> bool:
     """Read as either system's path: the list does not say which one wrote it."""
     return any(
         path.is_absolute() or path.anchor or ".." in path.parts for path in (PurePosixPath(file), PureWindowsPath(file))

@@ -14,6 +14,7 @@ from typing import Any
 
 import pandas as pd
 
+from modalens import sources
 from modalens.cli import UserError
 from modalens.datasets import _lists
 from modalens.datasets._youtube import Clips
@@ -114,6 +115,8 @@ class KineticsSounds:
 
     def inputs(self) -> list[Path]:
         return _lists.local([location for _, location in self.csv], "csv")
+
+    fetch = staticmethod(sources.fetch)
 
     def _read(self, split: str, location: str) -> Iterator[Found]:
         content = _lists.text(location)

@@ -21,6 +21,7 @@ import pandas as pd
 from modalens.cli import UserError
 from modalens.datasets._drawn_clip import Drawing, render
 from modalens.information import Joint, bayes_accuracy, decomposition, log_probability, shapley, shares
+from modalens.sources import Fetched, Options
 
 TASKS = {
     "seen": "Only the picture tells the label.",
@@ -37,6 +38,9 @@ class KnownAnswer:
     """clips: how many; more keep the first ones. symbols: C, 2-6, the number of classes. seconds, fps, size (pixels,
     square): of a clip. clips_per_group: clips that count as cut from one source video. erasures: see ERASURES.
     """
+
+    # A clip is made anew when the code that draws it changes.
+    renders = True
 
     def __init__(
         self,
@@ -135,11 +139,11 @@ class KnownAnswer:
         ).source()
 
     @staticmethod
-    def fetch(source: str, destination: Path) -> Path:
+    def fetch(source: str, start_s: float | None, end_s: float | None, destination: Path, _options: Options) -> Fetched:
         """Render the clip that `source` describes to `destination` + .mp4."""
         path = destination.with_name(destination.name + ".mp4")
         render(Drawing.of(source), path)
-        return path
+        return Fetched(path, start_s, end_s)
 
 
 def _answer(joint: Joint) -> dict[str, Any]:

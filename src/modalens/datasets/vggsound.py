@@ -12,6 +12,7 @@ from typing import Any
 
 import pandas as pd
 
+from modalens import sources
 from modalens.cli import UserError
 from modalens.datasets import _lists
 from modalens.datasets._youtube import NUMBER, Clips
@@ -80,6 +81,8 @@ class Vggsound:
 
     def inputs(self) -> list[Path]:
         return _lists.local([location for _, location in self.csv], "csv")
+
+    fetch = staticmethod(sources.fetch)
 
 
 def _read(split: str, location: str) -> Iterator[tuple[_lists.Sheet, int, str, str, str, str]]:
