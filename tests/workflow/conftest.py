@@ -31,7 +31,7 @@ class Checkout:
 
     def snakemake(self, *arguments: str, check: bool = True) -> subprocess.CompletedProcess[str]:
         done = subprocess.run(self._command(*arguments), cwd=self.root, env=self._environment(), text=True,
-                              stdout=subprocess.PIPE, stderr=subprocess.STDOUT, timeout=550)  # fmt: skip
+                              stdout=subprocess.PIPE, stderr=subprocess.STDOUT, timeout=1400)  # fmt: skip
         if check:
             assert done.returncode == 0, done.stdout[-8000:]
         return done

@@ -11,7 +11,7 @@ from modalens import store
 from modalens.models._base import load_model
 
 ROOT = Path(__file__).resolve().parents[2]
-pytestmark = pytest.mark.workflow
+pytestmark = [pytest.mark.workflow, pytest.mark.timeout(1800)]
 MODELS = 4
 TASKS = ["seen", "both"]
 SHARDS = 3

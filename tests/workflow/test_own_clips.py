@@ -11,7 +11,7 @@ from modalens.datasets.known_answer import KnownAnswer
 from modalens.shards import media_name
 
 ROOT = Path(__file__).resolve().parents[2]
-pytestmark = pytest.mark.workflow
+pytestmark = [pytest.mark.workflow, pytest.mark.timeout(1800)]
 SMALL = {
     "shards": 1,
     "seeds": [0],

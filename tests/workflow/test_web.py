@@ -11,7 +11,7 @@ import yaml
 sys.path.insert(0, str(Path(__file__).parents[1]))
 from badserver import BadServer
 
-pytestmark = pytest.mark.workflow
+pytestmark = [pytest.mark.workflow, pytest.mark.timeout(1800)]
 GOOD, DEAD, PASSING = 36, ["absent.mp4", "gone.mp4", "html.mp4"], ["forbidden.mp4", "broken.mp4", "flaky.mp4"]
 
 
