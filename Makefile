@@ -18,14 +18,14 @@ demo: $(VENV)/ready ## render the known-answer clips, train, withhold, report
 	@echo "report: $$($(SHOW) report)"
 
 test: $(VENV)/ready check ## everything that can be tested on this machine
-	python -m pytest tests -m workflow -n $(CORES) --dist loadfile
+	python -m pytest tests -m "workflow or slow" -n $(CORES) --dist loadfile
 
 check: $(VENV)/ready ## lint, types, unit tests: under two minutes
 	ruff check . && ruff format --check .
 	snakefmt --check Snakefile workflow
 	snakemake --lint
 	mypy
-	python -m pytest tests -m "not workflow" -n $(CORES)
+	python -m pytest tests -m "not workflow and not slow" -n $(CORES)
 
 format: $(VENV)/ready
 	ruff check --fix . ; ruff format . ; snakefmt Snakefile workflow

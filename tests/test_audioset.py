@@ -8,6 +8,8 @@ import pytest
 from modalens.cli import UserError
 from modalens.datasets.audioset import Audioset
 
+pytestmark = pytest.mark.slow
+
 URBAN_RURAL = {"urban": "/t/dd00128", "rural": "/t/dd00129"}
 SPEECH = {"speech": "/m/09x0r", "none": None}
 STUDY = {"urban_rural": URBAN_RURAL, "speech": SPEECH}

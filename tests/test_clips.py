@@ -21,6 +21,8 @@ from modalens.cli import UserError
 from modalens.shards import media_name
 from modalens.workers import Outcome, Task
 
+pytestmark = pytest.mark.slow
+
 EVEN = [40 * k for k in range(50)]
 FAST = {"max_bytes": 3_000_000, "timeout_s": 5, "socket_timeout_s": 0.7, "retries": 0, "sleep_s": 0}
 needs_ffmpeg = pytest.mark.skipif(ytdlp.ffmpeg() is None, reason="neither imageio-ffmpeg nor an ffmpeg is installed")

@@ -22,6 +22,8 @@ from modalens.download import Options, address, check, download
 from modalens.media import origin
 from modalens.pace import Pace, to_try
 
+pytestmark = pytest.mark.slow
+
 QUICK = Options(max_bytes=3_000_000, timeout_s=4, socket_timeout_s=0.7, retries=1, backoff_s=0.1)
 PATIENT = replace(QUICK, timeout_s=30, socket_timeout_s=10)
 needs_ffmpeg = pytest.mark.skipif(ytdlp.ffmpeg() is None, reason="neither imageio-ffmpeg nor an ffmpeg is installed")

@@ -17,6 +17,8 @@ from modalens.findings import find
 from modalens.report import number, probability
 from modalens.tables import Study, per_class, read, results
 
+pytestmark = pytest.mark.slow
+
 CLASSES = ["blue", "green", "red"]
 SEEN = {"": 0.33, "audio": 0.34, "video": 0.97, "audio,video": 0.97}
 IGNORED = {"": 0.33, "audio": 0.33, "video": 0.8, "audio,video": 0.8}

@@ -18,6 +18,8 @@ from modalens import records, track
 from modalens.cli import UserError
 from modalens.records import Run
 
+pytestmark = pytest.mark.slow
+
 track.quiet()
 
 

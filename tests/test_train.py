@@ -14,6 +14,8 @@ from modalens import loop, records, train
 from modalens.cli import UserError
 from modalens.models._base import load_model
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture
 def study(tmp_path):

@@ -11,6 +11,8 @@ import pytest
 from modalens.causes import ClipError
 from modalens.workers import WAITING_PER_WORKER, map_clips
 
+pytestmark = pytest.mark.slow
+
 
 def behave(how: str, number: int = 0) -> int:
     """What decoders do. Runs in a worker."""
