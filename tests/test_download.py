@@ -1,5 +1,6 @@
 """The real yt-dlp and ffmpeg against a web server that misbehaves (tests/badserver.py)."""
 
+import json
 import os
 import random
 import subprocess
@@ -14,6 +15,7 @@ from pathlib import Path
 import av
 import pytest
 from badserver import BadServer, movie
+from yt_dlp_ejs.yt import solver
 
 from modalens import workers, ytdlp
 from modalens.causes import ClipError
@@ -280,3 +282,22 @@ def test_those_whose_turn_never_came_are_first() -> None:
         "e": ("failed", "bot_wall"),
     }  # fmt: skip
     assert to_try("abcdef", earlier) == ["d", "f", "a", "e"]
+
+
+def scripts_answer(folder: Path) -> str:
+    """Runs in a worker. What YouTube's player would be asked, asked of a player that turns text round."""
+    with ytdlp.Session(folder, Options()) as site:
+        runtime = site._ydl._js_runtimes["deno"].info
+    player = "_result.n = text => [...text].reverse().join('')"
+    question = {"type": "preprocessed", "preprocessed_player": player}
+    question |= {"requests": [{"type": "n", "challenges": ["abc"]}]}
+    program = f"{solver.lib()}\nObject.assign(globalThis, lib);\n{solver.core()}\n"
+    program += f"console.log(JSON.stringify(jsc({json.dumps(question)})));"
+    done = subprocess.run([runtime.path, "run", "-"], input=program, capture_output=True, text=True)
+    return f"{runtime.supported} {done.stdout or done.stderr}"
+
+
+def test_the_scripts_that_youtube_asks_for_run_within_a_worker_s_memory(tmp_path: Path) -> None:
+    ((_, outcome),) = workers.map_clips(scripts_answer, [("a", (tmp_path,))], workers=1, timeout_s=60, memory_mb=4096)
+    assert outcome.value.startswith("True")
+    assert '"abc":"cba"' in outcome.value

@@ -50,7 +50,7 @@ def map_clips(
 
     function: importable by name. A clip fails alone: by ClipError with its own cause, any other exception "crashed",
     MemoryError "memory", more than timeout_s seconds "timeout" (its process group is killed), a dead worker "crashed".
-    memory_mb: the address space of one worker. At most WAITING_PER_WORKER * workers clips are held at a time.
+    memory_mb: what one worker may allocate. At most WAITING_PER_WORKER * workers clips are held at a time.
     """
     remaining = iter(tasks)
     numbers = count()
@@ -203,7 +203,8 @@ def _serve(pipe: Connection, function: Callable, memory_mb: int) -> None:
     for stream in (0, 1, 2):
         os.dup2(silence, stream)
     with contextlib.suppress(ValueError, OSError):  # macOS refuses
-        resource.setrlimit(resource.RLIMIT_AS, (memory_mb << 20, memory_mb << 20))
+        # What is written to, not the address space: the script engine that yt-dlp starts reserves 64 GB of that.
+        resource.setrlimit(resource.RLIMIT_DATA, (memory_mb << 20, memory_mb << 20))
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     pipe.send(True)
     while True:
