@@ -17,6 +17,8 @@ from modalens.cli import UserError, atomic
 
 Array = NDArray[Any]
 
+BLOCK_BYTES = 64 * 2**20  # read at once, so that memory holds the wanted rows and little more
+
 
 class Writer:
     """Appends rows; the file appears under its name when the `write` block ends well."""
@@ -79,11 +81,15 @@ def read(path: str | Path, wanted: Sequence[str] | None = None) -> Array:
         if missing:
             raise UserError(f"{path} lacks {len(missing)} of {len(wanted)} clips, first {missing[0]!r}")
         order = np.array([position[clip_id] for clip_id in wanted], dtype=np.int64)
-        # h5py reads rows in rising order only; put them back into the order asked for.
-        rising = np.argsort(order)
-        rows = np.empty((len(order), *file["data"].shape[1:]), file["data"].dtype)
-        if len(order):
-            rows[rising] = file["data"][order[rising]]
+        data = file["data"]
+        rows = np.empty((len(order), *data.shape[1:]), data.dtype)
+        # By blocks, of which the wanted rows are taken: h5py asked for single rows takes ten times as long.
+        step = max(1, BLOCK_BYTES // max(1, rows[:1].nbytes))
+        block = order // step
+        for number in np.unique(block):
+            here = np.flatnonzero(block == number)
+            first, last = order[here].min(), order[here].max()
+            rows[here] = data[first : last + 1][order[here] - first]
         return rows
 
 

@@ -110,7 +110,7 @@ class PooledLayer(nn.Module):
 
 
 class StepLayer(nn.Module):
-    """A vector per frame, word or step (B, steps, D) -> (B, size): one fully connected layer on each, their mean."""
+    """A vector per frame, word or step (B, steps, D) -> (B, size): one fully connected layer on their mean."""
 
     channel = -1
 
@@ -119,7 +119,7 @@ class StepLayer(nn.Module):
         self.linear = nn.Linear(shape[-1], size)
 
     def forward(self, features: Tensor) -> Tensor:
-        return self.linear(features).relu_().mean(1)
+        return self.linear(features.mean(1)).relu()
 
 
 def pool_to(shape: Sequence[int], grid: Sequence[int]) -> nn.AvgPool2d:
