@@ -7,10 +7,8 @@ ones replaced, runs without a record removed. Removed runs lie in MLflow's trash
 import argparse
 import contextlib
 import fcntl
-import hashlib
 import json
 import logging
-import math
 import os
 import re
 import socket
@@ -18,13 +16,13 @@ import sqlite3
 import sys
 from collections import Counter, defaultdict
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote, urlencode
 
-from modalens import cli, records
+from modalens import cli
 from modalens.cli import UserError, log
+from modalens.runs import Entry, entries
 
 # Tags by which a run is known as ours; a run without STUDY is the user's own and never touched.
 STUDY, KEY, DIGEST = "modalens.study", "modalens.key", "modalens.digest"
@@ -33,15 +31,7 @@ LOCATION = "modalens.artifacts"  # of the experiment: where its files were put w
 # MLflow's limits on one request and on one value.
 PARAMS_PER_BATCH = 100
 METRICS_PER_BATCH = 1000 - PARAMS_PER_BATCH
-PARAM_LENGTH = 6000
-NAME_LENGTH = 250
 
-ARTIFACT_BYTES = 16 * 2**20  # larger files are no reading matter for a web page
-# Test results beside the settings they came from: MLflow plots a metric against params of the same run only.
-PARAMS_FROM = {"evaluate": "train"}
-NAME_ORDER = ("task", "model", "encoder", "measure", "seed")
-# A sum over shards means something for counts, seconds and bytes only.
-NOT_SUMMED = re.compile(r"_per_|mean|median|rate\b|share|fraction|accuracy|loss|max|min|peak")
 # MLflow shows the first line, and the rest on a click.
 DESCRIPTION = """Type `tags.stage = "evaluate"` into the search box, select all and press Compare, or open the charts.
 
@@ -52,140 +42,6 @@ DESCRIPTION = """Type `tags.stage = "evaluate"` into the search box, select all 
 
 Stages that work in shards (clips, frames, ...) have one run each, with the shards summed. Written by modalens: a rerun
 replaces the runs that changed and leaves runs of your own alone."""
-
-
-@dataclass
-class Entry:
-    """One MLflow run to be, in MLflow's terms. history: (step, metric, value); artifacts: (file, folder in the UI)."""
-
-    stage: str
-    key: dict[str, Any]
-    params: dict[str, str]
-    metrics: dict[str, float]
-    history: list[tuple[int, str, float]]
-    artifacts: list[tuple[Path, str]]
-    end_ms: int
-
-    @property
-    def identity(self) -> str:
-        return identity(self.stage, self.key)
-
-    @property
-    def name(self) -> str:
-        """`seen · late_fusion · seed 3 · evaluate`: what tells runs apart comes first, as legends cut the end."""
-        names = sorted(self.key, key=lambda name: (NAME_ORDER.index(name) if name in NAME_ORDER else 99, name))
-        values = [str(self.key[n]) if isinstance(self.key[n], str) else f"{n} {self.key[n]}" for n in names]
-        return " · ".join([*values, self.stage])
-
-    @property
-    def tags(self) -> dict[str, str]:
-        """Key and stage to filter and group by. The source is a column of MLflow's table as it opens."""
-        source = {"mlflow.source.name": self.stage, "mlflow.source.type": "LOCAL"}
-        return {**cleaned({name: str(value) for name, value in self.key.items()}), "stage": self.stage, **source}
-
-    @property
-    def start_ms(self) -> int:
-        return self.end_ms - round(1000 * max(0.0, self.metrics.get("seconds", 0.0)))
-
-    def digest(self) -> str:
-        """Over all that MLflow shows but times: a record written again with equal content is the same run."""
-        files = [[folder, path.name, hashlib.sha256(path.read_bytes()).hexdigest()] for path, folder in self.artifacts]
-        content = [self.name, self.tags, self.params, self.metrics, self.history, files]
-        return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
-
-
-def identity(stage: str, key: dict[str, Any]) -> str:
-    return json.dumps({**key, "stage": stage}, sort_keys=True, default=str)
-
-
-def cleaned(values: dict[str, Any]) -> dict[str, Any]:
-    """The same values under names that MLflow takes: letters, digits and `_-./: `, no path tricks, 250 at most."""
-    result: dict[str, Any] = {}
-    for name in sorted(values):
-        parts = [part for part in re.sub(r"[^/\w.\- :]", "-", name).split("/") if part.strip(".")]
-        clean = "/".join(parts)[: NAME_LENGTH - 10] or "-"
-        while clean in result:
-            clean += "-"
-        result[clean] = values[name]
-    return result
-
-
-def flat(params: dict[str, Any], prefix: str = "") -> dict[str, str]:
-    """{"training": {"epochs": 5}} -> {"training.epochs": "5"}: one column each in MLflow's tables."""
-    result: dict[str, str] = {}
-    for name, value in params.items():
-        if isinstance(value, dict):
-            result |= flat(value, f"{prefix}{name}.")
-        else:
-            result[prefix + name] = (value if isinstance(value, str) else json.dumps(value))[:PARAM_LENGTH]
-    return result
-
-
-def entry(stage: str, run: records.Run, study: Path, end_ms: int) -> Entry:
-    # Curves are `epoch/...`: under a final number's own name the last epoch would hide that number in the tables.
-    history = [
-        (int(row["epoch"]), name, float(value))
-        for row in run.history
-        for name, value in cleaned({f"epoch/{key}": value for key, value in row.items() if key != "epoch"}).items()
-        if math.isfinite(value)
-    ]
-    artifacts = []
-    for path in map(Path, run.artifacts):
-        if path.is_file() and path.stat().st_size <= ARTIFACT_BYTES:
-            inside = path.is_relative_to(study)
-            artifacts.append((path, path.relative_to(study).parent.as_posix() if inside else "."))
-        else:
-            log.warning("%s is not there or larger than %d MiB: not shown in MLflow", path, ARTIFACT_BYTES >> 20)
-    metrics = {name: float(value) for name, value in run.metrics.items() if math.isfinite(value)}
-    params = cleaned(flat({**run.params, **run.key}))
-    return Entry(stage, run.key, params, cleaned(metrics), history, artifacts, end_ms)
-
-
-def summed(shards: list[Entry]) -> Entry:
-    """The shards of one stage as one run: hundreds of them would bury the runs that are compared.
-
-    Counts and seconds are added; settings that differ between shards, rates and files are left out.
-    """
-    first = shards[0]
-    key = {name: value for name, value in first.key.items() if name != "shard"}
-    params = {
-        name: value
-        for name, value in first.params.items()
-        if name != "shard" and all(shard.params.get(name) == value for shard in shards)
-    }
-    metrics: dict[str, float] = defaultdict(float)
-    for shard in shards:
-        for name, value in shard.metrics.items():
-            if not NOT_SUMMED.search(name):
-                metrics[name] += value
-    params["shards"] = str(len(shards))
-    return Entry(first.stage, key, params, dict(metrics), [], [], max(shard.end_ms for shard in shards))
-
-
-def entries(study: Path, paths: list[Path]) -> dict[str, Entry]:
-    """Runs by identity, from the records in `paths`."""
-    result: dict[str, Entry] = {}
-    shards: dict[str, list[Entry]] = defaultdict(list)
-    for path in paths:
-        try:
-            stage, runs = records.read(path)
-        except (OSError, ValueError, KeyError, TypeError) as error:
-            raise UserError(f"record {path} cannot be read ({error}); delete it and run again") from error
-        for run in runs:
-            one = entry(stage, run, study, int(path.stat().st_mtime * 1000))
-            if "shard" in run.key:
-                shards[identity(stage, {**run.key, "shard": ""})].append(one)
-            elif one.identity in result:
-                raise UserError(f"{path} records {one.identity}, as an earlier record does")
-            else:
-                result[one.identity] = one
-    for group in shards.values():
-        one = summed(sorted(group, key=lambda shard: shard.identity))
-        result[one.identity] = one
-    for one in result.values():
-        origin = result.get(identity(PARAMS_FROM.get(one.stage, ""), one.key))
-        one.params = {**(origin.params if origin else {}), **one.params}
-    return result
 
 
 def sync(client: Any, experiment_id: str, study: str, wanted: dict[str, Entry]) -> Counter[str]:
@@ -203,7 +59,8 @@ def sync(client: Any, experiment_id: str, study: str, wanted: dict[str, Entry]) 
     for name, one in wanted.items():
         digest = one.digest()
         old = present.pop(name, [])
-        keep = next((run.info.run_id for run in old if run.data.tags.get(DIGEST) == digest), None)
+        whole = (run for run in old if run.info.status == "FINISHED" and run.data.tags.get(DIGEST) == digest)
+        keep = next((run.info.run_id for run in whole), None)
         counts["equal" if keep else "replaced" if old else "new"] += 1
         if not keep:
             create(client, experiment_id, study, one, digest)
@@ -221,7 +78,7 @@ def sync(client: Any, experiment_id: str, study: str, wanted: dict[str, Entry]) 
 def create(client: Any, experiment_id: str, study: str, one: Entry, digest: str) -> None:
     from mlflow.entities import Metric, Param
 
-    tags = {**one.tags, STUDY: study, KEY: one.identity}
+    tags = {**one.tags, STUDY: study, KEY: one.identity, DIGEST: digest}
     run_id = client.create_run(experiment_id, one.start_ms, tags, one.name).info.run_id
     params = [Param(name, value) for name, value in one.params.items()]
     metrics = [Metric(name, value, one.end_ms, 0) for name, value in one.metrics.items()]
@@ -231,9 +88,8 @@ def create(client: Any, experiment_id: str, study: str, one: Entry, digest: str)
         params, metrics = params[PARAMS_PER_BATCH:], metrics[METRICS_PER_BATCH:]
     for path, folder in one.artifacts:
         client.log_artifact(run_id, str(path), None if folder == "." else folder)
+    # Last of all: a run that is not finished was cut short, and the next sync replaces it.
     client.set_terminated(run_id, "FINISHED", one.end_ms)
-    # Last of all: a run without its digest was cut short, and the next sync replaces it.
-    client.set_tag(run_id, DIGEST, digest)
 
 
 def database(uri: str) -> Path | None:
