@@ -18,7 +18,8 @@ from modalens.ledger import Wanted
 from modalens.media import probe, window
 from modalens.pace import Pace, to_try
 from modalens.progress import progress
-from modalens.shards import add_workers, media_name, read_table, rows_of, seconds, status, write_record, write_status
+from modalens.rows import read_table, rows_of
+from modalens.shards import add_workers, media_name, seconds, status, write_record, write_status
 from modalens.sources import Fetched, Options, is_address
 from modalens.workers import Task, map_clips
 
@@ -80,7 +81,7 @@ def _text(value: float | None) -> str:
 
 def main(arguments: argparse.Namespace) -> None:
     plugin = registry.load("datasets", arguments.dataset)
-    wanted = _wanted(arguments, plugin)
+    wanted = _wanted(arguments)
     media: Path = arguments.media
     media.mkdir(parents=True, exist_ok=True)
     places = {clip_id: _destination(media, clip_id) for clip_id in wanted}
@@ -112,19 +113,23 @@ def main(arguments: argparse.Namespace) -> None:
     _finish(arguments, [(wanted[clip_id], row) for clip_id, row in rows.items()], pace.stopped)
 
 
-def _wanted(arguments: argparse.Namespace, plugin: Any) -> dict[str, Wanted]:
+def _wanted(arguments: argparse.Namespace) -> dict[str, Wanted]:
     shard = read_table(arguments.shard, ["clip_id", "source", "start_s", "end_s"])
     again = shard.loc[shard["clip_id"].duplicated(), "clip_id"]
     if len(again):
         raise cli.UserError(f"{arguments.shard} names a clip twice: {again.iloc[0]!r}")
-    # Clips that are rendered are made anew when the code that draws them changes.
-    made_by = wiring.code_digest(f"datasets/{arguments.dataset}") if getattr(plugin, "renders", False) else ""
-    return {
-        row["clip_id"]: Wanted(
-            row["clip_id"], row["source"], seconds(row["start_s"]), seconds(row["end_s"]), made_by, arguments.download
-        )
-        for row in rows_of(shard)
-    }
+    wanted = {}
+    for row in rows_of(shard):
+        times = seconds(row["start_s"]), seconds(row["end_s"])
+        made_by = _made_by(row["source"])
+        wanted[row["clip_id"]] = Wanted(row["clip_id"], row["source"], *times, made_by, arguments.download)
+    return wanted
+
+
+def _made_by(source: str) -> str:
+    """`known_answer:...` is rendered by that data set, and made anew when the code that draws it changes."""
+    name = source.partition(":")[0]
+    return wiring.code_digest(f"datasets/{name}") if name in registry.names("datasets") else ""
 
 
 def _destination(media: Path, clip_id: str) -> Path:

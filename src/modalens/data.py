@@ -12,6 +12,7 @@ from torch import Tensor
 
 from modalens import store
 from modalens.cli import UserError
+from modalens.rows import read_table
 
 Folders = Mapping[str, Path]  # modality -> folder of {shard}.h5
 
@@ -39,7 +40,7 @@ def pieces(values: Tensor, size: int) -> Iterator[Tensor]:
 
 def read_split(path: Path) -> pd.DataFrame:
     """clip_id, shard, group, label as text, sorted by clip_id."""
-    table = pd.read_csv(path, dtype=str, keep_default_na=False)
+    table = read_table(path)
     if table["clip_id"].duplicated().any():
         raise UserError(f"{path} names a clip twice: {table.loc[table['clip_id'].duplicated(), 'clip_id'].iloc[0]!r}")
     return table.sort_values("clip_id", ignore_index=True)

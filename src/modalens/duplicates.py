@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from modalens import cli, records, store
 from modalens.cli import UserError
 from modalens.likeness import Sketches, centred, near, standardised
+from modalens.rows import read_table
 from modalens.splits import NAMES
 
 log = logging.getLogger("modalens")
@@ -43,9 +44,7 @@ def identical(content: list[str], places: Array) -> Iterator[tuple[int, int]]:
 
 def load(study: Path, shards: list[str], wanted: pd.Index, stages: list[str]) -> tuple[pd.Series, Sketches | None]:
     """Content digest of each wanted clip, and their sketches; None where there is no sound to compare by."""
-    tables = [
-        pd.read_csv(study / "fingerprints" / f"{shard}.csv", dtype=str, keep_default_na=False) for shard in shards
-    ]
+    tables = [read_table(study / "fingerprints" / f"{shard}.csv") for shard in shards]
     digests = pd.concat(tables).set_index("clip_id").loc[wanted, stages]
     content = digests.agg(" ".join, axis=1)
     if "waveforms" not in stages:
@@ -125,12 +124,7 @@ def verdict(result: dict[str, pd.DataFrame], arguments: argparse.Namespace) -> N
 def main(arguments: argparse.Namespace) -> None:
     lists = {}
     for task in arguments.tasks:
-        parts = [
-            pd.read_csv(arguments.study / "splits" / task / f"{name}.csv", dtype=str, keep_default_na=False).assign(
-                split=name
-            )
-            for name in NAMES
-        ]
+        parts = [read_table(arguments.study / "splits" / task / f"{name}.csv").assign(split=name) for name in NAMES]
         lists[task] = pd.concat(parts, ignore_index=True)
     result = found_pairs(lists, arguments)
     runs = []

@@ -15,6 +15,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from modalens import cli, records, store
+from modalens.rows import read_table
 
 Array = NDArray[Any]
 
@@ -109,7 +110,7 @@ def digest(row: Array) -> str:
 
 
 def main(arguments: argparse.Namespace) -> None:
-    clips = pd.read_csv(arguments.clips, dtype=str, keep_default_na=False)
+    clips = read_table(arguments.clips)
     good = clips[clips["status"] == "ok"]
     table = pd.DataFrame("", index=pd.Index(good["clip_id"], name="clip_id"), columns=COLUMNS)
     for stage, path in sorted(arguments.decoded):

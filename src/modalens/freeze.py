@@ -14,9 +14,9 @@ import pandas as pd
 import yaml
 
 from modalens import cli, config, since, splits
-from modalens.cli import UserError
 from modalens.datasets.frozen import on_disk
 from modalens.manifest import shard_of
+from modalens.rows import read_table
 
 log = logging.getLogger("modalens")
 
@@ -28,7 +28,7 @@ def frozen(study: Path, settings: dict[str, Any]) -> pd.DataFrame:
 
     Clips that could not be had are rows too, with the split that they had been given: somebody else may have them.
     """
-    manifest = _read(study / "manifest" / "manifest.csv")
+    manifest = read_table(study / "manifest" / "manifest.csv")
     tasks = settings["tasks"]
     stages = [
         "clips",
@@ -41,7 +41,7 @@ def frozen(study: Path, settings: dict[str, Any]) -> pd.DataFrame:
     now = since.present(study, sorted(set(clips["shard"])))
     table = table.merge(now, on="clip_id", how="left").fillna("")
     for task in tasks:
-        assigned = _read(study / "splits" / task / "clips.csv").set_index("clip_id")["split"]
+        assigned = read_table(study / "splits" / task / "clips.csv").set_index("clip_id")["split"]
         table[f"split:{task}"] = assigned.reindex(table["clip_id"]).fillna("").to_numpy()
     for task in tasks:
         table[task] = manifest[task]
@@ -86,12 +86,6 @@ def main(arguments: argparse.Namespace) -> None:
         cli.write_if_changed(folder / name, text)
     good = int((table["status"] == "ok").sum())
     log.info("%d clips, %d of them good, frozen in %s", len(table), good, folder / "frozen.csv")
-
-
-def _read(path: Path) -> pd.DataFrame:
-    if not path.exists():
-        raise UserError(f"{path} is not there; run the study first")
-    return pd.read_csv(path, dtype=str, keep_default_na=False)
 
 
 def parser() -> argparse.ArgumentParser:

@@ -3,6 +3,7 @@
 import importlib
 import pkgutil
 from difflib import get_close_matches
+from functools import cache
 from typing import Any
 
 from modalens.cli import UserError
@@ -10,6 +11,7 @@ from modalens.cli import UserError
 KINDS = ("datasets", "encoders", "models", "measures")
 
 
+@cache
 def names(kind: str) -> list[str]:
     """Public names of a kind, sorted. Modules that begin with an underscore are shared parts, not members."""
     package = importlib.import_module(f"modalens.{kind}")

@@ -3,7 +3,7 @@
 import argparse
 import hashlib
 import re
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -12,28 +12,13 @@ import pandas as pd
 from modalens import records, store
 from modalens.cli import UserError, write_text
 from modalens.progress import progress
+from modalens.rows import read_table, rows_of
 from modalens.workers import Outcome, Task, map_clips
 
 STATUS = ("clip_id", "status", "cause", "detail")
 READABLE = 40
 # Of a run, not of the study; and a proxy's address may hold a password.
 NO_PARAMS = ("record", "output", "status", "metadata", "runs", "run", "offline", "download")
-
-
-def read_table(path: str | Path, columns: Iterable[str]) -> pd.DataFrame:
-    """A CSV with every cell as text: a clip may be called `NA` or `007`."""
-    try:
-        table = pd.read_csv(path, dtype=str, keep_default_na=False)
-    except (OSError, ValueError) as error:
-        raise UserError(f"{path} cannot be read: {error}") from error
-    absent = [column for column in columns if column not in table]
-    if absent:
-        raise UserError(f"{path} has no column {absent[0]!r}")
-    return table
-
-
-def rows_of(table: pd.DataFrame) -> list[dict[str, Any]]:
-    return [{str(name): value for name, value in row.items()} for row in table.to_dict("records")]
 
 
 def write_status(path: str | Path, rows: list[dict[str, Any]], more: tuple[str, ...]) -> None:

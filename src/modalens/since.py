@@ -5,6 +5,7 @@ from pathlib import Path
 import pandas as pd
 
 from modalens.fingerprints import WORDS, distance
+from modalens.rows import read_table
 
 # A copy coded anew, smaller and at a low rate, kept its words within these shares of bits.
 WITHIN = {"picture": 0.08, "sound": 0.15}
@@ -39,8 +40,13 @@ def _changed(then: pd.Series, now: pd.Series) -> str:
 
 def present(study: Path, shards: list[str]) -> pd.DataFrame:
     """clip_id, sha256 of the file, and the words of those that decoded."""
-    files = pd.concat([_read(study / "clips" / f"{shard}.csv")[["clip_id", "sha256"]] for shard in shards])
-    words = pd.concat([_read(study / "fingerprints" / f"{shard}.csv")[["clip_id", *WORD_COLUMNS]] for shard in shards])
+    files, words = (
+        pd.concat([read_table(study / stage / f"{shard}.csv")[["clip_id", *columns]] for shard in shards])
+        for stage, columns in (("clips", ["sha256"]), ("fingerprints", WORD_COLUMNS))
+    )
+    words = pd.concat(
+        [read_table(study / "fingerprints" / f"{shard}.csv")[["clip_id", *WORD_COLUMNS]] for shard in shards]
+    )
     return files.merge(words, on="clip_id", how="left").fillna("")
 
 
@@ -54,7 +60,3 @@ def sentence(clips: pd.DataFrame) -> str:
         f"since it was frozen, {count.get('lost', 0)} of {then} clips are lost{why}, {count.get('found', 0)} came "
         f"back, {count.get('recoded', 0)} are coded anew, {count.get('changed', 0)} are another content"
     )
-
-
-def _read(path: Path) -> pd.DataFrame:
-    return pd.read_csv(path, dtype=str, keep_default_na=False)

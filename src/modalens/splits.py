@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from modalens import cli, records, since
 from modalens.cli import UserError
+from modalens.rows import read_table
 
 log = logging.getLogger("modalens")
 
@@ -116,9 +117,7 @@ def failures(study: Path, stages: list[str], labels: pd.DataFrame) -> pd.DataFra
     for stage in stages:
         for shard, clips in labels.groupby("shard")["clip_id"]:
             path = study / stage / f"{shard}.csv"
-            if not path.exists():
-                raise UserError(f"{path} is not there; run the stage {stage} first")
-            status = pd.read_csv(path, dtype=str, keep_default_na=False).set_index("clip_id")
+            status = read_table(path).set_index("clip_id")
             waiting = clips[(found.loc[clips, "stage"] == "").to_numpy()]
             unknown = waiting[~waiting.isin(status.index)]
             if len(unknown):
@@ -165,7 +164,7 @@ def checked(fractions: dict[str, Any]) -> dict[str, float]:
 
 def main(arguments: argparse.Namespace) -> None:
     fractions = checked(arguments.fractions)
-    labels = pd.read_csv(arguments.labels, dtype=str, keep_default_na=False)
+    labels = read_table(arguments.labels)
     if labels.empty:
         raise UserError(f"{arguments.labels} has no labelled clip")
     if (labels["split"] != "").any():
@@ -186,7 +185,7 @@ def main(arguments: argparse.Namespace) -> None:
     expected = arguments.study / "manifest" / "expected.csv"
     if expected.exists():
         now = since.present(arguments.study, sorted(set(clips["shard"])))
-        clips["since"] = since.changes(clips, pd.read_csv(expected, dtype=str, keep_default_na=False), now)
+        clips["since"] = since.changes(clips, read_table(expected), now)
         log.info("%s: %s", arguments.labels.stem, since.sentence(clips))
     used, lost = clips[clips["cause"] == ""], clips[clips["cause"] != ""]
     attrition = clips.groupby(["split", "label", "cause", "stage"]).size().rename("clips").reset_index()

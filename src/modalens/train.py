@@ -18,6 +18,7 @@ from modalens import data, device, loop, records
 from modalens.cli import UserError, atomic, mapping, pair, parser, run
 from modalens.models._base import Model, Trained, build, load_model
 from modalens.options import resolve
+from modalens.rows import read_table
 
 log = logging.getLogger(__name__)
 
@@ -44,7 +45,7 @@ def read(arguments: argparse.Namespace) -> Job:
     """Opens train.csv, validation.csv and the label column of classes.csv, and nothing else of the splits."""
     splits, folders = arguments.splits, dict(arguments.modalities)
     training = loop.Training(**resolve(loop.Training, arguments.training, "training"))
-    labels = pd.read_csv(splits / "classes.csv", dtype=str, keep_default_na=False)["label"].tolist()
+    labels = read_table(splits / "classes.csv")["label"].tolist()
     tables = {name: data.read_split(splits / f"{name}.csv") for name in ("train", "validation")}
     clips, digest = {}, hashlib.sha256()
     for name, table in tables.items():

@@ -5,10 +5,10 @@ rule splits:
         status=expand(
             f"{R}/{{stage}}/{{shard}}.csv", stage=["clips", *DECODED], shard=SHARDS
         ),
-        # A frozen list says what its clips looked and sounded like.
+        # Where a published list says what its clips looked and sounded like, they are compared with it.
         fingerprints=(
             expand(f"{R}/fingerprints/{{shard}}.csv", shard=SHARDS)
-            if STUDY["dataset"]["name"] == "frozen"
+            if Path(f"{R}/manifest/expected.csv").exists()
             else []
         ),
     output:

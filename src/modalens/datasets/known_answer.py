@@ -39,9 +39,6 @@ class KnownAnswer:
     square): of a clip. clips_per_group: clips that count as cut from one source video. erasures: see ERASURES.
     """
 
-    # A clip is made anew when the code that draws it changes.
-    renders = True
-
     def __init__(
         self,
         tasks: list[str],

@@ -1,0 +1,27 @@
+"""CSV tables that stages hand on: every cell is text, as a clip may be called `NA` or `007`."""
+
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from modalens.cli import UserError
+
+
+def read_table(path: str | Path, columns: Iterable[str] = ()) -> pd.DataFrame:
+    """The table of `path`; an absent file or one of `columns` raises UserError."""
+    try:
+        table = pd.read_csv(path, dtype=str, keep_default_na=False)
+    except FileNotFoundError as error:
+        raise UserError(f"{path} is not there; run the study first") from error
+    except (OSError, ValueError) as error:
+        raise UserError(f"{path} cannot be read: {error}") from error
+    absent = [column for column in columns if column not in table]
+    if absent:
+        raise UserError(f"{path} has no column {absent[0]!r}")
+    return table
+
+
+def rows_of(table: pd.DataFrame) -> list[dict[str, Any]]:
+    return [{str(name): value for name, value in row.items()} for row in table.to_dict("records")]
