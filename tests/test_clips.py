@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -11,14 +12,17 @@ from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
 import pytest
 from badserver import BadServer, movie
-from filming import film
+from filming import RATE, film
 
 from modalens import clips, ledger, ytdlp
 from modalens.cli import UserError
+from modalens.decode import read_frames
 from modalens.shards import media_name
+from modalens.sound import read_waveform
 from modalens.workers import Outcome, Task
 
 pytestmark = pytest.mark.slow
@@ -323,6 +327,21 @@ def test_a_file_that_claims_40_hours_takes_no_longer_than_others(tmp_path: Path)
     assert float(found.loc["a", "duration_s"]) > 40 * 3600 - 1
     assert found.loc["b", "status"] == "ok"
     assert time.monotonic() - begin < 20
+
+
+def test_an_mp4_header_that_claims_40_hours_is_not_believed(tmp_path: Path) -> None:
+    sound = 0.3 * np.sin(np.arange(2 * RATE) / 5)
+    path = film(tmp_path / "long.mp4", list(range(0, 2000, 40)), sound=sound)
+    content = bytearray(path.read_bytes())
+    # Of the movie and of each stream: ticks a second, then how many.
+    for box in re.finditer(rb"mvhd|mdhd", bytes(content)):
+        scale = int.from_bytes(content[box.end() + 12 : box.end() + 16], "big")
+        content[box.end() + 16 : box.end() + 20] = min(40 * 3600 * scale, 2**32 - 1).to_bytes(4, "big")
+    path.write_bytes(content)
+    found = run(tmp_path, [("a", str(path), "", "")])
+    assert (found.loc["a", "status"], float(found.loc["a", "duration_s"])) == ("ok", pytest.approx(2.0, abs=0.1))
+    assert read_frames(path, None, None, 8, 64, 64)[0].shape == (8, 64, 64, 3)
+    assert np.abs(read_waveform(path, None, None, RATE, 2.0)[0]).mean() > 5000
 
 
 def test_a_clip_named_twice_is_the_users_mistake(tmp_path: Path) -> None:
