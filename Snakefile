@@ -13,3 +13,11 @@ rule all:
         f"{R}/report/index.html",
         f"{R}/track/synced.json",
     localrule: True
+
+
+onerror:
+    # What the stages said, once more and last: Snakemake's own account of a failure fills screens.
+    said = re.findall(
+        r"^modalens: .*$", "\n".join(Path(name).read_text() for name in log), re.M
+    )
+    print(*dict.fromkeys(said), sep="\n", file=sys.stderr)

@@ -1,6 +1,6 @@
 """Real clips with bits flipped, blocks lost and ends cut off, through the stages that decode.
 
-MODALENS_FUZZ=600 sets the number of damaged files (120 otherwise); the seed of each is its number.
+MODALENS_FUZZ=600 sets the number of damaged files (120 otherwise); the seed of each is its number + MODALENS_FUZZ_SEED.
 """
 
 import os
@@ -19,6 +19,7 @@ from modalens.media import decoded, stream_of
 from modalens.sources import Options
 
 CASES = int(os.environ.get("MODALENS_FUZZ", "120"))
+FIRST_SEED = int(os.environ.get("MODALENS_FUZZ_SEED", "0"))
 SMALL_BYTES = 350_000 if CASES <= 120 else 700_000
 RATE, SECONDS = 16000, 4
 SHARED = Path(__file__).resolve().parents[2] / "shared" / "data" / "clips"
@@ -31,7 +32,7 @@ def test_damage_never_ends_a_stage_and_never_passes_for_frames_or_sound(tmp_path
     originals = sources(tmp_path)
     kinds, files = {}, {}
     for number in range(CASES):
-        rng = np.random.default_rng(number)
+        rng = np.random.default_rng(FIRST_SEED + number)
         source = originals[number % len(originals)]
         kind = ["cut", "flips", "zeros", "noise"][number // len(originals) % 4]
         files[f"{number:04d}"] = tmp_path / f"{number:04d}{source.suffix}"

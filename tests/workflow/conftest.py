@@ -15,7 +15,7 @@ import pytest
 import yaml
 
 ROOT = Path(__file__).resolve().parents[2]
-PARTS = ["Snakefile", "workflow", "src", "config", "envs"]
+PARTS = ["Snakefile", "workflow", "profiles", "src", "config", "envs"]
 
 
 @dataclass

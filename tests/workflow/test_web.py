@@ -75,6 +75,9 @@ def test_a_wall_fails_the_job_with_one_line_and_keeps_what_came(checkout, server
     (line,) = [line for line in (wall.results / "logs" / "clips" / "0.log").open() if line.startswith("modalens: ")]
     assert "stopped early" in line
     assert "not tried" in line
+    # The profile shows the log where it happened, and the line once more where the eye falls last.
+    assert done.stdout.count(line) == 2
+    assert line in done.stdout.partition("Exiting because")[2]
     assert len(list(wall.results.glob("clips/media/*/*.mp4"))) == 4
     before = server.asked.copy()
     # With `runs: 0` the study goes on with what is there.
