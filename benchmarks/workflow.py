@@ -1,0 +1,110 @@
+"""What Snakemake itself costs a study: its dry run and its no-op, by number of clips. The media are simulated.
+
+Each study is a CSV of N clips that are not there. Its dry run plans everything; then every result is made as an empty
+file and the study is read again, when nothing is to do. Both are whole `snakemake` calls, with the memory of the
+largest process. `manifest` is the first reading of the CSV, which happens once.
+"""
+
+import argparse
+import csv
+import json
+import os
+import re
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+from typing import Any
+
+import yaml
+from machine import machine
+
+ROOT = Path(__file__).resolve().parents[1]
+
+
+def study(folder: Path, clips: int, per_shard: int) -> Path:
+    """A config of `clips` clips in shards of about `per_shard`, two classes, two models, two seeds."""
+    with (folder / "clips.csv").open("w", newline="") as file:
+        rows = csv.writer(file)
+        rows.writerow(["clip_id", "file", "label"])
+        rows.writerows((f"clip{number:08d}", f"{number:08d}.mp4", "ab"[number % 2]) for number in range(clips))
+    config = {
+        "study": "simulated",
+        "results": str(folder),
+        "dataset": {"name": "folder", "csv": str(folder / "clips.csv"), "media": str(folder)},
+        "tasks": ["label"],
+        "shards": max(1, clips // per_shard),
+        "encoders": {"resnet50": {"weights": "untrained"}},
+        "models": {"audio_only": {}, "video_only": {}, "late_fusion": {}},
+        "seeds": [0, 1, 2, 3, 4],
+    }
+    path = folder / "study.yaml"
+    path.write_text(yaml.safe_dump(config))
+    return path
+
+
+def snakemake(config: Path, *arguments: str) -> tuple[float, float, str]:
+    """(seconds, MB of the largest process, what was printed) of one call."""
+    command = [sys.executable, "-m", "snakemake", "--cores", "1", "--configfile", str(config), *arguments]
+    command += ["--directory", str(config.parent), "--snakefile", str(ROOT / "Snakefile"), "--nocolor"]
+    report = config.parent / "time.json"
+    # A process of its own counts the memory of its own children only.
+    code = "import json, resource, subprocess, sys; r = subprocess.run(sys.argv[2:]).returncode; "
+    code += "json.dump(resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss, open(sys.argv[1], 'w')); sys.exit(r)"
+    started = time.perf_counter()
+    done = subprocess.run(
+        [sys.executable, "-c", code, str(report), *command],
+        cwd=ROOT, text=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
+        env={**os.environ, "PYTHONPATH": str(ROOT / "src")},
+    )  # fmt: skip
+    seconds = time.perf_counter() - started
+    if done.returncode:
+        sys.exit(done.stdout[-4000:])
+    return seconds, json.loads(report.read_text()) / 1024, done.stdout
+
+
+def jobs(text: str) -> int:
+    found = re.search(r"^total +(\d+)$", text, flags=re.M)
+    return int(found[1]) if found else 0
+
+
+def measure(clips: int, per_shard: int) -> dict[str, Any]:
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        config = study(folder, clips, per_shard)
+        first, first_mb, _ = snakemake(config, "-n", "--quiet", "rules")
+        dry, dry_mb, text = snakemake(config, "-n", "--quiet", "rules")
+        planned = jobs(text)
+        _, _, listing = snakemake(config, "--summary")
+        outputs = [line.split("\t")[0] for line in listing.splitlines() if line.startswith(str(folder))]
+        for path in map(Path, outputs):
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.touch()
+        snakemake(config, "--touch", "--quiet", "all")
+        idle, idle_mb, text = snakemake(config, "-n")
+        if "Nothing to be done" not in text:
+            sys.exit(f"the simulated study of {clips} clips is not finished: {text[-2000:]}")
+    return {
+        "clips": clips, "shards": max(1, clips // per_shard), "jobs": planned,
+        "manifest_s": round(max(0.0, first - dry), 1), "dry_run_s": round(dry, 1), "no_op_s": round(idle, 1),
+        "dry_run_mb": round(dry_mb), "no_op_mb": round(idle_mb), "manifest_mb": round(first_mb),
+    }  # fmt: skip
+
+
+def main() -> None:
+    line = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.ArgumentDefaultsHelpFormatter)
+    line.add_argument("--clips", type=int, nargs="+", default=[1000, 10_000, 100_000])
+    line.add_argument("--per-shard", type=int, default=500, help="clips of one job")
+    line.add_argument("--output", type=Path, default=ROOT / "benchmarks" / "results" / "workflow.json")
+    arguments = line.parse_args()
+    rows = []
+    for clips in arguments.clips:
+        rows.append(measure(clips, arguments.per_shard))
+        print("  ".join(f"{name} {value:,}" for name, value in rows[-1].items()), flush=True)
+    arguments.output.parent.mkdir(parents=True, exist_ok=True)
+    arguments.output.write_text(json.dumps({"machine": machine(), "rows": rows}, indent=1))
+
+
+if __name__ == "__main__":
+    main()
