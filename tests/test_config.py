@@ -38,6 +38,18 @@ def test_every_config_in_the_repository_resolves(path):
             {"models": {"late_fusoin": {}}},
             "config: models.late_fusoin: no model 'late_fusoin'; did you mean 'late_fusion'",
         ),
+        (
+            {"models": {"late_fusion": {"options": {"fusion": "gatd"}}}},
+            "config: models.late_fusion.fusion: no fusion 'gatd'; did you mean 'gated'?",
+        ),
+        (
+            {"models": {"late_fusion": {"options": {"fusion": "vote"}}}},
+            "config: models.late_fusion.fusion: 'vote' is none of add, average, concat, ",
+        ),
+        (
+            {"models": {"late_fusion": {"options": {"fusion": "lmf", "fusion_options": {"rnk": 3}}}}},
+            "config: models.late_fusion.fusion_options: unknown option 'rnk'; did you mean 'rank'?",
+        ),
         ({"models": {"distillation": {"teachers": ["audio_only"]}}}, "config: models.distillation.teachers: no model"),
         ({"modalities": {"audio": "log_mell"}}, "config: modalities.audio: no encoder 'log_mell'"),
         ({"splits": {"train": 0.9}}, "config: splits: train, validation and test must add up to 1"),
@@ -61,6 +73,17 @@ def test_defaults_are_filled_in_and_a_model_inherits_the_training_options():
     assert resolved["models"]["audio_only"]["class"] == "audio_only"
     assert list(resolved["models"]) == ["audio_only"], "the default models must not be mixed in"
     assert resolved["waveforms"]["sample_rate"] == 16000
+
+
+def test_the_fusion_of_a_model_is_found_named_or_by_default():
+    models = {"late_fusion": {}, "audio_only": {"options": {"fusion": "lmf"}}, "decision_fusion": {}}
+    resolved = config.resolve({**SMALLEST, "models": models})["models"]
+    found = {name: config.fusions(model) for name, model in resolved.items()}
+    assert found == {
+        "late_fusion": {"fusion": "concat"},
+        "audio_only": {"fusion": "lmf"},
+        "decision_fusion": {"rule": "average"},
+    }
 
 
 def test_training_defaults_are_those_of_the_training_loop():

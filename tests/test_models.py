@@ -1,88 +1,12 @@
 import pytest
 import torch
+from _members import CLASSES, LABELS, SHAPES, clips, made, shapes
+from torch.nn import functional
 
-from modalens import registry
 from modalens.cli import UserError
-from modalens.models._base import Trained, build, load_model
-from modalens.models._networks import Standardiser
-
-SHAPES = {"audio": (16, 40), "video": (3, 24)}
-CLASSES = 3
-LABELS = torch.arange(16) % CLASSES
-
-
-def clips(count=16, seed=0):
-    draw = torch.Generator().manual_seed(seed)
-    return {name: (5 + 3 * torch.randn(count, *shape, generator=draw)).half() for name, shape in SHAPES.items()}
-
-
-def made(name, shapes=SHAPES, **options):
-    torch.manual_seed(0)
-    model = build(name, shapes, CLASSES, options)
-    model.fit_standardiser({modality: [clips()[modality]] for modality in model.modalities})
-    if model.takes_teachers:
-        for teacher in ("audio_only", "video_only"):
-            model.teachers[teacher] = made(teacher).eval().requires_grad_(False)
-    return model
-
-
-@pytest.fixture(params=registry.names("models"))
-def model(request):
-    return made(request.param)
-
-
-def test_logits_have_a_column_per_class_and_the_loss_is_finite(model):
-    terms = model.loss(clips(), LABELS)
-    assert terms["logits"].shape == (16, CLASSES)
-    assert terms["loss"].shape == ()
-    assert terms["loss"].isfinite()
-
-
-def test_every_parameter_gets_a_gradient(model):
-    model.loss(clips(), LABELS)["loss"].backward()
-    for name, parameter in model.named_parameters():
-        assert parameter.grad is not None, name
-        assert parameter.grad.abs().sum() > 0, name
-
-
-def test_it_learns_sixteen_clips_by_heart(model):
-    optimiser = torch.optim.AdamW(model.parameters(), 3e-3)
-    for _ in range(80):
-        terms = model.loss(clips(), LABELS)
-        optimiser.zero_grad()
-        terms["loss"].backward()
-        optimiser.step()
-    assert torch.equal(terms["logits"].argmax(1), LABELS)
-
-
-def test_predictions_do_not_depend_on_the_batch(model):
-    model.eval()
-    whole = model(clips())
-    ones = torch.cat([model({name: rows[i : i + 1] for name, rows in clips().items()}) for i in range(16)])
-    torch.testing.assert_close(ones, whole, rtol=1e-5, atol=1e-5)
-
-
-def test_a_saved_model_predicts_exactly_the_same(model, tmp_path):
-    statistics = {name: torch.zeros(2) for name in model.modalities}
-    Trained(model, ["a", "b", "c"], {"audio": {"mels": 16}}, statistics, statistics).save(tmp_path / "model.pt")
-    found = load_model(tmp_path / "model.pt")
-    assert found.labels == ["a", "b", "c"]
-    assert found.sources == {"audio": {"mels": 16}}
-    assert torch.equal(found.model(clips()), model.eval()(clips()))
-
-
-def test_it_ignores_the_modalities_that_it_does_not_name_and_no_other(model):
-    model.eval()
-    before = model(clips())
-    for name in SHAPES:
-        other = clips() | {name: clips(seed=1)[name]}
-        assert torch.equal(model(other), before) == (name not in model.modalities)
-
-
-def test_an_embedding_depends_on_its_own_modality_alone(model):
-    together = model.embed(clips())
-    for name in model.modalities:
-        assert torch.equal(model.embed({name: clips()[name]})[name], together[name])
+from modalens.models._base import build
+from modalens.models._networks import AudioNetwork, SequenceNetwork, Standardiser
+from modalens.models._networks import head as classifier
 
 
 def test_unimodal_models_differ_from_late_fusion_in_the_first_head_layer_only():
@@ -105,11 +29,92 @@ def test_late_fusion_concatenates_in_alphabetical_order_whatever_the_order_given
     assert torch.equal(model.classify(turned), model.head(torch.cat([embeddings["audio"], embeddings["video"]], 1)))
 
 
+def test_late_fusion_by_concatenation_draws_its_networks_by_name_and_then_its_head():
+    """So a seed's model is the one that it was before other fusions came."""
+    model = made("late_fusion", seed=3)
+    torch.manual_seed(3)
+    wanted = {
+        "networks.audio": AudioNetwork(SHAPES["audio"], 512),
+        "networks.video": SequenceNetwork(SHAPES["video"], 400),
+        "head": classifier(912, (256, 128), CLASSES, 0.0),
+    }
+    found = dict(model.named_parameters())
+    assert set(found) == {f"{part}.{name}" for part, module in wanted.items() for name, _ in module.named_parameters()}
+    for part, module in wanted.items():
+        for name, values in module.named_parameters():
+            assert torch.equal(found[f"{part}.{name}"], values), name
+
+
+def test_a_seeds_networks_begin_alike_whatever_the_fusion():
+    concat, other = made("late_fusion"), made("late_fusion", fusion="mult_concat")
+    for name, values in concat.networks.state_dict().items():
+        assert torch.equal(other.networks.state_dict()[name], values), name
+
+
 def test_late_fusion_takes_a_third_modality():
-    shapes = SHAPES | {"text": (5, 12)}
-    model = build("late_fusion", shapes, CLASSES, {})
+    model = made("late_fusion", tuple(SHAPES))
     assert model.modalities == ("audio", "text", "video")
-    assert model(clips() | {"text": torch.randn(16, 5, 12)}).shape == (16, CLASSES)
+    assert model(clips(SHAPES)).shape == (16, CLASSES)
+
+
+def test_a_models_options_name_those_of_its_fusion_defaults_included():
+    model = made("late_fusion", fusion="lmf", fusion_options={"rank": 2})
+    assert model.options["fusion_options"] == {"rank": 2, "width": 256}
+    assert made("audio_only").options["fusion_options"] == {"width": None}
+
+
+@pytest.mark.parametrize(
+    ("name", "options", "line"),
+    [
+        ("late_fusion", {"fusion": "gatd"}, "no fusion is called 'gatd'; did you mean 'gated'?"),
+        ("late_fusion", {"fusion_options": {"wdth": 3}}, "fusions.concat has no option 'wdth'; did you mean 'width'?"),
+        ("decision_fusion", {"rule": "votes"}, "no fusion is called 'votes'; did you mean 'vote'?"),
+        (
+            "decision_fusion",
+            {"rule": "lmf"},
+            "fusion 'lmf' serves the intermediate stage, not the late one; these do: ",
+        ),
+    ],
+)
+def test_a_misspelt_fusion_is_one_line(name, options, line):
+    with pytest.raises(UserError) as caught:
+        made(name, **options)
+    assert str(caught.value).startswith(line)
+
+
+def test_the_experts_of_decision_fusion_are_the_unimodal_models_and_learn_like_them():
+    model = made("decision_fusion")
+    model.loss(clips(), LABELS)["loss"].backward()
+    found = {name: values.grad for name, values in model.named_parameters()}
+    for modality in model.modalities:
+        alone = made(f"{modality}_only")
+        alone.networks[modality].load_state_dict(model.networks[modality].state_dict())
+        alone.head.load_state_dict(model.head[modality].state_dict())
+        terms = alone.loss(clips(), LABELS)
+        terms["loss"].backward()
+        assert torch.equal(model.decide(model.embed(clips()))[modality], terms["logits"])
+        for name, values in alone.named_parameters():
+            name = name.replace("head.", f"head.{modality}.")
+            torch.testing.assert_close(found[name], values.grad)
+
+
+def test_decision_fusion_predicts_the_average_of_its_experts_probabilities():
+    model = made("decision_fusion").eval()
+    decisions = model.decide(model.embed(clips()))
+    wanted = (decisions["audio"].softmax(1) + decisions["video"].softmax(1)) / 2
+    torch.testing.assert_close(model(clips()).softmax(1), wanted)
+    assert torch.equal(model.loss(clips(), LABELS)["logits"], model(clips()))
+
+
+@pytest.mark.parametrize("rule", ["average", "max", "product", "vote"])
+def test_decisions_without_any_doubt_still_have_finite_logits(rule):
+    model = made("decision_fusion", rule=rule)
+    with torch.no_grad():
+        for values in model.head.parameters():
+            values.mul_(1e4)
+    logits = model(clips())
+    assert logits.isfinite().all()
+    assert logits.log_softmax(1).isfinite().all()
 
 
 def test_a_modality_that_the_study_lacks_is_named():
@@ -119,14 +124,14 @@ def test_a_modality_that_the_study_lacks_is_named():
 
 def test_a_misspelt_option_is_refused():
     with pytest.raises(UserError, match=r"models\.late_fusion has no option 'droput'; did you mean 'dropout'"):
-        build("late_fusion", SHAPES, CLASSES, {"droput": 0.1})
+        build("late_fusion", shapes(), CLASSES, {"droput": 0.1})
 
 
 def test_the_distillation_loss_is_cross_entropy_plus_the_weighted_divergences():
     model = made("distillation", temperature=2.0, weights={"audio_only": 0.5}).eval()
     terms = model.loss(clips(), LABELS)
     student = (terms["logits"] / 2).softmax(1)
-    wanted = torch.nn.functional.cross_entropy(terms["logits"], LABELS)
+    wanted = functional.cross_entropy(terms["logits"], LABELS)
     for name, weight in (("audio_only", 0.5), ("video_only", 1.0)):
         teacher = (model.teachers[name](clips()) / 2).softmax(1)
         wanted = wanted + weight * (teacher * (teacher / student).log()).sum(1).mean()

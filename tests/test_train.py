@@ -10,9 +10,10 @@ import pandas as pd
 import pytest
 import torch
 
-from modalens import loop, records, train
+from modalens import checkpoint, loop, records, train
 from modalens.cli import UserError
 from modalens.models._base import load_model
+from modalens.models.late_fusion import LateFusion
 
 pytestmark = pytest.mark.slow
 
@@ -96,10 +97,11 @@ def test_embedding_statistics_are_those_of_the_training_clips(study):
         torch.testing.assert_close(found.embedding_stds[name], values.std(0, correction=0))
 
 
-@pytest.mark.parametrize("damage", ["cut", "other settings"])
+@pytest.mark.parametrize("damage", ["cut", "other settings", "other seeds"])
 def test_a_checkpoint_that_does_not_belong_is_not_resumed(study, damage, monkeypatch, caplog):
-    monkeypatch.setattr(loop, "SECONDS_BETWEEN_CHECKPOINTS", 0.0)
-    interrupt(study, monkeypatch, epochs=10 if damage == "other settings" else 12)
+    monkeypatch.setattr(checkpoint, "SECONDS_BETWEEN_CHECKPOINTS", 0.0)
+    others = {"seeds": [0, 1], "more": ["--together", "2"]} if damage == "other seeds" else {}
+    interrupt(study, monkeypatch, epochs=10 if damage == "other settings" else 12, **others)
     path = study / "train" / "late_fusion" / "0" / "checkpoint.pt"
     if damage == "cut":
         path.write_bytes(path.read_bytes()[:1000])
@@ -126,7 +128,7 @@ def interrupt(study, monkeypatch, **training):
 
 
 def test_resuming_gives_bit_for_bit_what_an_uninterrupted_training_gives(study, monkeypatch, caplog):
-    monkeypatch.setattr(loop, "SECONDS_BETWEEN_CHECKPOINTS", 0.0)
+    monkeypatch.setattr(checkpoint, "SECONDS_BETWEEN_CHECKPOINTS", 0.0)
     options = _study.SMALL | {"dropout": 0.3}
     interrupt(study, monkeypatch, options=options)
     with caplog.at_level("INFO"):
@@ -140,8 +142,8 @@ def test_resuming_gives_bit_for_bit_what_an_uninterrupted_training_gives(study, 
 # The stage as it is, but for a SIGKILL of itself in the sixth epoch of its second seed.
 KILLED = """
 import os, signal
-from modalens import cli, loop, train
-loop.SECONDS_BETWEEN_CHECKPOINTS, real, calls = 0.0, loop._validate, []
+from modalens import checkpoint, cli, loop, train
+checkpoint.SECONDS_BETWEEN_CHECKPOINTS, real, calls = 0.0, loop._validate, []
 def validate(*arguments):
     calls.append(1)
     if len(calls) == EPOCHS + 6:
@@ -170,6 +172,59 @@ def test_a_stage_killed_in_its_second_seed_goes_on_there(study, caplog):
     whole = _study.trained(study, **options, output="whole")
     for seed in (0, 1):
         assert same(state(resumed, seed), state(whole, seed))
+
+
+def test_seeds_trained_together_have_the_same_files_as_one_by_one(study):
+    """Losses agree to 1e-4 of their value: rounding, see test_loop.py."""
+    alone, together = (
+        _study.trained(study, seeds=[0, 1, 2], patience=3, output=f"at once {count}", more=["--together", str(count)])
+        for count in (1, 3)
+    )
+    assert {path.relative_to(alone) for path in alone.rglob("*")} == {
+        path.relative_to(together) for path in together.rglob("*")
+    }
+    for seed in (0, 1, 2):
+        one, other = (history(folder, seed).drop(columns="seconds") for folder in (alone, together))
+        pd.testing.assert_frame_equal(one, other, rtol=1e-4)
+        assert not same(state(together, seed), state(together, (seed + 1) % 3))
+    keys = [[run.key for run in records.read(folder / "record.json")[1]] for folder in (alone, together)]
+    assert keys[0] == keys[1]
+
+
+def test_a_model_that_cannot_be_stacked_is_trained_one_seed_at_a_time(study, monkeypatch, caplog):
+    real = LateFusion.loss
+
+    def branching(model, features, labels):
+        terms = real(model, features, labels)
+        return terms | {"loss": terms["loss"] * (2 if terms["loss"] > 1 else 1)}
+
+    monkeypatch.setattr(LateFusion, "loss", branching)
+    with caplog.at_level("INFO"):
+        together = _study.trained(study, seeds=[0, 1], more=["--together", "2"])
+    assert "late_fusion: one seed after the other" in caplog.text
+    alone = _study.trained(study, seeds=[0, 1], output="alone")
+    for seed in (0, 1):
+        assert same(state(together, seed), state(alone, seed))
+
+
+# Measured: importing it takes 2 s, which is a third of a short training.
+WITHOUT_COMPILER = """
+import sys
+from modalens import cli, train
+cli.run(train.main, train.command_line())
+sys.exit("torch._dynamo" in sys.modules)
+"""
+
+
+def test_a_job_does_not_import_torchs_compiler(study):
+    environment = os.environ | {"PYTHONPATH": str(Path(train.__file__).parents[1])}
+    line = [sys.executable, "-c", WITHOUT_COMPILER, *_study.train_line(study, seeds=[0, 1], epochs=1)]
+    assert subprocess.run([*line, "--together", "2"], env=environment).returncode == 0
+
+
+def test_an_unknown_precision_is_refused(study):
+    with pytest.raises(UserError, match=r"training\.precision: float32 or bfloat16 is wanted, not 'half'"):
+        _study.trained(study, precision="half")
 
 
 def test_a_student_learns_from_the_teachers_of_its_own_seed(study):

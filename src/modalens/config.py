@@ -4,6 +4,7 @@ import ast
 import json
 from collections.abc import Iterator
 from difflib import get_close_matches
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,9 @@ from modalens.cli import UserError
 PACKAGE = Path(__file__).parent
 SCHEMA = PACKAGE.parents[1] / "workflow" / "schemas" / "config.schema.yaml"
 TYPES = {"int": int, "float": (int, float), "str": str, "bool": bool, "list": list, "dict": dict, "tuple": list}
+
+# Options of models that name a fusion, and the stage at which it is to serve; `fusion_options` are the first one's.
+FUSIONS = {"fusion": "intermediate", "rule": "late"}
 
 Config = dict[str, Any]
 
@@ -55,6 +59,12 @@ def attribute(kind: str, name: str, attribute: str) -> Any:
         if any(isinstance(target, ast.Name) and target.id == attribute for target in targets):
             return ast.literal_eval(statement.value)  # type: ignore[attr-defined]
     raise UserError(f"{kind}/{name}.py states no {attribute}")
+
+
+def fusions(model: Config) -> dict[str, str]:
+    """Option -> fusion of a model of a resolved config, the constructor's default where the config names none."""
+    chosen = {option: default for option, _, default in _options("models", model["class"])} | model["options"]
+    return {option: chosen[option] for option in FUSIONS if option in chosen}
 
 
 def _check(config: Config, rules: Config) -> None:
@@ -118,6 +128,7 @@ def _check_references(config: Config) -> None:
         _check_plugin(f"relevance.measures.{measure}", "measures", measure, options)
     for name, model in config["models"].items():
         _check_plugin(f"models.{name}", "models", model["class"], model["options"])
+        _check_fusions(f"models.{name}", model)
         for teacher in model["teachers"]:
             if teacher == name or teacher not in config["models"]:
                 others = sorted(set(config["models"]) - {name})
@@ -136,11 +147,21 @@ def _check_references(config: Config) -> None:
         config["report"]["replacement"] = config["evaluate"]["replacements"][0]
 
 
+def _check_fusions(where: str, model: Config) -> None:
+    for option, name in fusions(model).items():
+        _check_plugin(f"{where}.{option}", "fusions", name, {})
+        known = [other for other in members("fusions") if FUSIONS[option] in attribute("fusions", other, "stages")]
+        if name not in known:
+            raise UserError(f"config: {where}.{option}: {name!r} is none of {', '.join(known)}")
+        if option == "fusion":
+            _check_plugin(f"{where}.fusion_options", "fusions", name, model["options"].get("fusion_options") or {})
+
+
 def _check_plugin(where: str, kind: str, name: str, options: Config) -> None:
     known = members(kind)
     if name not in known:
         raise UserError(f"config: {where}: no {kind.removesuffix('s')} {name!r}; {_suggest(name, list(known))}")
-    accepted = dict(_options(kind, name))
+    accepted = {option: outer for option, outer, _ in _options(kind, name)}
     for option, value in options.items():
         if option not in accepted:
             raise UserError(f"config: {where}: unknown option {option!r}; {_suggest(option, sorted(accepted))}")
@@ -149,8 +170,9 @@ def _check_plugin(where: str, kind: str, name: str, options: Config) -> None:
             raise UserError(f"config: {where}.{option}: {accepted[option]} is wanted, not {json.dumps(value)}")
 
 
-def _options(kind: str, name: str) -> Iterator[tuple[str, str]]:
-    """Keyword options of a plugin's constructor with the outer name of their annotation."""
+def _options(kind: str, name: str) -> Iterator[tuple[str, str, Any]]:
+    """Keyword options of a plugin's constructor with the outer name of their annotation and their default, None where
+    it is no literal."""
     node: ast.ClassDef | None = _class(kind, name)
     while node is not None:
         for function in node.body:
@@ -158,17 +180,24 @@ def _options(kind: str, name: str) -> Iterator[tuple[str, str]]:
                 arguments = function.args
                 defaults = len(arguments.defaults)
                 with_default = (arguments.args[-defaults:] if defaults else []) + arguments.kwonlyargs
-                for argument in with_default:
+                values = [*arguments.defaults, *arguments.kw_defaults]
+                for argument, value in zip(with_default, values, strict=True):
                     annotation = argument.annotation
                     outer = annotation.value if isinstance(annotation, ast.Subscript) else annotation
-                    yield argument.arg, outer.id if isinstance(outer, ast.Name) else ""
+                    default = value.value if isinstance(value, ast.Constant) else None
+                    yield argument.arg, outer.id if isinstance(outer, ast.Name) else "", default
                 return
         node = _parent(kind, node)
 
 
+@cache
+def _tree(path: Path) -> ast.Module:
+    return ast.parse(path.read_text(encoding="utf-8"))
+
+
 def _class(kind: str, name: str) -> ast.ClassDef:
     wanted = "".join(part.capitalize() for part in name.split("_"))
-    for statement in ast.parse(members(kind)[name].read_text(encoding="utf-8")).body:
+    for statement in _tree(members(kind)[name]).body:
         if isinstance(statement, ast.ClassDef) and statement.name == wanted:
             return statement
     raise UserError(f"{kind}/{name}.py has no class {wanted}")
@@ -178,7 +207,7 @@ def _parent(kind: str, node: ast.ClassDef) -> ast.ClassDef | None:
     """The base class when it stands in another module of the same kind: AudioOnly takes the options of LateFusion."""
     names = {base.id for base in node.bases if isinstance(base, ast.Name)}
     for path in sorted((PACKAGE / kind).glob("*.py")):
-        for statement in ast.parse(path.read_text(encoding="utf-8")).body:
+        for statement in _tree(path).body:
             if isinstance(statement, ast.ClassDef) and statement.name in names:
                 return statement
     return None

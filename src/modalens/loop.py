@@ -1,31 +1,37 @@
-"""The training loop: any model, early stopping on validation loss, exact resumption after a kill."""
+"""The training loop: seeds of any model together, each with its own early stopping; exact resumption after a kill."""
 
-import copy
 import logging
 import math
 import time
-from collections.abc import Mapping
+from collections.abc import Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from modalens.cli import UserError, atomic
+from modalens.checkpoint import Checkpoint, random_state, set_random_state
+from modalens.cli import UserError
 from modalens.data import Clips
-from modalens.models._base import Model
+from modalens.lesson import Lesson
+from modalens.models._base import Features, Model
+from modalens.progress import LOG_EVERY_S
+from modalens.stack import AdamW, Stack, Tensors, picked, write_back
 
 log = logging.getLogger(__name__)
 
-SECONDS_BETWEEN_CHECKPOINTS = 10.0
 # Nats of validation loss. A model that has solved its task lowers the loss by ever smaller steps: not worth an epoch.
 LEAST_PROGRESS = 0.005
+# Added to a seed for what dropout draws, which is not to be the numbers that the initial values were made of.
+DROPOUT = 2**31
+
+History = list[dict[str, float]]
 
 
 @dataclass(frozen=True, kw_only=True)
 class Training:
-    """patience: epochs without a validation loss lower by LEAST_PROGRESS before stopping."""
+    """patience: epochs without a validation loss lower by LEAST_PROGRESS before stopping. precision: float32, or
+    bfloat16 for the products of the learning steps; parameters, validation and all that is kept are float32."""
 
     epochs: int = 60
     batch_size: int = 32
@@ -33,46 +39,16 @@ class Training:
     weight_decay: float = 1e-2
     patience: int = 8
     device: str = "auto"
+    precision: str = "float32"
 
 
 @dataclass
-class Checkpoint:
-    """Where an interrupted training goes on. key: digest of all that decides the result; another one is not resumed."""
+class _Seed:
+    """order: its own, so that neither dropout nor other seeds change which clips share a batch. best: of all epochs."""
 
-    path: Path
-    key: str
-    _saved: float = field(default_factory=time.monotonic)
-
-    def read(self) -> dict[str, Any] | None:
-        if not self.path.exists():
-            return None
-        try:
-            content: dict[str, Any] = torch.load(self.path, map_location="cpu", weights_only=True)
-            if content["key"] == self.key:
-                return content
-            reason = "belongs to other settings, data or code"
-        except Exception as error:  # torch.load raises whatever the damaged bytes lead it to
-            reason = f"cannot be read ({type(error).__name__})"
-        log.info("%s %s: training from the start", self.path, reason)
-        return None
-
-    def write(self, content: dict[str, Any]) -> None:
-        with atomic(self.path) as hidden:
-            torch.save({"key": self.key, **content}, hidden)
-        self._saved = time.monotonic()
-
-    def due(self) -> bool:
-        return time.monotonic() - self._saved >= SECONDS_BETWEEN_CHECKPOINTS
-
-
-@dataclass
-class _Progress:
-    """All that changes while training, beside the model."""
-
-    optimiser: torch.optim.Optimizer
-    order: torch.Generator  # its own: dropout elsewhere must not change which clips share a batch
-    history: list[dict[str, float]]
-    best: dict[str, Tensor]
+    order: torch.Generator
+    history: History = field(default_factory=list)
+    best: Tensors = field(default_factory=dict)
 
     def stopped(self, training: Training) -> bool:
         waited, lowest = 0, math.inf
@@ -85,129 +61,173 @@ class _Progress:
         return solved or waited >= training.patience or len(self.history) >= training.epochs
 
 
+@dataclass
+class _State:
+    """All that changes while training. learning: places in `seeds` of those that have not stopped, in the stack's
+    order; the lessons' targets are theirs."""
+
+    seeds: list[_Seed]
+    learning: list[int]
+    stack: Stack
+    optimiser: AdamW
+    lessons: dict[str, Lesson]
+
+    def keep(self, learning: list[int]) -> None:
+        """Only these go on: a seed that has stopped costs nothing more."""
+        if 0 < len(learning) < len(self.learning):
+            places = torch.tensor([self.learning.index(place) for place in learning], device=self.stack.device)
+            self.stack.keep(places)
+            self.optimiser.keep(places)
+            for lesson in self.lessons.values():
+                lesson.targets = picked(lesson.targets, places)
+        self.learning = learning
+
+
 def fit(
-    model: Model, train: Clips, validation: Clips, training: Training, seed: int, checkpoint: Checkpoint | None = None
-) -> list[dict[str, float]]:
-    """Train model in place to its parameters of lowest validation loss. Returns one row an epoch: epoch, train_loss,
-    train_accuracy (while learning), validation_loss, validation_accuracy, seconds."""
-    optimiser = torch.optim.AdamW(
-        model.parameters(), lr=training.learning_rate, weight_decay=training.weight_decay, fused=True
-    )
-    progress = _Progress(optimiser, torch.Generator().manual_seed(seed), [], {})
+    models: Sequence[Model],
+    seeds: Sequence[int],
+    train: Clips,
+    validation: Clips,
+    training: Training,
+    checkpoint: Checkpoint | None = None,
+) -> list[History]:
+    """Train models, one a seed and all on one device, in place to their parameters of lowest validation loss.
+
+    Returns for each one row an epoch: epoch, train_loss, train_accuracy (while learning), validation_loss,
+    validation_accuracy, seconds (the epoch's, shared by the seeds that learnt in it). Each becomes what it would be
+    alone, but for rounding, and for dropout: what it draws depends on the seeds that are trained together.
+    """
+    state = _begin(models, seeds, {"train": train, "validation": validation}, training)
     if saved := checkpoint and checkpoint.read():
-        _restore(model, progress, saved)
-    train, validation = (_with_targets(model, clips, training.batch_size) for clips in (train, validation))
-    while not progress.stopped(training):
+        _restore(state, saved)
+    told = time.monotonic()
+    while state.learning:
         started = time.perf_counter()
-        row = {"epoch": float(len(progress.history) + 1)}
-        row |= _learn(model, train, training.batch_size, progress)
-        row |= _validate(model, validation, training.batch_size)
-        if not math.isfinite(row["train_loss"] + row["validation_loss"]):
-            raise UserError(
-                f"{model.name}: the loss is not finite in epoch {row['epoch']:.0f}; lower the learning rate"
-            )
-        progress.history.append(row | {"seconds": time.perf_counter() - started})
-        if best_epoch(progress.history) == len(progress.history):
-            progress.best = copy.deepcopy(model.state_dict())
-        if checkpoint and checkpoint.due() and not progress.stopped(training):
-            checkpoint.write(_state(model, progress))
-    model.load_state_dict(progress.best)
+        rows = [one | other for one, other in zip(_learn(state, training), _validate(state, training), strict=True)]
+        seconds = (time.perf_counter() - started) / len(rows)
+        for at, (place, row) in enumerate(zip(state.learning, rows, strict=True)):
+            history = state.seeds[place].history
+            epoch = len(history) + 1.0
+            if not math.isfinite(row["train_loss"] + row["validation_loss"]):
+                raise UserError(
+                    f"{models[place].name} seed {seeds[place]}: the loss is not finite in epoch {epoch:.0f}; "
+                    "lower the learning rate"
+                )
+            history.append({"epoch": epoch, **row, "seconds": seconds})
+            if best_epoch(history) == len(history):
+                state.seeds[place].best = state.stack.values(at)
+        state.keep([place for place in state.learning if not state.seeds[place].stopped(training)])
+        if checkpoint and checkpoint.due() and state.learning:
+            checkpoint.write(_saved(state))
+        # A line now and then: a log of a cluster job stays readable.
+        if time.monotonic() - told >= LOG_EVERY_S and state.learning:
+            told = time.monotonic()
+            names = ", ".join(str(seeds[place]) for place in state.learning)
+            log.info("%s seed %s: epoch %.0f of at most %d", models[0].name, names, epoch, training.epochs)
+    for model, seed in zip(models, state.seeds, strict=True):
+        write_back(model, seed.best)
     if checkpoint:
-        # Without the optimiser: nothing is left to learn, and a study keeps one of these for each seed of a job.
-        checkpoint.write({"history": progress.history, "best": progress.best})
-    return progress.history
+        checkpoint.write(_saved(state))
+    return [seed.history for seed in state.seeds]
 
 
-def best_epoch(history: list[dict[str, float]]) -> int:
+def gradients(stack: Stack, features: Features, labels: Tensor) -> tuple[Tensors, Tensors]:
+    """A batch of each seed's -> {parameter: (S, ...)} to descend along, and the terms of the loss.
+
+    The one place where learning meets the model: a method that balances modalities while training takes its place.
+    """
+    terms = stack.terms(features, labels)
+    names = [name for name, values in stack.parameters.items() if values.requires_grad]
+    # Of the sum: a seed's loss depends on that seed's parameters alone. Not torch.func.grad, which imports torch's
+    # compiler: 2 s of every job.
+    found = torch.autograd.grad(terms["loss"].sum(), [stack.parameters[name] for name in names], allow_unused=True)
+    used = {name: values for name, values in zip(names, found, strict=True) if values is not None}
+    return used, {name: values.detach() for name, values in terms.items()}
+
+
+def best_epoch(history: History) -> int:
     """Number, from 1, of the epoch of lowest validation loss; the earlier of equals."""
     return 1 + min(range(len(history)), key=lambda index: history[index]["validation_loss"])
 
 
-@torch.no_grad()
-def _with_targets(model: Model, clips: Clips, size: int) -> Clips:
-    """Teachers answer once a clip instead of once an epoch."""
-    device = next(model.parameters()).device
-    starts = range(0, len(clips), size)
-    batches = [model.targets(clips.batch(slice(start, start + size), device)[0]) for start in starts]
-    extra = {name: torch.cat([batch[name] for batch in batches]).cpu() for name in batches[0]}
-    return Clips({**clips.features, **extra}, clips.labels)
+def _begin(models: Sequence[Model], seeds: Sequence[int], clips: dict[str, Clips], training: Training) -> _State:
+    stack = Stack(models, training.precision)
+    lessons = {name: Lesson.of(models, part, training.batch_size) for name, part in clips.items()}
+    orders = [_Seed(torch.Generator().manual_seed(seed)) for seed in seeds]
+    torch.manual_seed(seeds[0] + DROPOUT)
+    optimiser = AdamW(stack, training.learning_rate, training.weight_decay)
+    return _State(orders, list(range(len(seeds))), stack, optimiser, lessons)
 
 
-def _learn(model: Model, clips: Clips, size: int, progress: _Progress) -> dict[str, float]:
-    model.train()
-    meter = _Meter(len(clips))
-    device = next(model.parameters()).device
-    for rows in torch.randperm(len(clips), generator=progress.order).split(size):
-        features, labels = clips.batch(rows, device)
-        terms = model.loss(features, labels)
-        progress.optimiser.zero_grad()
-        terms["loss"].backward()
-        progress.optimiser.step()
+def _learn(state: _State, training: Training) -> list[dict[str, float]]:
+    state.stack.train()
+    lesson = state.lessons["train"]
+    count = len(lesson.clips)
+    orders = [torch.randperm(count, generator=state.seeds[place].order) for place in state.learning]
+    meter = _Meter(count)
+    for rows in torch.stack(orders).to(lesson.clips.labels.device).split(training.batch_size, dim=1):
+        features, labels = lesson.drawn(rows)
+        directions, terms = gradients(state.stack, features, labels)
+        state.optimiser.step(directions)
         meter.add(terms, labels)
-    return {"train_loss": meter.loss(), "train_accuracy": meter.accuracy()}
+    return meter.rows("train")
 
 
 @torch.no_grad()
-def _validate(model: Model, clips: Clips, size: int) -> dict[str, float]:
-    model.eval()
-    meter = _Meter(len(clips))
-    device = next(model.parameters()).device
-    for start in range(0, len(clips), size):
-        features, labels = clips.batch(slice(start, start + size), device)
-        meter.add(model.loss(features, labels), labels)
-    return {"validation_loss": meter.loss(), "validation_accuracy": meter.accuracy()}
+def _validate(state: _State, training: Training) -> list[dict[str, float]]:
+    state.stack.train(False)
+    lesson = state.lessons["validation"]
+    meter = _Meter(len(lesson.clips))
+    for start in range(0, len(lesson.clips), training.batch_size):
+        features, labels = lesson.shared(slice(start, start + training.batch_size), len(state.stack))
+        meter.add(state.stack.terms(features, labels), labels)
+    return meter.rows("validation")
 
 
 class _Meter:
-    """Means over clips, summed on the device: reading a number after every batch would wait for it."""
+    """Means over clips, one a seed, summed on the device: reading a number after every batch would wait for it."""
 
     def __init__(self, count: int) -> None:
         self._count = count
         self._loss: list[Tensor] = []
         self._hits: list[Tensor] = []
 
-    def add(self, terms: Mapping[str, Tensor], labels: Tensor) -> None:
-        self._loss.append(terms["loss"].detach() * len(labels))
-        self._hits.append((terms["logits"].argmax(1) == labels).sum())
+    def add(self, terms: Tensors, labels: Tensor) -> None:
+        """terms: of a stack. labels: (S, B)."""
+        self._loss.append(terms["loss"] * labels.shape[1])
+        self._hits.append((terms["logits"].argmax(2) == labels).sum(1))
 
-    def loss(self) -> float:
-        return torch.stack(self._loss).sum().item() / self._count
+    def rows(self, name: str) -> list[dict[str, float]]:
+        losses, hits = torch.stack(self._loss).sum(0).tolist(), torch.stack(self._hits).sum(0).tolist()
+        return [
+            {f"{name}_loss": loss / self._count, f"{name}_accuracy": hit / self._count}
+            for loss, hit in zip(losses, hits, strict=True)
+        ]
 
-    def accuracy(self) -> float:
-        return torch.stack(self._hits).sum().item() / self._count
 
-
-def _state(model: Model, progress: _Progress) -> dict[str, Any]:
+def _saved(state: _State) -> dict[str, Any]:
+    """Once all have stopped without what is only learnt with: a study keeps one of these for each stack of a job."""
+    seeds = [{"history": seed.history, "best": seed.best} for seed in state.seeds]
+    if not state.learning:
+        return {"learning": [], "seeds": seeds}
     return {
-        "history": progress.history,
-        "best": progress.best,
-        "model": model.state_dict(),
-        "optimiser": progress.optimiser.state_dict(),
-        "order": progress.order.get_state(),
-        "random": _random_state(),
+        "learning": state.learning,
+        "seeds": seeds,
+        "orders": [seed.order.get_state() for seed in state.seeds],
+        "stack": state.stack.state(),
+        "optimiser": state.optimiser.state(),
+        "random": random_state(),
     }
 
 
-def _restore(model: Model, progress: _Progress, saved: dict[str, Any]) -> None:
-    progress.history, progress.best = saved["history"], saved["best"]
-    log.info("going on after epoch %d", len(progress.history))
-    if "model" in saved:
-        model.load_state_dict(saved["model"])
-        progress.optimiser.load_state_dict(saved["optimiser"])
-        progress.order.set_state(saved["order"])
-        _set_random_state(saved["random"])
-
-
-def _random_state() -> dict[str, Any]:
-    """Of torch's global generators: what dropout draws from."""
-    state: dict[str, Any] = {"cpu": torch.get_rng_state(), "cuda": torch.cuda.get_rng_state_all()}
-    if torch.backends.mps.is_available():
-        state["mps"] = torch.mps.get_rng_state()
-    return state
-
-
-def _set_random_state(state: dict[str, Any]) -> None:
-    torch.set_rng_state(state["cpu"])
-    torch.cuda.set_rng_state_all(state["cuda"])
-    if "mps" in state:
-        torch.mps.set_rng_state(state["mps"])
+def _restore(state: _State, saved: dict[str, Any]) -> None:
+    for seed, was in zip(state.seeds, saved["seeds"], strict=True):
+        seed.history, seed.best = was["history"], was["best"]
+    log.info("going on after epoch %d", max(len(seed.history) for seed in state.seeds))
+    state.keep(saved["learning"])
+    if state.learning:
+        for seed, order in zip(state.seeds, saved["orders"], strict=True):
+            seed.order.set_state(order)
+        state.stack.load(saved["stack"])
+        state.optimiser.load(saved["optimiser"])
+        set_random_state(saved["random"])

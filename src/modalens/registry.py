@@ -8,7 +8,7 @@ from typing import Any
 
 from modalens.cli import UserError
 
-KINDS = ("datasets", "encoders", "models", "measures")
+KINDS = ("datasets", "encoders", "models", "fusions", "measures")
 
 
 @cache

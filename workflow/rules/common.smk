@@ -9,7 +9,7 @@ import yaml
 
 sys.path.insert(0, str(Path(workflow.basedir) / "src"))
 from modalens import cli, wiring
-from modalens.config import attribute, resolve
+from modalens.config import attribute, fusions, resolve
 
 # A study is one whole file: the demo is read only where no other was named, so that the two never mix.
 if not workflow.config_settings.configfiles:
@@ -95,8 +95,11 @@ def teacher_checkpoints(wildcards):
     ]
 
 
-def model_code(name):
-    return f"models/{STUDY['models'][name]['class']}"
+def model_code(*names):
+    """Modules of models of the study; their fusions are names in the config, which no import gives away."""
+    for name in names:
+        yield f"models/{STUDY['models'][name]['class']}"
+        yield from (f"fusions/{one}" for one in fusions(STUDY["models"][name]).values())
 
 
 def records():

@@ -94,7 +94,7 @@ rule train:
             {"task": wildcards.task, "model": wildcards.model}
         ),
         code=lambda wildcards: code(
-            "train", *map(model_code, [wildcards.model, *teachers(wildcards)])
+            "train", *model_code(wildcards.model, *teachers(wildcards))
         ),
     shell:
         "python -m modalens.train --model {params.model} --options {params.options:q} "
@@ -139,7 +139,7 @@ rule evaluate:
         key=lambda wildcards: settings(
             {"task": wildcards.task, "model": wildcards.model}
         ),
-        code=lambda wildcards: code("evaluate", model_code(wildcards.model)),
+        code=lambda wildcards: code("evaluate", *model_code(wildcards.model)),
     shell:
         "python -m modalens.evaluate --models {params.folder} --seeds {params.seeds} --test {input.test} "
         "--modalities {params.modalities} --replacements {params.replacements} "

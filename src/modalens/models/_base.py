@@ -11,6 +11,7 @@ from torch.nn import functional
 
 from modalens import registry
 from modalens.cli import UserError, atomic
+from modalens.fusions._base import complete
 from modalens.models._networks import Standardiser
 from modalens.options import resolve
 
@@ -21,15 +22,15 @@ Shapes = Mapping[str, tuple[int, ...]]
 class Model(nn.Module):
     """forward: {modality: (B, ...)} -> logits (B, classes).
 
-    One sub-network a modality embeds it without seeing the others, a head classifies their concatenation. What else a
-    subclass needs for learning lives behind `loss`, so that the training loop knows no model.
+    One sub-network a modality embeds it without seeing the others, a fusion joins the embeddings, a head classifies
+    what comes out. What else a subclass needs for learning lives behind `loss`: the training loop knows no model.
     """
 
     name: str
     options: dict[str, Any]
     takes_teachers: ClassVar[bool] = False
 
-    def __init__(self, shapes: Shapes, networks: Mapping[str, Any], head: nn.Module) -> None:
+    def __init__(self, shapes: Shapes, networks: Mapping[str, Any], fusion: nn.Module, head: nn.Module) -> None:
         """shapes: of one clip's features; may hold modalities that this model ignores. networks: by modality; each has
         `channel`, the axis of its features' shape whose entries are standardised one by one."""
         super().__init__()
@@ -41,6 +42,7 @@ class Model(nn.Module):
         self.standardisers = nn.ModuleDict(
             {name: Standardiser(self.shapes[name], networks[name].channel) for name in self.modalities}
         )
+        self.fusion = fusion
         self.head = head
 
     def fit_standardiser(self, batches: Mapping[str, Iterable[Tensor]]) -> None:
@@ -63,7 +65,7 @@ class Model(nn.Module):
 
     def classify(self, embeddings: Features) -> Tensor:
         """{modality: (B, D_m)} -> logits (B, classes)."""
-        logits: Tensor = self.head(torch.cat([embeddings[name] for name in self.modalities], dim=1))
+        logits: Tensor = self.head(self.fusion(embeddings))
         return logits
 
     def forward(self, features: Features) -> Tensor:
@@ -117,6 +119,9 @@ def build(name: str, shapes: Shapes, classes: int, options: dict[str, Any]) -> M
     """A new model by its public name, parameters drawn from torch's global generator."""
     maker = registry.load("models", name)
     options = resolve(maker, options, f"models.{name}")
+    if "fusion" in options:
+        # Written out, so that a saved model stays what it is when a default changes.
+        options["fusion_options"] = complete(options["fusion"], options["fusion_options"])
     model: Model = maker(shapes, classes, **options)
     model.name, model.options = name, options
     return model

@@ -5,7 +5,8 @@ layers; every layer but the last is followed by ReLU. Its appendix with the size
 512, 400 or 912 is ours.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from functools import partial
 
 import torch
 from torch import Tensor, nn
@@ -131,9 +132,25 @@ def pool_to(shape: Sequence[int], grid: Sequence[int]) -> nn.AvgPool2d:
     return nn.AvgPool2d((height, width), ceil_mode=True, count_include_pad=False)
 
 
-def width(networks: Mapping[str, nn.Module]) -> int:
-    """Of the concatenated embeddings."""
-    return sum(network.linear.out_features for network in networks.values())  # type: ignore[union-attr, misc]
+def experts(
+    shapes: Mapping[str, tuple[int, ...]],
+    modalities: Iterable[str],
+    *,
+    audio_size: int,
+    channels: int,
+    sequence_size: int,
+    step_size: int,
+) -> dict[str, nn.Module]:
+    """The experts' sub-networks: log-mel under the key "audio", any other modality a sequence of vectors."""
+    audio = partial(AudioNetwork, size=audio_size, channels=channels)
+    sequence = partial(SequenceNetwork, size=sequence_size, step_size=step_size)
+    makers: dict[str, Callable[..., nn.Module]] = {"audio": audio}
+    return {name: makers.get(name, sequence)(shapes[name]) for name in sorted(modalities)}
+
+
+def sizes(networks: Mapping[str, nn.Module]) -> dict[str, int]:
+    """Of the embeddings."""
+    return {name: network.linear.out_features for name, network in networks.items()}  # type: ignore[union-attr, misc]
 
 
 def head(size: int, hidden: Sequence[int], classes: int, dropout: float) -> nn.Sequential:

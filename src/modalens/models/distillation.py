@@ -11,11 +11,11 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from torch.nn import functional
 
 from modalens.cli import UserError
+from modalens.fusions._base import make
 from modalens.models._base import Features, Model, Shapes
-from modalens.models._networks import PooledLayer, StepLayer, head, width
+from modalens.models._networks import PooledLayer, StepLayer, head, sizes
 
 TAUGHT = "taught by "
 
@@ -34,16 +34,20 @@ class Distillation(Model):
         dropout: float = 0.0,
         temperature: float = 1.0,
         weights: Mapping[str, float] | None = None,
+        fusion: str = "concat",
+        fusion_options: Mapping[str, Any] | None = None,
     ) -> None:
         """hidden: layers between concatenation and logits, none in the paper. weights: by teacher's name, 1 if absent.
 
         temperature softens teachers and student alike in the KL terms; the terms are not rescaled by its square. The
         paper gives neither it nor weights: the plain sum is 1 and 1. The student's sizes are the experts', also ours.
+        fusion: any of fusions/ that serves the intermediate stage; the paper's is concat.
         """
         makers: dict[str, Any] = {"audio": partial(PooledLayer, size=audio_size)}
         step = partial(StepLayer, size=sequence_size)
         networks = {name: makers.get(name, step)(shapes[name]) for name in sorted(shapes)}
-        super().__init__(shapes, networks, head(width(networks), hidden, classes, dropout))
+        joined = make(fusion, sizes(networks), fusion_options)
+        super().__init__(shapes, networks, joined, head(joined.size, hidden, classes, dropout))
         self.temperature = temperature
         self.weights = dict(weights or {})
 
@@ -64,6 +68,7 @@ class Distillation(Model):
         given = {**features, **self.targets(features)} if missing else features
         for name in self.teachers:
             taught = (given[TAUGHT + name] / self.temperature).log_softmax(1)
-            divergence = functional.kl_div(student, taught, reduction="batchmean", log_target=True)
+            # Not functional.kl_div: vmap, which trains several seeds at once, would loop over it.
+            divergence = (taught.exp() * (taught - student)).sum(1).mean()
             terms["loss"] = terms["loss"] + self.weights.get(name, 1.0) * divergence
         return terms

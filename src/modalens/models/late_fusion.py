@@ -1,15 +1,16 @@
 """Late fusion: concat(audio 512, video 400) = 912 -> three fully connected layers. Source: seed paper, section 3.3.
 
-The unimodal models are this class with one modality: the only difference is the size of the first head layer.
+The unimodal models are this class with one modality: the only difference is the size of the first head layer. Any other
+operator of fusions/ takes the place of the concatenation by name.
 """
 
-from collections.abc import Sequence
-from functools import partial
+from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar
 
 from modalens.cli import UserError
+from modalens.fusions._base import make
 from modalens.models._base import Model, Shapes
-from modalens.models._networks import AudioNetwork, SequenceNetwork, head, width
+from modalens.models._networks import experts, head, sizes
 
 
 class LateFusion(Model):
@@ -26,17 +27,26 @@ class LateFusion(Model):
         step_size: int = 128,
         hidden: Sequence[int] = (256, 128),
         dropout: float = 0.0,
+        fusion: str = "concat",
+        fusion_options: Mapping[str, Any] | None = None,
     ) -> None:
-        """Log-mel under the key "audio", any other modality a sequence of vectors; concatenated in alphabetical order.
+        """Log-mel under the key "audio", any other modality a sequence of vectors; joined in alphabetical order.
 
         The paper gives audio_size 512, and 400 for the video. Convolution channels, step_size (the video's first layer)
-        and the head's hidden sizes are ours. The paper names no dropout.
+        and the head's hidden sizes are ours. The paper names no dropout. fusion: any that serves the intermediate
+        stage; the sub-networks of a seed begin alike whatever it is.
         """
         if missing := set(self.only) - set(shapes):
             raise UserError(
                 f"a model looks at {missing.pop()!r}, the study's modalities are {', '.join(sorted(shapes))}"
             )
-        makers: dict[str, Any] = {"audio": partial(AudioNetwork, size=audio_size, channels=channels)}
-        sequence = partial(SequenceNetwork, size=sequence_size, step_size=step_size)
-        networks = {name: makers.get(name, sequence)(shapes[name]) for name in self.only or sorted(shapes)}
-        super().__init__(shapes, networks, head(width(networks), hidden, classes, dropout))
+        networks = experts(
+            shapes,
+            self.only or shapes,
+            audio_size=audio_size,
+            channels=channels,
+            sequence_size=sequence_size,
+            step_size=step_size,
+        )
+        joined = make(fusion, sizes(networks), fusion_options)
+        super().__init__(shapes, networks, joined, head(joined.size, hidden, classes, dropout))

@@ -1,0 +1,178 @@
+"""Several seeds of one model as one: parameters side by side, all losses from one call."""
+
+import logging
+from collections.abc import Mapping, Sequence
+
+import torch
+from torch import Tensor, nn
+from torch.func import functional_call, vmap
+from torch.optim.adamw import adamw
+
+from modalens.models._base import Features, Model
+
+log = logging.getLogger(__name__)
+
+Tensors = dict[str, Tensor]
+
+# What one call for all seeds may differ by from one call each: other kernels add in another order.
+RELATIVE, ABSOLUTE = 1e-3, 1e-4
+
+
+class Stack:
+    """S models of one architecture. parameters, buffers: {name in the model: (S, ...)}, seed by seed in order."""
+
+    def __init__(self, models: Sequence[Model], precision: str = "float32") -> None:
+        """Copies the models' values. precision: of the products while learning, a name of torch's."""
+        self.parameters: Tensors = {}
+        for name, values in models[0].named_parameters():
+            seeds = torch.stack([model.get_parameter(name).detach() for model in models])
+            self.parameters[name] = seeds.requires_grad_(values.requires_grad)
+        names = [name for name, _ in models[0].named_buffers()]
+        self.buffers: Tensors = {name: torch.stack([model.get_buffer(name) for model in models]) for name in names}
+        self.device = next(models[0].parameters()).device
+        self._count = len(models)
+        self._loss = _Loss(models[0])
+        self._precision = getattr(torch, precision)
+
+    def __len__(self) -> int:
+        return self._count
+
+    def train(self, mode: bool = True) -> None:
+        self._loss.train(mode)
+
+    def terms(self, features: Features, labels: Tensor) -> Tensors:
+        """features: {name: (S, B, ...)}, labels (S, B) -> each term of `Model.loss` with a first axis of seeds: "loss"
+        (S,), "logits" (S, B, classes)."""
+        state = {f"model.{name}": values for name, values in (self.parameters | self.buffers).items()}
+        mixed = self._loss.training and self._precision is not torch.float32
+        with torch.autocast(self.device.type, torch.bfloat16, enabled=mixed):
+            if self._count > 1:
+                stacked: Tensors = vmap(self._one, randomness="different")(state, dict(features), labels)
+                return stacked
+            # The plain call, which any model can take. Squeezed, not indexed: the gradient is a view, not a copy.
+            single = self._one(_squeezed(state), _squeezed(features), labels.squeeze(0))
+            return {name: values.unsqueeze(0) for name, values in single.items()}
+
+    def values(self, place: int) -> Tensors:
+        """A copy of one seed's parameters and buffers: {name: (...)}."""
+        return {name: values[place].detach().clone() for name, values in (self.parameters | self.buffers).items()}
+
+    def keep(self, places: Tensor) -> None:
+        """Drop the seeds that are not at these places."""
+        for name, values in self.parameters.items():
+            self.parameters[name] = values.detach().index_select(0, places).requires_grad_(values.requires_grad)
+        self.buffers = picked(self.buffers, places)
+        self._count = len(places)
+
+    def state(self) -> Tensors:
+        return {name: values.detach() for name, values in (self.parameters | self.buffers).items()}
+
+    @torch.no_grad()
+    def load(self, state: Tensors) -> None:
+        """What `state` of a stack of as many seeds returned."""
+        for name, values in (self.parameters | self.buffers).items():
+            values.copy_(state[name])
+
+    def _one(self, state: Tensors, features: Features, labels: Tensor) -> Tensors:
+        terms: Tensors = functional_call(self._loss, state, (features, labels))
+        return terms
+
+
+class AdamW:
+    """torch's AdamW, fused, on the parameters of a stack; betas and epsilon are its defaults.
+
+    Not torch.optim.AdamW: making one imports torch's compiler, 2 s of every job.
+    """
+
+    def __init__(self, stack: Stack, learning_rate: float, weight_decay: float) -> None:
+        self._stack = stack
+        self._learning_rate, self._weight_decay = learning_rate, weight_decay
+        self._means = {name: torch.zeros_like(values.detach()) for name, values in stack.parameters.items()}
+        self._squares = {name: values.clone() for name, values in self._means.items()}
+        self._steps = {name: torch.zeros((), device=stack.device) for name in self._means}
+
+    @torch.no_grad()
+    def step(self, gradients: Tensors) -> None:
+        """gradients: {parameter: (S, ...)}; a parameter without one stays as it is."""
+        # The fused kernel walks through memory: a gradient laid out otherwise than its parameter goes to other entries.
+        laid = {name: values.contiguous() for name, values in gradients.items()}
+        kinds = (self._stack.parameters, laid, self._means, self._squares, self._steps)
+        parameters, values, means, squares, steps = ([kind[name] for name in gradients] for kind in kinds)
+        adamw(
+            parameters, values, means, squares, [], steps,
+            lr=self._learning_rate, weight_decay=self._weight_decay, beta1=0.9, beta2=0.999, eps=1e-8,
+            fused=True, amsgrad=False, maximize=False,
+        )  # fmt: skip
+
+    def keep(self, places: Tensor) -> None:
+        """As the stack's."""
+        self._means, self._squares = picked(self._means, places), picked(self._squares, places)
+
+    def state(self) -> dict[str, Tensors]:
+        return {"means": self._means, "squares": self._squares, "steps": self._steps}
+
+    def load(self, state: dict[str, Tensors]) -> None:
+        """What `state` for a stack of as many seeds returned."""
+        for kind, tensors in self.state().items():
+            for name, values in tensors.items():
+                values.copy_(state[kind][name])
+
+
+class _Loss(nn.Module):
+    """`functional_call` calls a module's forward: here that is the model's loss."""
+
+    def __init__(self, model: Model) -> None:
+        super().__init__()
+        self.model = model
+
+    def forward(self, features: Features, labels: Tensor) -> Tensors:
+        return self.model.loss(features, labels)
+
+
+def picked(tensors: Tensors, places: Tensor) -> Tensors:
+    return {name: values.index_select(0, places) for name, values in tensors.items()}
+
+
+def write_back(model: Model, values: Tensors) -> None:
+    """`Stack.values` into a model."""
+    with torch.no_grad():
+        for name, own in (*model.named_parameters(), *model.named_buffers()):
+            own.copy_(values[name])
+
+
+def stackable(models: Sequence[Model], features: Features, labels: Tensor) -> bool:
+    """Whether one call gives the losses and logits that each model gives alone, and can be learnt from.
+
+    A plugin's loss may do what torch cannot run for all seeds at once, or look at something that is neither parameter,
+    buffer nor feature. features: {name: (B, ...)}, labels (B,): a few clips to try it on. The models do not change.
+    """
+    own = [{**features, **model.targets(features)} for model in models]
+    with torch.no_grad():
+        alone = [model.eval().loss(given, labels) for model, given in zip(models, own, strict=True)]
+    together = {name: torch.stack([given[name] for given in own]) for name in own[0]}
+    everywhere = labels.expand(len(models), -1)
+    stack = Stack(models)
+    try:
+        stack.train(False)
+        terms = {name: value.detach() for name, value in stack.terms(together, everywhere).items()}
+        stack.train()
+        stack.terms(together, everywhere)["loss"].sum().backward()
+    except Exception as error:  # whatever torch's transforms, or the model's own code on their tensors, raise
+        log.info("%s: one seed after the other, as they cannot be stacked: %s", models[0].name, _first_line(error))
+        return False
+    same = all(
+        torch.allclose(terms[name][place], value, RELATIVE, ABSOLUTE)
+        for place, single in enumerate(alone)
+        for name, value in single.items()
+    )
+    if not same:
+        log.info("%s: one seed after the other, as stacked they give other losses", models[0].name)
+    return same
+
+
+def _squeezed(tensors: Mapping[str, Tensor]) -> Tensors:
+    return {name: value.squeeze(0) for name, value in tensors.items()}
+
+
+def _first_line(error: Exception) -> str:
+    return (str(error) or type(error).__name__).splitlines()[0]

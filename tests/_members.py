@@ -1,0 +1,39 @@
+"""Clips and models of a few numbers each, for the tests of whatever is in the registry."""
+
+from functools import cache
+
+import torch
+
+from modalens.models._base import Model, build
+
+SHAPES = {"audio": (16, 40), "text": (5, 12), "video": (3, 24)}
+PAIR = ("audio", "video")
+CLASSES = 3
+COUNT = 16
+LABELS = torch.arange(COUNT) % CLASSES
+
+
+def shapes(modalities=PAIR):
+    return {name: SHAPES[name] for name in modalities}
+
+
+def clips(modalities=PAIR, seed=0):
+    """(COUNT, ...) float16 of each modality: noise, the same whichever others are asked for."""
+    return {name: _noise(name, seed) for name in modalities}
+
+
+@cache
+def _noise(name, seed):
+    draw = torch.Generator().manual_seed(100 * seed + len(name))
+    return (5 + 3 * torch.randn(COUNT, *SHAPES[name], generator=draw)).half()
+
+
+def made(name: str, modalities=PAIR, seed=0, **options) -> Model:
+    """A model of one seed, standardised, with experts of the same seed for teachers where it takes any."""
+    torch.manual_seed(seed)
+    model = build(name, shapes(modalities), CLASSES, options)
+    model.fit_standardiser({modality: [rows] for modality, rows in clips(modalities).items()})
+    if model.takes_teachers:
+        for modality in set(modalities) & {"audio", "video"}:
+            model.teachers[f"{modality}_only"] = made(f"{modality}_only", modalities, seed).eval().requires_grad_(False)
+    return model

@@ -1,0 +1,187 @@
+"""Training several seeds as one: each becomes what it becomes alone.
+
+Within rounding: other kernels add in another order. That changes the seventh digit of a step. Adam makes more of it
+where a gradient is next to nothing, as it divides by its size. So after up to 50 steps losses agree to 1e-5 of their
+value, and parameters to a third of what one step may change.
+"""
+
+import math
+
+import pytest
+import torch
+from _members import CLASSES, PAIR, SHAPES, made
+
+from modalens import loop, registry
+from modalens.checkpoint import Checkpoint
+from modalens.cli import UserError
+from modalens.data import Clips
+from modalens.models._base import Model
+
+SEEDS = [3, 0, 7]
+CLOSE = {"rtol": 1e-5, "atol": 1e-3}
+QUICK = {"batch_size": 8, "learning_rate": 3e-3, "patience": 2, "epochs": 8}
+
+
+def planted(count: int, seed: int) -> Clips:
+    """Clips of noise, in which a weak tone and a weak spot tell the label."""
+    draw = torch.Generator().manual_seed(seed)
+    labels = torch.randint(CLASSES, (count,), generator=draw)
+    features = {name: torch.randn(count, *SHAPES[name], generator=draw) for name in PAIR}
+    for index, label in enumerate(labels):
+        features["audio"][index, 4 * label] += 0.5
+        features["video"][index, :, label] += 0.7
+    return Clips({name: values.half() for name, values in features.items()}, labels)
+
+
+TRAIN, VALIDATION = planted(44, 0), planted(14, 1)
+
+
+def fitted(name, seeds, checkpoint=None, training=None, **options):
+    models = [made(name, seed=seed, **options) for seed in seeds]
+    histories = loop.fit(models, seeds, TRAIN, VALIDATION, loop.Training(**(training or QUICK)), checkpoint)
+    return models, histories
+
+
+def without_seconds(history):
+    return [{name: value for name, value in row.items() if name != "seconds"} for row in history]
+
+
+def assert_same(one: tuple[Model, loop.History], other: tuple[Model, loop.History], **close: float) -> None:
+    (model, history), (others_model, others_history) = one, other
+    assert len(history) == len(others_history)
+    for row, others_row in zip(without_seconds(history), without_seconds(others_history), strict=True):
+        assert row == pytest.approx(others_row, rel=close["rtol"], abs=0)
+    for name, values in model.state_dict().items():
+        torch.testing.assert_close(values, others_model.state_dict()[name], **close)
+
+
+@pytest.mark.parametrize("name", registry.names("models"))
+def test_seeds_trained_together_become_what_each_becomes_alone(name):
+    together = zip(*fitted(name, SEEDS), strict=True)
+    for seed, found in zip(SEEDS, together, strict=True):
+        models, histories = fitted(name, [seed])
+        assert_same(found, (models[0], histories[0]), **CLOSE)
+
+
+def test_each_seed_stops_in_its_own_epoch_and_keeps_its_own_best():
+    models, histories = fitted("video_only", SEEDS, training={**QUICK, "epochs": 40}, dropout=0.3)
+    assert len({len(history) for history in histories}) == len(SEEDS), "the seeds are to stop apart for this test"
+    assert max(map(len, histories)) < 40
+    for model, history in zip(models, histories, strict=True):
+        best = min(row["validation_loss"] for row in history)
+        assert history[loop.best_epoch(history) - 1]["validation_loss"] == best
+        with torch.no_grad():
+            loss = model.eval().loss(VALIDATION.features, VALIDATION.labels)["loss"].item()
+        assert loss == pytest.approx(best, rel=1e-4)
+
+
+def test_each_seed_goes_through_all_clips_in_the_order_of_its_own_seed(monkeypatch):
+    seen, real = [], loop.gradients
+
+    def noted(stack, features, labels):
+        seen.append(features["video"][:, :, 0, 0])
+        return real(stack, features, labels)
+
+    monkeypatch.setattr(loop, "gradients", noted)
+    fitted("video_only", SEEDS, training={**QUICK, "epochs": 2})
+    for place, seed in enumerate(SEEDS):
+        draw = torch.Generator().manual_seed(seed)
+        rows = torch.cat([torch.randperm(len(TRAIN), generator=draw) for _ in range(2)])
+        assert torch.equal(torch.cat([batch[place] for batch in seen]), TRAIN.features["video"][rows, 0, 0])
+
+
+def test_a_seed_does_not_depend_on_which_others_share_its_job():
+    first = zip(*fitted("late_fusion", [0, 1]), strict=True)
+    other = zip(*fitted("late_fusion", [5, 0, 4, 2]), strict=True)
+    assert_same(next(first), list(other)[1], **CLOSE)
+
+
+def test_a_stopped_seed_costs_nothing_more(monkeypatch):
+    sizes, real = [], loop.gradients
+
+    def counted(stack, features, labels):
+        assert len(labels) == len(features["video"]) == len(stack)
+        sizes.append(len(stack))
+        return real(stack, features, labels)
+
+    monkeypatch.setattr(loop, "gradients", counted)
+    _, histories = fitted("video_only", SEEDS)
+    batches = math.ceil(len(TRAIN) / QUICK["batch_size"])
+    assert sum(sizes) == batches * sum(map(len, histories))
+    assert sizes == sorted(sizes, reverse=True)
+
+
+@pytest.mark.parametrize("name", ["late_fusion", "distillation"])
+def test_seeds_trained_together_resume_bit_for_bit(name, tmp_path, monkeypatch):
+    """Interrupted after each epoch in turn, so also where some have stopped; dropout goes on drawing where it was."""
+    options = {"dropout": 0.3, "hidden": [8]}
+    whole = fitted(name, SEEDS, **options)
+    monkeypatch.setattr("modalens.checkpoint.SECONDS_BETWEEN_CHECKPOINTS", 0.0)
+    checkpoint = Checkpoint(tmp_path / "checkpoint.pt", "key")
+    real, epochs = loop._validate, max(map(len, whole[1]))
+    for epoch in range(1, epochs):
+        with monkeypatch.context() as patch:
+            calls = []
+
+            def second(*arguments, calls=calls):
+                calls.append(1)
+                if len(calls) == 2:
+                    raise KeyboardInterrupt
+                return real(*arguments)
+
+            patch.setattr(loop, "_validate", second)
+            with pytest.raises(KeyboardInterrupt):
+                fitted(name, SEEDS, checkpoint, **options)
+        assert max(len(seed["history"]) for seed in torch.load(checkpoint.path, weights_only=True)["seeds"]) == epoch
+    found = fitted(name, SEEDS, checkpoint, **options)
+    assert len(set(map(len, found[1]))) > 1, "a seed is to stop before another for this test"
+    for one, other in zip(zip(*found, strict=True), zip(*whole, strict=True), strict=True):
+        assert_same(one, other, rtol=0, atol=0)
+
+
+def test_a_finished_training_is_read_and_not_repeated(tmp_path, monkeypatch):
+    checkpoint = Checkpoint(tmp_path / "checkpoint.pt", "key")
+    first = fitted("video_only", SEEDS, checkpoint)
+    assert "optimiser" not in torch.load(checkpoint.path, weights_only=True)
+    monkeypatch.setattr(loop, "_learn", None)
+    again = fitted("video_only", SEEDS, checkpoint)
+    for one, other in zip(zip(*again, strict=True), zip(*first, strict=True), strict=True):
+        assert_same(one, other, rtol=0, atol=0)
+
+
+def test_what_takes_the_place_of_the_gradients_decides_what_is_learnt(monkeypatch):
+    real = loop.gradients
+
+    def picture_alone(stack, features, labels):
+        found, terms = real(stack, features, labels)
+        return {name: values for name, values in found.items() if not name.startswith("networks.audio.")}, terms
+
+    monkeypatch.setattr(loop, "gradients", picture_alone)
+    models, _ = fitted("late_fusion", SEEDS)
+    for seed, model in zip(SEEDS, models, strict=True):
+        for name, values in made("late_fusion", seed=seed).named_parameters():
+            assert torch.equal(values, model.get_parameter(name)) == name.startswith("networks.audio."), name
+
+
+def test_a_seed_whose_loss_is_not_finite_is_named():
+    with pytest.raises(UserError, match=r"video_only seed 3: the loss is not finite in epoch 1; lower the learning"):
+        fitted("video_only", SEEDS, training={**QUICK, "learning_rate": 1e30})
+
+
+def test_bfloat16_learns_and_leaves_float32():
+    models, histories = fitted("video_only", SEEDS, training={**QUICK, "precision": "bfloat16"})
+    _, exact = fitted("video_only", SEEDS)
+    for model, history, other in zip(models, histories, exact, strict=True):
+        assert {values.dtype for values in model.parameters()} == {torch.float32}
+        assert history != other
+        assert history[0]["train_loss"] == pytest.approx(other[0]["train_loss"], rel=0.05)
+
+
+def test_a_log_is_told_now_and_then(monkeypatch, caplog):
+    with caplog.at_level("INFO"):
+        fitted("video_only", SEEDS)
+    assert caplog.text == ""
+    monkeypatch.setattr(loop, "LOG_EVERY_S", 0.0)
+    with caplog.at_level("INFO"):
+        fitted("video_only", SEEDS)
+    assert "video_only seed 3, 0, 7: epoch 1 of at most 8" in caplog.text
