@@ -1,15 +1,30 @@
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import av
 import numpy as np
 import pytest
 from filming import film, shown
+from PIL import Image
 
+from modalens import _timeline
+from modalens._pyav import _by_dependence, _Damage, _from_key, _in_order, _prefix, _reader, _unreferenced, frames_at
+from modalens._timeline import timeline
 from modalens.causes import ClipError
-from modalens.decode import DECODERS, _decord_frames, fit, frame_indices, read_frames
-from modalens.media import probe, timeline
+from modalens.decode import DECODERS, _decord_frames, fit, frame_indices, read_frames, read_key_frames
+from modalens.media import decoded, open_media, packets, probe, stream_of
 
 EVEN = [40 * k for k in range(100)]  # 4 s at 25 frames a second
+ENCODINGS = {
+    "references among B-frames": ("a.mp4", {"bf": "3", "g": "30", "x264-params": "b-adapt=0"}),
+    "B-frames only by themselves": ("a.mkv", {"bf": "8", "g": "30", "x264-params": "b-adapt=0:b-pyramid=none"}),
+    "temporal prediction": ("a.mp4", {"bf": "3", "g": "30", "x264-params": "direct=temporal:b-pyramid=strict"}),
+    "open groups": ("a.mp4", {"bf": "3", "g": "15", "x264-params": "b-adapt=0:open-gop=1:scenecut=0"}),
+    "no key frame but the first": ("a.mkv", {"bf": "2", "g": "15", "x264-params": "intra-refresh=1"}),
+    "interlaced": ("a.mp4", {"bf": "3", "g": "30", "x264-params": "tff=1"}),
+    "start codes": ("a.ts", {"bf": "3", "g": "30"}),
+}
 needs_decord = pytest.mark.skipif("decord" not in DECODERS, reason="no decord on this platform")
 
 
@@ -47,6 +62,189 @@ def test_variable_frame_rate_goes_by_time(tmp_path: Path, decoders: tuple[str, .
     path = film(tmp_path / "a.mp4", times)
     frames, _ = read_frames(path, 0.0, 3.0, 6, 32, 32, decoders)
     assert shown(frames) == [2, 7, 22, 47, 59, 59]  # 0.25, 0.75, 1.25, 1.75, 2.25, 2.75 s
+
+
+def texture(path: Path, options: dict[str, str], count: int = 75) -> Path:
+    """H.264 of noise that moves: every frame is like no other one, and is drawn from others."""
+    noise = np.kron(np.random.default_rng(0).integers(0, 256, (40, 40, 3), np.uint8), np.ones((4, 4, 1), np.uint8))
+    with av.open(str(path), "w") as container:
+        stream = container.add_stream("libx264", rate=25, options=options)
+        stream.width, stream.height, stream.pix_fmt = 96, 96, "yuv420p"
+        for index in range(count):
+            picture = np.ascontiguousarray(noise[index % 64 : index % 64 + 96, index // 2 : index // 2 + 96])
+            container.mux(stream.encode(av.VideoFrame.from_ndarray(picture, format="rgb24")))
+        container.mux(stream.encode())
+    return path
+
+
+def all_frames(path: Path, limit: int = 1000) -> dict[int, av.VideoFrame]:
+    """Frames by tick, each as one gets it by decoding everything."""
+    found = {}
+    with open_media(path) as container:
+        for frame in decoded(container, stream_of(container, "video")):
+            found[frame.pts] = frame
+            if len(found) == limit:
+                break
+    return found
+
+
+def pixels(frame: av.VideoFrame) -> np.ndarray:
+    return np.rot90(frame.to_ndarray(format="rgb24"), (frame.rotation // 90) % 4)
+
+
+def unreferenced(path: Path) -> list[int]:
+    """Ticks of the packets that no other frame depends on."""
+    with open_media(path) as container:
+        stream = stream_of(container, "video")
+        prefix = _prefix(stream.codec_context)
+        return [p.pts for p in packets(container, [stream]) if prefix and _unreferenced(memoryview(p), prefix)]
+
+
+def assert_same_frames(path: Path, limit: int = 1000) -> None:
+    everything, line = all_frames(path, limit), timeline(path, None, None)
+    # Of the last ones before the limit, some are missing: they are not in order yet.
+    there = np.array(sorted(everything)[: -20 if len(everything) == limit else None])
+    rng = np.random.default_rng(0)
+    for _ in range(2):
+        ticks = np.unique(rng.choice(there, 6))
+        for frame, tick in zip(frames_at(path, line, ticks), ticks.tolist(), strict=True):
+            assert np.array_equal(frame, pixels(everything[tick])), (path.name, tick)
+
+
+@pytest.mark.parametrize("name", ENCODINGS)
+def test_what_no_frame_depends_on_is_left_out_and_the_pixels_stay(tmp_path: Path, name: str) -> None:
+    path = texture(tmp_path / ENCODINGS[name][0], ENCODINGS[name][1])
+    assert bool(unreferenced(path)) == (name != "start codes")
+    assert len(unreferenced(path)) < 75
+    assert_same_frames(path)
+    line = timeline(path, None, None)
+    found = list(_by_dependence(path, line, line.ticks))
+    # Where decoding cannot begin anywhere, or a frame may be in two halves, all of it is decoded in order.
+    assert (len(found) == 75) == (name not in ("no key frame but the first", "interlaced"))
+
+
+def test_only_pictures_that_are_whole_and_unreferenced_are_left_out() -> None:
+    def unit(header: int) -> bytes:
+        return b"\0\0\0\3" + bytes([header, 0x9A, 0x80])
+
+    slice_, reference, sei, parameters = 0x01, 0x41, 0x06, 0x68
+    for headers, left_out in {
+        (slice_,): True,
+        (sei, slice_, slice_): True,
+        (reference,): False,
+        (slice_, reference): False,
+        (parameters, slice_): False,  # later pictures need them
+        (sei,): False,
+        (0,): False,
+        (0x81,): False,  # forbidden_zero_bit
+    }.items():
+        assert _unreferenced(memoryview(b"".join(map(unit, headers))), 4) is left_out, headers
+    assert not _unreferenced(memoryview(unit(slice_)[:-1]), 4)
+
+
+def test_the_pixels_of_real_clips_are_those_of_decoding_everything(shared: Path) -> None:
+    clips = [path for path in sorted((shared / "clips").glob("*.*")) if path.suffix != ".csv"]
+    for path in [*clips, *sorted((shared / "grid" / "video").glob("*.mpg"))[:2]]:
+        assert_same_frames(path, limit=40)
+
+
+@pytest.mark.parametrize("kept", [True, False])
+def test_a_file_is_read_up_to_the_frame_and_no_further(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kept: bool
+) -> None:
+    if not kept:
+        monkeypatch.setattr(_timeline, "KEPT_BYTES", 0)
+    path = texture(tmp_path / "a.mp4", {"bf": "3", "g": "30", "x264-params": "b-adapt=0:scenecut=0"})
+    line, everything = timeline(path, None, None), all_frames(path)
+    assert bool(line.packets) == kept
+    with _reader(path, line) as (codec, packets_from):
+        assert codec.thread_count == 1  # the cores have clips of their own; frame threads look ahead
+        order = [packet.pts for packet in packets_from(int(line.keys[0]))]
+        for index in (20, 50, 40):
+            tick, key = int(line.ticks[index]), int(line.keys[index // 30])
+            queue = packets_from(key)
+            (frame,) = _from_key(codec, queue, key, [tick])
+            assert np.array_equal(pixels(frame), pixels(everything[tick]))
+            assert next(queue).pts == order[order.index(tick) + 1]
+
+
+@pytest.mark.parametrize("find", [_by_dependence, partial(_in_order, seek=True), partial(_in_order, seek=False)])
+def test_frames_closer_together_than_usual_are_told_apart(tmp_path: Path, find: Callable) -> None:
+    path = film(tmp_path / "a.mp4", [*range(0, 400, 40), 405, 410, *range(440, 800, 40)])
+    line = timeline(path, None, None)
+    wanted = [3, 9, 10, 11, 12, 15]
+    pictures = [frame.to_ndarray(format="rgb24") for frame in find(path, line, line.ticks[wanted])]
+    assert shown(np.stack(pictures)) == wanted
+
+
+def test_avi_without_time_stamps_gives_the_frame_and_not_the_one_before(shared: Path) -> None:
+    path = shared / "clips" / "media__sample.avi"
+    line, everything = timeline(path, None, None), all_frames(path, 60)
+    ticks = line.ticks[[7, 31]]
+    for frame, tick in zip(_in_order(path, line, ticks, seek=True), ticks.tolist(), strict=True):
+        assert np.array_equal(pixels(frame), pixels(everything[tick]))
+
+
+def test_damage_to_what_is_left_out_is_none_and_a_reference_is_never_left_out_for_damage(tmp_path: Path) -> None:
+    path = texture(tmp_path / "a.mp4", {"bf": "3", "g": "250", "x264-params": "b-adapt=0:scenecut=0"})
+    line, spare = timeline(path, None, None), unreferenced(path)
+    with open_media(path) as container:
+        places = {p.pts: (p.pos, p.size) for p in packets(container, [stream_of(container, "video")])}
+    last = line.ticks[[70]]
+    before = list(frames_at(path, line, last))
+    content = path.read_bytes()
+    for tick, fatal in ((next(t for t in spare if t > line.ticks[30]), False), (line.ticks[32], True)):
+        at, size = places[int(tick)]
+        # Of the reference, what says that it is one is lost too.
+        kept = at + 4 if fatal else at + 5
+        path.write_bytes(content[:kept] + bytes(at + size - kept) + content[at + size :])
+        if fatal:
+            assert tick not in spare
+            with pytest.raises(ClipError, match="does not decode"):
+                list(frames_at(path, timeline(path, None, None), last))
+        else:
+            assert np.array_equal(list(frames_at(path, timeline(path, None, None), last)), before)
+
+
+def test_key_frames_are_the_nearest_ones_and_say_how_far_off_they_are(tmp_path: Path) -> None:
+    path = texture(tmp_path / "a.mp4", {"bf": "2", "g": "12", "x264-params": "scenecut=0"}, count=100)
+    line = timeline(path, None, None)
+    assert np.searchsorted(line.ticks, line.keys).tolist() == list(range(0, 100, 12))  # every 0.48 s
+    frames, used, error_s, pictures = read_key_frames(path, None, None, 4, 32, 32)
+    assert (frames.shape, frames.dtype, used) == ((4, 32, 32, 3), np.uint8, "pyav")
+    # 0.5, 1.5, 2.5, 3.5 s are nearest to 0.48, 1.44, 2.4, 3.36.
+    assert (error_s, pictures) == (0.14, 4)
+    assert np.array_equal(frames, all_of(path, [12, 36, 60, 84]))
+    # 2.25 and 2.75 s: 2.4 and 2.88.
+    frames, _, error_s, pictures = read_key_frames(path, 2.0, 3.0, 2, 32, 32)
+    assert (error_s, pictures) == (0.15, 2)
+    assert np.array_equal(frames, all_of(path, [60, 72]))
+    # 0.285 s: 0.48 is nearer than 0, but shows what comes after the part.
+    frames, _, error_s, _ = read_key_frames(path, 0.1, 0.47, 1, 32, 32)
+    assert error_s == 0.285
+    assert np.array_equal(frames, all_of(path, [0]))
+
+
+def test_one_key_frame_is_every_frame(tmp_path: Path) -> None:
+    path = film(tmp_path / "a.mp4", EVEN[:20], keys=250)
+    frames, _, error_s, pictures = read_key_frames(path, None, None, 4, 32, 32)
+    assert (shown(frames), error_s, pictures) == ([0] * 4, 0.7, 1)
+
+
+def test_a_key_frame_that_is_none_is_not_believed(shared: Path) -> None:
+    # Four of the five key frames of its index are drawn on top of the frames before them.
+    path = shared / "clips" / "mp4parser__MOV00006.3gp"
+    assert_same_frames(path)
+    frames, _, _, pictures = read_key_frames(path, None, None, 8, 32, 32)
+    line, everything = timeline(path, None, None), all_frames(path)
+    assert pictures == len(line.keys) == 5
+    seen = {frame.tobytes() for frame in frames}
+    assert seen == {fit(pixels(everything[tick]), 32, 32).tobytes() for tick in line.keys.tolist()}
+
+
+def all_of(path: Path, indices: list[int]) -> np.ndarray:
+    everything, line = all_frames(path), timeline(path, None, None)
+    return np.stack([fit(pixels(everything[tick]), 32, 32) for tick in line.ticks[indices].tolist()])
 
 
 @needs_decord
@@ -143,6 +341,16 @@ def test_the_shorter_side_is_resized_and_the_centre_kept() -> None:
     assert fit(np.ascontiguousarray(wide.transpose(1, 0, 2)), 50, 40).min() == 255
 
 
+@pytest.mark.parametrize("size", [(480, 854), (101, 333), (96, 96), (340, 256)])
+def test_only_the_centre_is_computed_and_it_is_that_of_the_whole(size: tuple[int, int]) -> None:
+    frame = np.random.default_rng(0).integers(0, 256, (*size, 3), np.uint8)
+    scale = 64 / min(size)
+    whole = Image.fromarray(frame).resize((round(size[1] * scale), round(size[0] * scale)), Image.Resampling.BILINEAR)
+    left, top = (whole.width - 56) // 2, (whole.height - 56) // 2
+    apart = np.abs(np.asarray(whole)[top : top + 56, left : left + 56].astype(int) - fit(frame, 64, 56))
+    assert apart.max() <= 1  # rounding
+
+
 def test_every_odd_file_gets_frames_or_a_cause(shared: Path) -> None:
     expected = {
         "file-type__fixture-dash.mp4": "damaged",
@@ -160,3 +368,46 @@ def test_every_odd_file_gets_frames_or_a_cause(shared: Path) -> None:
         assert error.value.cause == cause, (name, error.value.detail)
     for name in ("media__sample_fragmented.mp4", "torchcodec__test_non_zero_start.mp4", "decord__unordered.mov"):
         assert len(read_frames(shared / "bad_inputs" / name, None, None, 8, 64, 64)[0]) == 8
+
+
+def test_what_is_shown_before_a_damaged_frame_and_drawn_from_it_is_damaged(tmp_path: Path) -> None:
+    path = texture(tmp_path / "a.mp4", {"bf": "3", "g": "30", "x264-params": "b-adapt=0:b-pyramid=none"})
+    with open_media(path) as container:
+        queue = packets(container, [stream_of(container, "video")])
+        order = [(packet.pts, packet.pos, packet.size) for packet in queue]
+    # In decoding order the sixth frame is a P-frame; the three after it are shown before it.
+    (tick, position, size), after = order[5], order[6:9]
+    assert all(shown_at < tick for shown_at, _, _ in after)
+    content = bytearray(path.read_bytes())
+    content[position + size // 2 : position + size] = bytes(size - size // 2)
+    path.write_bytes(content)
+    line = timeline(path, None, None)
+    clean = [shown_at for shown_at, _, _ in order[:5]]
+    assert len(list(frames_at(path, line, np.array(sorted(clean))))) == 5
+    for shown_at, _, _ in after:
+        with pytest.raises(ClipError, match="does not decode"):
+            list(frames_at(path, line, np.array([shown_at])))
+    assert set(all_frames(path)) & {shown_at for shown_at, _, _ in after} == set()
+
+
+def test_damage_reaches_what_was_decoded_after_it_until_a_key_frame() -> None:
+    damage = _Damage(sought=False)
+    damage.starts += [(0, 0), (9, 90)]
+    damage.bad = [(4, 70), (11, 80)]
+    assert not damage.reaches(3, 30)
+    # Shown before the damage, but drawn from it.
+    assert damage.reaches(5, 40)
+    assert damage.reaches(8, 85)
+    # The next key frame puts an end to it, and is drawn from nothing that is shown before it.
+    assert not damage.reaches(9, 90)
+    assert not damage.reaches(12, 120)
+    # Shown before the key frame, decoded after it: drawn from both sides.
+    assert damage.reaches(10, 78)
+
+
+def test_nothing_before_the_first_key_frame_is_trusted_where_that_was_sought() -> None:
+    damage = _Damage(sought=True)
+    assert damage.reaches(0, 0)
+    damage.starts.append((2, 20))
+    assert damage.reaches(1, 10)
+    assert not damage.reaches(3, 30)

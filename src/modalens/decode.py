@@ -9,17 +9,16 @@ import re
 import tempfile
 import zlib
 from collections.abc import Iterator
-from itertools import chain
 from pathlib import Path
-from typing import Any
 
-import av
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from PIL import Image
 
+from modalens._pyav import frames_at
+from modalens._timeline import Timeline, timeline
 from modalens.causes import ClipError
-from modalens.media import UNCHECKED, Timeline, decoded, encrypted, open_media, stream_of, timeline, window
+from modalens.media import UNCHECKED, window
 
 try:
     import decord
@@ -43,14 +42,19 @@ LOG_BYTES = 10_000
 COMPLAINT = re.compile(rb"\[(?!mov,|matroska,|avi |flv |swscaler |NULL |in |buffer |Parsed)")
 
 
+def centres(start_s: float, end_s: float, count: int) -> NDArray[np.float64]:
+    """Seconds (count,): the centres of `count` equal parts of [start_s, end_s]."""
+    return start_s + (np.arange(count) + 0.5) * (end_s - start_s) / count
+
+
 def frame_indices(timestamps: ArrayLike, start_s: float, end_s: float, count: int) -> NDArray[np.int64]:
     """Indices (count,) of the frames shown at the centres of `count` equal parts of [start_s, end_s].
 
     timestamps: (N,) seconds at which the frames appear, rising; each is shown until the next. Few frames repeat.
     """
-    centres = start_s + (np.arange(count) + 0.5) * (end_s - start_s) / count
     # A microsecond, so that a frame that appears exactly at a centre counts whatever its rounding.
-    shown = np.searchsorted(np.asarray(timestamps, dtype=np.float64), centres + 1e-6, side="right") - 1
+    targets = centres(start_s, end_s, count) + 1e-6
+    shown = np.searchsorted(np.asarray(timestamps, dtype=np.float64), targets, side="right") - 1
     return np.maximum(shown, 0)
 
 
@@ -76,8 +80,29 @@ def read_frames(
     used = "decord"
     if frames is None:
         used = "pyav"
-        frames = [fit(frame, resize, crop) for frame in _pyav_frames(path, line, line.ticks[wanted])]
+        frames = [fit(frame, resize, crop) for frame in frames_at(path, line, line.ticks[wanted])]
     return np.stack(frames)[places], used
+
+
+def read_key_frames(
+    path: str | Path, start_s: float | None, end_s: float | None, count: int, resize: int, crop: int
+) -> tuple[Frames, str, float, int]:
+    """Like read_frames, but of the key frames nearest in time to the centres of the parts: these decode by themselves.
+
+    Also the largest distance from a centre in seconds, and how many different key frames there are among the frames.
+    A key frame that appears after the part is none of it; one before it may be nearest. Raises ClipError, "damaged"
+    without any.
+    """
+    line = timeline(path, start_s, end_s)
+    begin, end = window(start_s, end_s, float(line.times[0]), line.end_s)
+    times = line.times[np.isin(line.ticks, line.keys)]
+    times = times[times < end]
+    if not len(times):
+        raise ClipError("damaged", f"no key frame before {end:.2f} s")
+    errors = np.abs(times[None, :] - centres(begin, end, count)[:, None])
+    wanted, places = np.unique(errors.argmin(axis=1), return_inverse=True)
+    frames = [fit(frame, resize, crop) for frame in frames_at(path, line, line.keys[wanted])]
+    return np.stack(frames)[places], "pyav", round(float(errors.min(axis=1).max()), 3), len(wanted)
 
 
 def still(frames: Frames) -> bool:
@@ -97,8 +122,10 @@ def fit(frame: Frames, resize: int, crop: int) -> Frames:
     scale = resize / min(height, width)
     size = max(resize, round(width * scale)), max(resize, round(height * scale))
     left, top = (size[0] - crop) // 2, (size[1] - crop) // 2
-    image = Image.fromarray(frame).resize(size, Image.Resampling.BILINEAR)
-    return np.asarray(image.crop((left, top, left + crop, top + crop)))
+    # The part of the original that the centre is made of: what would be cut off is not computed.
+    corners = np.array([[left, top], [left + crop, top + crop]]) * [width, height] / size
+    box = tuple(corners.ravel())
+    return np.asarray(Image.fromarray(frame).resize((crop, crop), Image.Resampling.BILINEAR, box=box))
 
 
 def _decord_frames(path: str | Path, line: Timeline, wanted: NDArray, resize: int, crop: int) -> list[Frames] | None:
@@ -109,14 +136,14 @@ def _decord_frames(path: str | Path, line: Timeline, wanted: NDArray, resize: in
     may be the same, and PyAV must see one late frame the same (late, because a lost frame shifts all that follow).
     It also draws over damage: its FFmpeg must have had nothing to complain of, and be able to notice.
     """
-    if line.codec in UNCHECKED:
+    if line.codec.name in UNCHECKED:
         return None
     with _stderr() as printed:
         found = _by_decord(path, line, wanted, resize, crop)
     if found is None or any(COMPLAINT.match(text) for text in printed[0].splitlines()):
         return None
     frames, suspect, claim = found
-    (proof,) = _pyav_frames(path, line, line.ticks[wanted[[suspect]]])
+    (proof,) = frames_at(path, line, line.ticks[wanted[[suspect]]])
     same = proof.shape == claim.shape and np.abs(proof.astype(np.int16) - claim).mean() < SAME_FRAME
     return frames if same else None
 
@@ -170,42 +197,3 @@ def _cheapest(line: Timeline, wanted: NDArray[np.int64]) -> int:
     keys = np.searchsorted(line.ticks, line.keys)
     before = [min((index - key for key in keys if key <= index), default=index) for index in wanted[half:]]
     return half + int(np.argmin(before))
-
-
-def _pyav_frames(path: str | Path, line: Timeline, ticks: NDArray[np.int64]) -> Iterator[Frames]:
-    """Frames (H, W, 3) shown at rising ticks, upright. Raises ClipError "damaged" for one that does not decode."""
-    done = 0
-    # Some containers seek badly: what a seek did not find is looked for from the start.
-    for seek in (True, False):
-        for frame in _decode(path, line, ticks[done:], seek):
-            done += 1
-            upright = np.rot90(frame.to_ndarray(format="rgb24"), (frame.rotation // 90) % 4)
-            yield np.ascontiguousarray(upright)
-        if done == len(ticks):
-            return
-    if encrypted(Path(path)):
-        raise ClipError("unsupported", "the file is encrypted")
-    at = float(ticks[done] * line.base) - float(line.ticks[0] * line.base) + float(line.times[0])
-    raise ClipError("damaged", f"the frame at {at:.2f} s does not decode")
-
-
-def _decode(path: str | Path, line: Timeline, ticks: NDArray[np.int64], seek: bool) -> Iterator[Any]:
-    """Frames at rising ticks, until one is not to be had."""
-    with open_media(path) as container:
-        stream = stream_of(container, "video")
-        held, position, frames = None, None, decoded(container, stream)
-        for tick in ticks:
-            earlier = line.keys[line.keys <= tick]
-            if seek and len(earlier) and (earlier[-1] > position if position is not None else len(earlier) > 1):
-                try:
-                    container.seek(int(earlier[-1]), stream=stream)
-                except av.FFmpegError:
-                    return
-                held, frames = None, decoded(container, stream, sought=True)
-            for frame in chain([held] if held else [], frames):
-                held, position = frame, frame.pts
-                if frame.pts >= tick - line.half:
-                    break
-            if held is None or abs(held.pts - tick) > line.half:
-                return
-            yield held

@@ -1,18 +1,15 @@
-"""Media files through PyAV: opening one with the true cause of a failure, its streams, and when its frames are shown.
+"""Media files through PyAV: opening one with the true cause of a failure, its streams, and what is in them.
 
 Times are seconds since the start of the file, as a player counts them: the file's first time stamp is 0.
 """
 
 import contextlib
+from collections import deque
 from collections.abc import Iterator
-from dataclasses import dataclass
-from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
 import av
-import numpy as np
-from numpy.typing import NDArray
 
 from modalens.causes import ClipError, one_line
 
@@ -24,6 +21,7 @@ SIGNATURES = (
 # FFmpeg calls these media; a clip never is one. A playlist could even make it open other addresses.
 NOT_CLIPS = ("image2", "_pipe", "tty", "hls", "concat", "dash", "webvtt", "srt", "ass", "ffmetadata")
 HEAD_BYTES = 1 << 20
+REORDERED = 16  # frames that a decoder may hold back to put them in order: the most of H.264 and HEVC
 # FFmpeg's decoders of these check where data ends when they work with two threads on a picture, not with one.
 UNCHECKED = ("vp8", "vp9")
 
@@ -88,74 +86,12 @@ def probe(path: str | Path) -> dict[str, Any]:
             raise unsupported[0] if unsupported else ClipError("not_media", "neither picture nor sound in it")
         texts = {kind: _describe(streams[kind]) if kind in streams else "" for kind in ("video", "audio")}
         ends = []
-        for packet in _packets(container, list(streams.values())):
+        for packet in packets(container, list(streams.values())):
             if packet.pts is not None:
                 ends.append(float((packet.pts + (packet.duration or 0)) * packet.time_base))
         if not ends:
-            raise _nothing(path, container)
+            raise nothing_in(path, container)
         return {"duration_s": max(0.0, max(ends) - origin(container)), **texts}
-
-
-@dataclass(frozen=True)
-class Timeline:
-    """When the frames of a video stream are shown, from its packets.
-
-    times: (N,) seconds, rising. ticks: (N,) the same as the stream's own time stamps. keys: (K,) ticks of key frames.
-    end_s: end of the last frame. half: half of the usual distance of frames, in ticks. start: the stream's first tick.
-    whole: all of the stream was visited, not a window only. codec: FFmpeg's name.
-    """
-
-    times: NDArray[np.float64]
-    ticks: NDArray[np.int64]
-    keys: NDArray[np.int64]
-    base: Fraction
-    end_s: float
-    half: float
-    start: int
-    whole: bool
-    codec: str
-
-
-def timeline(path: str | Path, start_s: float | None, end_s: float | None) -> Timeline:
-    """Frames shown between start_s and end_s (None: from the first, to the last), and some around."""
-    with open_media(path) as container:
-        stream, zero = stream_of(container, "video"), origin(container)
-        seek_to = int((start_s + zero) / stream.time_base) if start_s and start_s > 1 else None
-        if seek_to is not None:
-            with contextlib.suppress(av.FFmpegError):
-                container.seek(seek_to, stream=stream)
-                found = _visit(container, stream, zero, end_s, whole=False)
-                if found is not None and found.ticks[0] <= seek_to:
-                    return found
-    with open_media(path) as container:
-        stream, zero = stream_of(container, "video"), origin(container)
-        found = _visit(container, stream, zero, end_s, whole=True)
-        if found is not None:
-            return found
-        raise _nothing(path, container)
-
-
-def _visit(container: Any, stream: Any, zero: float, end_s: float | None, whole: bool) -> Timeline | None:
-    shown: dict[int, tuple[int, bool]] = {}
-    base, limit = stream.time_base, None if end_s is None else (end_s + zero) / float(stream.time_base)
-    for packet in _packets(container, [stream]):
-        tick = packet.dts if packet.pts is None else packet.pts
-        if tick is None or packet.is_discard or packet.is_corrupt:
-            continue
-        shown[tick] = (packet.duration or 0, packet.is_keyframe)
-        # No later packet is shown before its own decoding time.
-        if limit is not None and packet.dts is not None and packet.dts > limit:
-            whole = False
-            break
-    if not shown:
-        return None
-    ticks = np.array(sorted(shown), dtype=np.int64)
-    usual = float(np.median(np.diff(ticks))) if len(ticks) > 1 else float(shown[int(ticks[0])][0] or 1)
-    end = (int(ticks[-1]) + (shown[int(ticks[-1])][0] or usual)) * float(base) - zero
-    keys = np.array([tick for tick in ticks.tolist() if shown[tick][1]], dtype=np.int64)
-    start = int(ticks[0]) if stream.start_time is None else stream.start_time
-    times = (ticks * float(base) - zero).astype(np.float64)
-    return Timeline(times, ticks, keys, base, end, max(usual / 2, 1.0), start, whole, stream.codec_context.name)
 
 
 def window(start_s: float | None, end_s: float | None, first_s: float, last_s: float) -> tuple[float, float]:
@@ -185,12 +121,17 @@ def decoded(container: Any, stream: Any, lost: list[str] | None = None, sought: 
     what comes before the first key frame where that was sought: a damaged index leads to other places.
     """
     picture, broken = stream.type == "video", sought
-    packets = container.demux(stream)
+    # A damaged frame comes out after those that are shown before it and were drawn from it.
+    order: dict[int, int] = {}
+    held: deque[Any] = deque()
+    queue = container.demux(stream)
     while True:
         try:
-            packet = next(packets)
+            packet = next(queue)
         except (StopIteration, av.FFmpegError):
+            yield from held
             return
+        order[packet.pts] = len(order)
         try:
             frames = packet.decode()
         except av.FFmpegError as error:
@@ -200,11 +141,16 @@ def decoded(container: Any, stream: Any, lost: list[str] | None = None, sought: 
             continue
         for frame in frames:
             broken = (broken and not frame.key_frame) or (picture and frame.is_corrupt)
+            if picture and frame.is_corrupt:
+                place = order.get(frame.pts, 0)
+                held = deque(earlier for earlier in held if order.get(earlier.pts, 0) < place)
             if not broken and not (picture and frame.pts is None):
-                yield frame
+                held.append(frame)
+            if held and (not picture or len(held) > REORDERED):
+                yield held.popleft()
 
 
-def _packets(container: Any, streams: list) -> Iterator[Any]:
+def packets(container: Any, streams: list) -> Iterator[Any]:
     """Packets that hold something, up to where the file breaks off."""
     with contextlib.suppress(av.FFmpegError):
         for packet in container.demux(streams):
@@ -212,7 +158,7 @@ def _packets(container: Any, streams: list) -> Iterator[Any]:
                 yield packet
 
 
-def _nothing(path: str | Path, container: Any) -> ClipError:
+def nothing_in(path: str | Path, container: Any) -> ClipError:
     """Why a file with streams has no packets in them."""
     if encrypted(Path(path)):
         return ClipError("unsupported", "the file is encrypted")
