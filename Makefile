@@ -11,7 +11,7 @@ export PATH := $(CURDIR)/$(BIN):$(PATH)
 STUDY ?= config/config.yaml
 SHOW := python -m modalens.config --configfile $(STUDY) --print
 
-.PHONY: demo test check format ui lock clean
+.PHONY: demo test check bench format ui lock clean
 
 demo: $(VENV)/ready ## render the known-answer clips, train, withhold, report
 	snakemake --cores $(CORES) --configfile $(STUDY)
@@ -26,6 +26,11 @@ check: $(VENV)/ready ## lint, types, unit tests: under two minutes
 	snakemake --lint
 	mypy
 	python -m pytest tests -m "not workflow and not slow" -n $(CORES)
+
+bench: $(VENV)/ready ## ratios against what a user would pick instead, in minutes; benchmarks/ has the long ones
+	python benchmarks/frames.py
+	python benchmarks/training.py
+	python benchmarks/workflow.py --clips 1000 10000
 
 format: $(VENV)/ready
 	ruff check --fix . ; ruff format . ; snakefmt Snakefile workflow

@@ -80,7 +80,9 @@ def _from_key(codec: Any, queue: Iterator[Any], key: int | None, wanted: list[in
 
     queue: packets. key: tick of the one to begin with (None: the first).
     """
-    left, prefix, order, found = set(wanted), _prefix(codec), {}, {}
+    left, prefix = set(wanted), _prefix(codec)
+    order: dict[int, int] = {}
+    found: dict[int, Any] = {}
     damage = _Damage(key is not None)
     for packet in queue:
         if key is not None and not (packet.pts == key and packet.is_keyframe):

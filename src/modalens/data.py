@@ -69,18 +69,19 @@ def class_indices(table: pd.DataFrame, labels: list[str], path: Path) -> Tensor:
 
 
 def read_features(folder: Path, table: pd.DataFrame) -> Tensor:
-    """Rows of one modality for table's clips, in table's order: (N, ...) of the stored type."""
-    parts: list[tuple[np.ndarray[Any, Any], np.ndarray[Any, Any]]] = []
+    """Rows of one modality for table's clips, at least one, in table's order: (N, ...) of the stored type."""
+    values: np.ndarray[Any, Any] | None = None
     for shard, clips in table.groupby("shard"):
-        parts.append((clips.index.to_numpy(), store.read(folder / f"{shard}.h5", clips["clip_id"].tolist())))
-    shapes = {rows.shape[1:] for _, rows in parts}
-    if len(shapes) != 1:
-        raise UserError(
-            f"{folder}: the shards' rows differ in shape: {sorted(shapes)}; delete the folder and run again"
-        )
-    values = np.empty((len(table), *shapes.pop()), parts[0][1].dtype)
-    for index, rows in parts:
-        values[index] = rows
+        rows = store.read(folder / f"{shard}.h5", clips["clip_id"].tolist())
+        if values is None:
+            # Filled shard by shard: memory never holds the features twice.
+            values = np.empty((len(table), *rows.shape[1:]), rows.dtype)
+        if rows.shape[1:] != values.shape[1:]:
+            raise UserError(
+                f"{folder}: the shards' rows differ in shape: {values.shape[1:]} and {rows.shape[1:]}; "
+                "delete the folder and run again"
+            )
+        values[clips.index.to_numpy()] = rows
     return torch.from_numpy(values)
 
 
