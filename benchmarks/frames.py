@@ -175,7 +175,7 @@ def tables(rows: list[dict[str, Any]]) -> Iterator[str]:
         yield f"{'clip':34s}{'kind':20s}{'ours':>7s}" + "".join(f"{name:>14s}" for name in names) + "  pixels"
         for row in rows:
             cells = "".join(f"{row[ratios][name]:14.2f}" if name in row[ratios] else f"{'-':>14s}" for name in names)
-            differ = [f"{name}: {same}" for name, same in row["same_pixels"].items() if same is not True]
+            differ = [f"{name}: {same or 'differ'}" for name, same in row["same_pixels"].items() if same is not True]
             start = f"{row['clip']:33.33s} {row['kind']:20s}{row['cpu_ms'][ours]:7.0f}"
             yield start + cells + f"  {', '.join(differ) or 'same'}"
         yield f"{'median':54s}{'':7s}" + "".join(_median([row[ratios].get(name) for row in rows]) for name in names)

@@ -38,6 +38,7 @@ def test_rows_are_the_frames_and_bad_clips_stop_nothing(tmp_path: Path) -> None:
     status = pd.read_csv(tmp_path / "0.csv", dtype=str, keep_default_na=False).set_index("clip_id")
     assert status["cause"].to_dict() == {"a": "", "b": "", "c": "not_media", "d": "timeout"}
     assert set(status.loc[["a", "b"], "decoder"]) <= {"decord", "pyav"}
+    assert set(status["time_error_s"]) == {""}
     rows_read = store.read(tmp_path / "0.h5", ["a", "b"])
     assert (rows_read.shape, rows_read.dtype) == ((2, 4, 32, 32, 3), np.uint8)
     assert shown(rows_read[0]) == [28, 34, 40, 46]  # 1.125, 1.375, 1.625, 1.875 s
@@ -64,6 +65,28 @@ def test_a_still_picture_is_used_and_noted_unless_it_is_refused(tmp_path: Path) 
         assert sorted(store.ids(tmp_path / "0.h5")) == kept
     metrics = json.loads((tmp_path / "0.json").read_text())["runs"][0]["metrics"]
     assert metrics == {"clips": 2, "ok": 1, "failed_still_picture": 1}
+
+
+def test_key_frames_say_how_far_off_they_are_and_one_of_them_is_no_still_picture(tmp_path: Path) -> None:
+    many, single = film(tmp_path / "a.mp4", EVEN), film(tmp_path / "b.mp4", EVEN[:20], keys=250)
+    held = tmp_path / "c.mkv"
+    with av.open(str(held), "w") as container:
+        stream = container.add_stream("mjpeg", rate=25)
+        stream.width, stream.height, stream.pix_fmt = 64, 64, "yuvj420p"
+        for _ in range(50):
+            container.mux(stream.encode(av.VideoFrame.from_ndarray(np.full((64, 64, 3), 90, np.uint8), format="rgb24")))
+        container.mux(stream.encode())
+    clips = table_of(
+        tmp_path, [f"a,ok,,,{many},,", f"b,ok,,,{single},,", f"c,ok,,,{held},,", "d,failed,timeout,slow,,,"]
+    )
+    frames.main(frames.parser().parse_args([*command(tmp_path, clips), "--sampling", "keyframe"]))
+    status = pd.read_csv(tmp_path / "0.csv", dtype=str, keep_default_na=False).set_index("clip_id")
+    assert status["cause"].to_dict() == {"a": "", "b": "", "c": "still_picture", "d": "timeout"}
+    assert status["key_frames"].to_dict() == {"a": "4", "b": "1", "c": "4", "d": ""}
+    assert status.loc["b", "time_error_s"] == "0.7"  # 0 s in the place of the centre of the last of four parts
+    assert float(status.loc["a", "time_error_s"]) < 0.24  # a key frame every 0.48 s at the farthest
+    assert shown(store.read(tmp_path / "0.h5", ["b"])[0]) == [0] * 4
+    assert store.attributes(tmp_path / "0.h5")["sampling"] == "keyframe"
 
 
 def test_a_crop_larger_than_the_frame_is_the_users_mistake(tmp_path: Path) -> None:

@@ -81,13 +81,15 @@ def decode_shard(
     arguments: argparse.Namespace,
     attributes: dict[str, Any],
     attempts: list[tuple[Callable, tuple]],
-    flag: Callable[[Any], str],
+    flag: Callable[..., str],
+    columns: tuple[str, ...] = (),
 ) -> None:
     """Decode every good clip of a shard: arrays to HDF5, a status row each, a record.
 
-    attempts: (function, options): function(path, start_s, end_s, *options) -> (array, decoder's name) runs in a worker.
-    A later attempt gets the clips that killed their worker in the one before.
-    flag(array): "" or a cause that is noted of a clip that stays usable, unless --refuse names it.
+    attempts: (function, options): function(path, start_s, end_s, *options) -> (array, decoder's name, *cells) runs in a
+    worker. A later attempt gets the clips that killed their worker in the one before.
+    flag(array, *cells): "" or a cause that is noted of a clip that stays usable, unless --refuse names it.
+    columns: of the status table, one for each cell.
     """
     clips = read_table(arguments.clips, [*STATUS, "path", "start_s", "end_s"])
     failed = clips[clips["status"] != "ok"]
@@ -108,14 +110,15 @@ def decode_shard(
                 if outcome.cause in ("timeout", "crashed", "memory") and number + 1 < len(attempts):
                     again[clip_id] = left[clip_id]
                     continue
-                array, decoder = outcome.value or (None, "")
+                array, decoder, *cells = outcome.value or (None, "")
                 row = status(clip_id, outcome)
-                if array is not None and (cause := flag(array)):
+                if array is not None and (cause := flag(array, *cells)):
                     refused = cause in arguments.refuse
                     row |= {"cause": cause, "status": "failed" if refused else "ok"}
                 if array is not None and row["status"] == "ok":
                     writer.append(clip_id, array)
+                row |= dict(zip(columns, cells, strict=False))
                 rows.append({**row, "decoder": decoder, "seconds": round(outcome.seconds, 3)})
             left = again
-    write_status(arguments.status, rows, ("decoder", "seconds"))
+    write_status(arguments.status, rows, ("decoder", "seconds", *columns))
     write_record(arguments, stage, arguments.output, rows)

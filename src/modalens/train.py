@@ -86,7 +86,8 @@ def groups(job: Job, seeds: Sequence[int], together: int) -> Iterator[dict[int, 
     """{seed: new model} of the seeds that are trained as one. together: how many at most; 0: what is quickest.
 
     On a CPU that is one: its time goes into products, which several seeds do not share, and a stacked convolution is
-    a slow one there. benchmarks/training.py measures it. Elsewhere it goes into starting many small kernels.
+    a slow one there (measured by benchmarks/training.py). On a GPU it should go into starting many small kernels, so
+    all are: that is reasoned, and to be measured where there is one.
     """
     count = together or (1 if job.device.type == "cpu" else len(seeds))
     fitted: nn.Module | None = None

@@ -73,13 +73,16 @@ rule frames:
         number=STUDY["frames"]["count"],
         resize=STUDY["frames"]["resize"],
         crop=STUDY["frames"]["crop"],
+        sampling=STUDY["frames"]["sampling"],
+        decoder=STUDY["frames"]["decoder"],
         refuse=STUDY["media"]["refuse"],
         timeout=STUDY["media"]["timeout_s"],
         memory=STUDY["media"]["memory_mb"],
         code=code("frames"),
     shell:
         "python -m modalens.frames --clips {input} "
-        "--count {params.number} --resize {params.resize} --crop {params.crop} --refuse {params.refuse} "
+        "--count {params.number} --resize {params.resize} --crop {params.crop} "
+        "--sampling {params.sampling} --decoder {params.decoder} --refuse {params.refuse} "
         "--workers {threads} --timeout {params.timeout} --memory-mb {params.memory} "
         "--output {output.data} --status {output.status} --record {output.record} 2> {log}"
 
