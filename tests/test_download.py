@@ -87,10 +87,11 @@ BEHAVIOURS = [
 def test_a_server_s_behaviour_ends_in_its_cause_within_the_limit(
     name: str, expected: str, requests: int | None, server: BadServer, tmp_path: Path
 ) -> None:
+    # A machine that has other work takes its time; only what drips reaches the limit.
+    options = QUICK if expected == "timeout" else replace(QUICK, timeout_s=20)
     begin = time.monotonic()
-    assert cause(server.url(name), WHOLE, tmp_path) == expected
-    # A machine that has other work takes its time.
-    assert time.monotonic() - begin < QUICK.timeout_s + 6
+    assert cause(server.url(name), WHOLE, tmp_path, options) == expected
+    assert time.monotonic() - begin < options.timeout_s + 6
     assert requests is None or server.asked[name] == requests
 
 
