@@ -64,7 +64,11 @@ def kept(path, keep):
 
 def preprocessing(stage):
     """The attributes that frames or waveforms of this study bear; features made from other ones are never mixed in."""
-    constants = {name: value for name, value in STUDY[stage].items() if name not in ("keep", "decoder")}
+    constants = {
+        name: value
+        for name, value in STUDY[stage].items()
+        if name not in ("keep", "decoder")
+    }
     return {
         "kind": stage,
         **constants,
