@@ -7,9 +7,20 @@ import numpy as np
 import pytest
 from filming import film, shown
 from PIL import Image
+from test_fuzz import damaged
 
 from modalens import _timeline
-from modalens._pyav import _by_dependence, _Damage, _from_key, _in_order, _prefix, _reader, _unreferenced, frames_at
+from modalens._pyav import (
+    _by_dependence,
+    _Damage,
+    _from_key,
+    _in_order,
+    _Pen,
+    _prefix,
+    _reader,
+    _unreferenced,
+    frames_at,
+)
 from modalens._timeline import timeline
 from modalens.causes import ClipError
 from modalens.decode import DECODERS, _decord_frames, fit, frame_indices, read_frames, read_key_frames
@@ -118,7 +129,7 @@ def test_what_no_frame_depends_on_is_left_out_and_the_pixels_stay(tmp_path: Path
     assert len(unreferenced(path)) < 75
     assert_same_frames(path)
     line = timeline(path, None, None)
-    found = list(_by_dependence(path, line, line.ticks))
+    found = list(_by_dependence(path, line, line.ticks, _Pen()))
     # Where decoding cannot begin anywhere, or a frame may be in two halves, all of it is decoded in order.
     assert (len(found) == 75) == (name not in ("no key frame but the first", "interlaced"))
 
@@ -163,8 +174,8 @@ def test_a_file_is_read_up_to_the_frame_and_no_further(
         for index in (20, 50, 40):
             tick, key = int(line.ticks[index]), int(line.keys[index // 30])
             queue = packets_from(key)
-            (frame,) = _from_key(codec, queue, key, [tick])
-            assert np.array_equal(pixels(frame), pixels(everything[tick]))
+            (frame,) = _from_key(codec, queue, key, [tick], _Pen())
+            assert np.array_equal(frame, pixels(everything[tick]))
             assert next(queue).pts == order[order.index(tick) + 1]
 
 
@@ -173,16 +184,15 @@ def test_frames_closer_together_than_usual_are_told_apart(tmp_path: Path, find: 
     path = film(tmp_path / "a.mp4", [*range(0, 400, 40), 405, 410, *range(440, 800, 40)])
     line = timeline(path, None, None)
     wanted = [3, 9, 10, 11, 12, 15]
-    pictures = [frame.to_ndarray(format="rgb24") for frame in find(path, line, line.ticks[wanted])]
-    assert shown(np.stack(pictures)) == wanted
+    assert shown(np.stack(list(find(path, line, line.ticks[wanted], _Pen())))) == wanted
 
 
 def test_avi_without_time_stamps_gives_the_frame_and_not_the_one_before(shared: Path) -> None:
     path = shared / "clips" / "media__sample.avi"
     line, everything = timeline(path, None, None), all_frames(path, 60)
     ticks = line.ticks[[7, 31]]
-    for frame, tick in zip(_in_order(path, line, ticks, seek=True), ticks.tolist(), strict=True):
-        assert np.array_equal(pixels(frame), pixels(everything[tick]))
+    for frame, tick in zip(_in_order(path, line, ticks, _Pen(), seek=True), ticks.tolist(), strict=True):
+        assert np.array_equal(frame, pixels(everything[tick]))
 
 
 def test_damage_to_what_is_left_out_is_none_and_a_reference_is_never_left_out_for_damage(tmp_path: Path) -> None:
@@ -388,6 +398,17 @@ def test_what_is_shown_before_a_damaged_frame_and_drawn_from_it_is_damaged(tmp_p
         with pytest.raises(ClipError, match="does not decode"):
             list(frames_at(path, line, np.array([shown_at])))
     assert set(all_frames(path)) & {shown_at for shown_at, _, _ in after} == set()
+
+
+@pytest.mark.parametrize("seed", [89, 122, 123, 148])
+def test_a_vp8_picture_that_depends_on_what_was_in_memory_is_damaged(shared: Path, tmp_path: Path, seed: int) -> None:
+    """FFmpeg finds no fault with these."""
+    content = (shared / "clips" / "moviepy__big_buck_bunny_432_433.webm").read_bytes()
+    path = tmp_path / "a.webm"
+    path.write_bytes(damaged(content, ["flips", "zeros", "noise"][seed % 3], np.random.default_rng(seed)))
+    with pytest.raises(ClipError, match="does not decode") as caught:
+        read_frames(path, None, None, 4, 48, 48)
+    assert caught.value.cause == "damaged"
 
 
 def test_damage_reaches_what_was_decoded_after_it_until_a_key_frame() -> None:

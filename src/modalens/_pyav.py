@@ -2,7 +2,10 @@
 
 import contextlib
 import math
+import zlib
+from collections import deque
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from functools import partial
 from itertools import chain
 from pathlib import Path
@@ -15,32 +18,67 @@ from numpy.typing import NDArray
 
 from modalens._timeline import Timeline
 from modalens.causes import ClipError
-from modalens.media import decoded, encrypted, open_media, packets, stream_of
+from modalens.media import UNCHECKED, decoded, encrypted, open_media, packets, stream_of
+
+Pixels = NDArray[np.uint8]
+KEPT = 16  # pictures
 
 
-def frames_at(path: str | Path, line: Timeline, ticks: NDArray[np.int64]) -> Iterator[NDArray[np.uint8]]:
+def frames_at(path: str | Path, line: Timeline, ticks: NDArray[np.int64]) -> Iterator[Pixels]:
     """Frames (H, W, 3) uint8 RGB shown at rising ticks of the line, upright.
 
     Raises ClipError "damaged" for one that does not decode.
     """
-    done, scaler = 0, VideoReformatter()
+    if line.codec.name not in UNCHECKED:
+        yield from _drawn(path, line, ticks, _Pen())
+        return
+    # Where data is missing, FFmpeg leaves what was in the picture's memory, and does not notice all of it. So twice:
+    # over earlier pictures, and, as these are kept, over new memory.
+    prints = [zlib.crc32(pixels.data) for pixels in _drawn(path, line, ticks, _Pen())]
+    for at, pixels in enumerate(_drawn(path, replace(line, packets=[]), ticks, _Pen(KEPT))):
+        if zlib.crc32(pixels.data) != prints[at]:
+            raise _damaged(line, int(ticks[at]))
+        yield pixels
+
+
+class _Pen:
+    """Draws decoded frames: (H, W, 3) uint8 RGB, upright."""
+
+    def __init__(self, kept: int = 0) -> None:
+        """kept: of the frames that were decoded last so many stay as they are."""
+        self._scaler = VideoReformatter()
+        self._kept: deque[Any] = deque(maxlen=kept)
+
+    def keep(self, frame: Any) -> None:
+        self._kept.append(frame)
+
+    def draw(self, frame: Any) -> Pixels:
+        # One thread: the other cores have clips of their own.
+        pixels = self._scaler.reformat(frame, format="rgb24", threads=1).to_ndarray()
+        return np.ascontiguousarray(np.rot90(pixels, (frame.rotation // 90) % 4))
+
+
+def _drawn(path: str | Path, line: Timeline, ticks: NDArray[np.int64], pen: _Pen) -> Iterator[Pixels]:
+    done = 0
     first = _by_dependence if line.single else partial(_in_order, seek=True)
     # Some containers seek badly: what a seek did not find is looked for from the start.
     for find in (first, partial(_in_order, seek=False)):
-        for frame in find(path, line, ticks[done:]):
+        for pixels in find(path, line, ticks[done:], pen):
             done += 1
-            # One thread: the other cores have clips of their own.
-            pixels = scaler.reformat(frame, format="rgb24", threads=1).to_ndarray()
-            yield np.ascontiguousarray(np.rot90(pixels, (frame.rotation // 90) % 4))
+            yield pixels
         if done == len(ticks):
             return
     if encrypted(Path(path)):
         raise ClipError("unsupported", "the file is encrypted")
-    at = float(ticks[done] * line.base) - float(line.ticks[0] * line.base) + float(line.times[0])
-    raise ClipError("damaged", f"the frame at {at:.2f} s does not decode")
+    raise _damaged(line, int(ticks[done]))
 
 
-def _by_dependence(path: str | Path, line: Timeline, ticks: NDArray[np.int64]) -> Iterator[Any]:
+def _damaged(line: Timeline, tick: int) -> ClipError:
+    at = float(tick * line.base) - float(line.ticks[0] * line.base) + float(line.times[0])
+    return ClipError("damaged", f"the frame at {at:.2f} s does not decode")
+
+
+def _by_dependence(path: str | Path, line: Timeline, ticks: NDArray[np.int64], pen: _Pen) -> Iterator[Pixels]:
     """Frames at rising ticks, until one is not to be had: each from its key frame on, and no further.
 
     For a line with one packet to a time stamp.
@@ -51,7 +89,7 @@ def _by_dependence(path: str | Path, line: Timeline, ticks: NDArray[np.int64]) -
     with _reader(path, line) as (codec, packets_from):
         for place in np.unique(places):
             key, wanted = int(line.keys[place]) if place >= 0 else None, ticks[places == place].tolist()
-            yield from _from_key(codec, packets_from(key), key, wanted)
+            yield from _from_key(codec, packets_from(key), key, wanted, pen)
             if wanted:
                 return
 
@@ -75,14 +113,14 @@ def _reader(path: str | Path, line: Timeline) -> Iterator[tuple[Any, Callable[[i
         yield stream.codec_context, sought
 
 
-def _from_key(codec: Any, queue: Iterator[Any], key: int | None, wanted: list[int]) -> Iterator[Any]:
+def _from_key(codec: Any, queue: Iterator[Any], key: int | None, wanted: list[int], pen: _Pen) -> Iterator[Pixels]:
     """Frames at wanted ticks, each taken off the list, until one is not to be had.
 
     queue: packets. key: tick of the one to begin with (None: the first).
     """
     left, prefix = set(wanted), _prefix(codec)
     order: dict[int, int] = {}
-    found: dict[int, Any] = {}
+    found: dict[int, Pixels] = {}
     damage = _Damage(key is not None)
     for packet in queue:
         if key is not None and not (packet.pts == key and packet.is_keyframe):
@@ -105,6 +143,7 @@ def _from_key(codec: Any, queue: Iterator[Any], key: int | None, wanted: list[in
                 # A field may have a packet of its own, and the other half of the wanted frame be in the next one.
                 if frame.interlaced_frame:
                     return
+                pen.keep(frame)
                 place = order.get(frame.pts, 0), frame.pts
                 if frame.is_corrupt:
                     damage.bad.append(place)
@@ -112,7 +151,7 @@ def _from_key(codec: Any, queue: Iterator[Any], key: int | None, wanted: list[in
                 elif frame.key_frame:
                     damage.starts.append(place)
                 if frame.pts in wanted:
-                    found[frame.pts] = frame
+                    found[frame.pts] = pen.draw(frame)
         if not left:
             break
     codec.flush_buffers()
@@ -161,7 +200,7 @@ def _unreferenced(data: memoryview, prefix: int) -> bool:
     return slices > 0 and at == len(data)
 
 
-def _in_order(path: str | Path, line: Timeline, ticks: NDArray[np.int64], seek: bool) -> Iterator[Any]:
+def _in_order(path: str | Path, line: Timeline, ticks: NDArray[np.int64], pen: _Pen, seek: bool) -> Iterator[Pixels]:
     """Frames at rising ticks, until one is not to be had, for time stamps that may be off by half a frame."""
     with open_media(path) as container:
         stream = stream_of(container, "video")
@@ -176,10 +215,11 @@ def _in_order(path: str | Path, line: Timeline, ticks: NDArray[np.int64], seek: 
                 held, frames = None, decoded(container, stream, sought=True)
             before = None
             for frame in chain([held] if held else [], frames):
+                pen.keep(frame)
                 before, held, position = held, frame, frame.pts
                 if frame.pts >= tick:
                     break
             near = min((frame for frame in (before, held) if frame), key=lambda f: abs(f.pts - tick), default=None)
             if near is None or abs(near.pts - tick) > line.half:
                 return
-            yield near
+            yield pen.draw(near)
