@@ -11,7 +11,7 @@ export PATH := $(CURDIR)/$(BIN):$(PATH)
 STUDY ?= config/config.yaml
 SHOW := python -m modalens.config --configfile $(STUDY) --print
 
-.PHONY: demo test check bench format ui lock clean
+.PHONY: demo test check test-slurm bench format ui lock clean
 
 demo: $(VENV)/ready ## render the known-answer clips, train, withhold, report
 	snakemake --cores $(CORES) --configfile $(STUDY)
@@ -25,7 +25,10 @@ check: $(VENV)/ready ## lint, types, unit tests: under two minutes
 	snakefmt --check Snakefile workflow
 	snakemake --lint
 	mypy
-	python -m pytest tests -m "not workflow and not slow" -n $(CORES)
+	python -m pytest tests -m "not workflow and not slow and not slurm" -n $(CORES)
+
+test-slurm: $(VENV)/ready ## a study through a real SLURM on this machine: as root, with Debian's slurm packages
+	python -m pytest tests/slurm -m slurm -v
 
 bench: $(VENV)/ready ## ratios against what a user would pick instead, in minutes; benchmarks/ has the long ones
 	python benchmarks/frames.py

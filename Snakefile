@@ -1,5 +1,6 @@
 # The flow, in order. Each rule calls one module of src/modalens; `all` is the report and its runs in MLflow.
 include: "workflow/rules/common.smk"
+include: "workflow/rules/resources.smk"
 include: "workflow/rules/media.smk"
 include: "workflow/rules/features.smk"
 include: "workflow/rules/hygiene.smk"

@@ -90,3 +90,9 @@ def test_a_changed_list_of_ids_makes_a_new_manifest(tmp_path):
         assert len((folder / "manifest.csv").read_text().splitlines()) == count + 1
     wiring.ensure_manifest(study | {"only": None}, folder)
     assert len((folder / "manifest.csv").read_text().splitlines()) == 10
+
+
+def test_a_shard_has_as_many_clips_as_its_list_has_rows(tmp_path):
+    (tmp_path / "0.csv").write_text("clip_id,source\na,x\nb,y\n")
+    assert wiring.clips_in(tmp_path / "0.csv") == 2
+    assert wiring.clips_in(tmp_path / "absent.csv") == 1

@@ -125,3 +125,9 @@ def shards(folder: Path) -> list[str]:
     if not names:
         raise UserError(f"{folder} lists no clip")
     return sorted(names, key=int)
+
+
+@cache
+def clips_in(path: Path) -> int:
+    """Clips that a shard's CSV lists, for the time and the memory that a job asks for: a line each, hardly ever more."""
+    return max(path.read_bytes().count(b"\n") - 1, 1) if path.exists() else 1

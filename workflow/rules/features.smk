@@ -14,7 +14,7 @@ rule features:
     threads: 2
     resources:
         mem_mb=lambda wildcards, attempt: 4000 * attempt,
-        runtime=lambda wildcards, attempt: 120 * attempt,
+        runtime=minutes(6),
     params:
         options=lambda wildcards: settings(STUDY["encoders"][wildcards.encoder]),
         device=STUDY["training"]["device"],

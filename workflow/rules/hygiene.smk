@@ -16,7 +16,7 @@ rule fingerprints:
     threads: 1
     resources:
         mem_mb=lambda wildcards, attempt: 2000 * attempt,
-        runtime=lambda wildcards, attempt: 60 * attempt,
+        runtime=minutes(1),
     params:
         decoded=lambda wildcards, input: [
             f"{stage}={path}" for stage, path in zip(DECODED, input.decoded)
@@ -50,7 +50,7 @@ rule duplicates:
         "../../envs/tables.yaml"
     threads: 1
     resources:
-        mem_mb=lambda wildcards, attempt: 4000 * attempt,
+        mem_mb=lambda wildcards, attempt: attempt * (2000 + int(0.1 * all_clips())),
         runtime=lambda wildcards, attempt: 60 * attempt,
     params:
         study=lambda wildcards: R,

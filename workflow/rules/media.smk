@@ -25,8 +25,8 @@ rule clips:
         "../../envs/media.yaml"
     threads: STUDY["media"]["threads"]
     resources:
-        mem_mb=lambda wildcards, attempt: 2000 * attempt,
-        runtime=lambda wildcards, attempt: 60 * attempt,
+        mem_mb=decoders_mb,
+        runtime=minutes(10 + 2 * STUDY["download"]["sleep_s"]),
     params:
         dataset=STUDY["dataset"]["name"],
         # No outputs: Snakemake deletes those before a job runs again, and these are what is kept from run to run.
@@ -67,8 +67,8 @@ rule frames:
         "../../envs/media.yaml"
     threads: STUDY["media"]["threads"]
     resources:
-        mem_mb=lambda wildcards, attempt: 4000 * attempt,
-        runtime=lambda wildcards, attempt: 60 * attempt,
+        mem_mb=decoders_mb,
+        runtime=minutes(4),
     params:
         number=STUDY["frames"]["count"],
         resize=STUDY["frames"]["resize"],
@@ -102,8 +102,8 @@ rule waveforms:
         "../../envs/media.yaml"
     threads: STUDY["media"]["threads"]
     resources:
-        mem_mb=lambda wildcards, attempt: 4000 * attempt,
-        runtime=lambda wildcards, attempt: 60 * attempt,
+        mem_mb=decoders_mb,
+        runtime=minutes(2),
     params:
         rate=STUDY["waveforms"]["sample_rate"],
         seconds=STUDY["waveforms"]["seconds"],
