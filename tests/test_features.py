@@ -64,3 +64,32 @@ def test_a_misspelt_option_is_refused_with_the_nearest(tmp_path):
     waveforms(tmp_path / "in.h5", 1)
     with pytest.raises(UserError, match="did you mean 'mels'"):
         run(tmp_path / "in.h5", tmp_path / "out.h5", "--encoder", "log_mel", "--options", '{"mel": 32}')
+
+
+class Counting:
+    """Encodes a clip as its first sample, and notes how many batches were begun before."""
+
+    def __init__(self):
+        self.begun = 0
+
+    def encode(self, batch):
+        self.begun += 1
+        return batch[:, 0].half()
+
+
+def test_a_batch_is_begun_before_the_one_before_it_is_asked_for_and_the_order_stays():
+    encoder = Counting()
+    batches = [([f"clip-{first}"], np.full((1, 3), first, np.int16)) for first in range(4)]
+    seen = [(ids, rows.tolist(), encoder.begun) for ids, rows in features.overlapped(encoder, batches)]
+    assert seen == [([f"clip-{first}"], [first], min(first + 2, 4)) for first in range(4)]
+
+
+def test_features_that_are_not_finite_are_refused(tmp_path, monkeypatch):
+    waveforms(tmp_path / "in.h5", 2)
+    infinite = Counting()
+    infinite.encode = lambda batch: torch.full((len(batch), 3), torch.inf)
+    infinite.options, infinite.input, infinite.weights, infinite.batch_size = {}, "waveforms", "none", 1
+    monkeypatch.setattr(features, "load_encoder", lambda *_: infinite)
+    with pytest.raises(UserError, match="beyond the range of float16"):
+        run(tmp_path / "in.h5", tmp_path / "out.h5", "--encoder", "log_mel")
+    assert not (tmp_path / "out.h5").exists()

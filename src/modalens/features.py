@@ -2,16 +2,22 @@
 
 import argparse
 import time
+from collections import deque
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
+from torch import Tensor
 
 from modalens import device, records, registry, store
 from modalens.cli import UserError, mapping, parser, run
 from modalens.options import resolve
 from modalens.progress import progress
+
+Array = np.ndarray[Any, Any]
+Begun = tuple[Tensor, torch.cuda.Event | None]  # features on their way to the CPU, and what tells that they are there
 
 
 def load_encoder(name: str, options: dict[str, Any], where: torch.device) -> Any:
@@ -38,16 +44,55 @@ def encode_file(name: str, encoder: Any, source: Path, output: Path) -> int:
     count = len(store.ids(source))
     with store.write(output, attributes(name, encoder, preprocessing)) as writer:
         steps = -(-count // encoder.batch_size)
-        for ids, rows in progress(store.batches(source, encoder.batch_size), f"{name} {output.stem}", "batches", steps):
-            for clip_id, row in zip(ids, encode(encoder, rows), strict=True):
+        batches = progress(store.batches(source, encoder.batch_size), f"{name} {output.stem}", "batches", steps)
+        for ids, rows in overlapped(encoder, batches):
+            for clip_id, row in zip(ids, rows, strict=True):
                 writer.append(clip_id, row)
     return count
 
 
-def encode(encoder: Any, rows: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
-    """(B, ...) decoded clips -> (B, ...) float16."""
-    encoded: np.ndarray[Any, Any] = encoder.encode(torch.from_numpy(rows)).cpu().numpy()
-    return encoded
+def overlapped(encoder: Any, batches: Iterable[tuple[list[str], Array]]) -> Iterator[tuple[list[str], Array]]:
+    """(ids, decoded clips (B, ...)) -> (ids, features (B, ...) float16), in order.
+
+    A GPU encodes one batch while the next is read and the one before is written: two are in memory. Features that are
+    not finite raise UserError.
+    """
+    running: deque[tuple[list[str], Begun]] = deque()
+    for ids, rows in batches:
+        running.append((ids, _begun(encoder, rows)))
+        if len(running) > 1:
+            first, begun = running.popleft()
+            yield first, _ended(begun)
+    for ids, begun in running:
+        yield ids, _ended(begun)
+
+
+def encode(encoder: Any, rows: Array) -> Array:
+    """(B, ...) decoded clips -> (B, ...) float16. Features that are not finite raise UserError."""
+    return _ended(_begun(encoder, rows))
+
+
+def _begun(encoder: Any, rows: Array) -> Begun:
+    batch = torch.from_numpy(rows)
+    if torch.cuda.is_available():
+        # Only from pinned memory does a copy to the GPU not wait for what the GPU is doing.
+        batch = batch.pin_memory()
+    features = encoder.encode(batch)
+    if not features.is_cuda:
+        return features.cpu(), None
+    features, there = features.to("cpu", non_blocking=True), torch.cuda.Event()
+    there.record()
+    return features, there
+
+
+def _ended(begun: Begun) -> Array:
+    features, there = begun
+    if there:
+        there.synchronize()
+    if not features.isfinite().all():
+        raise UserError("an encoder gave features beyond the range of float16: are its weights those of its network?")
+    rows: Array = features.numpy()
+    return rows
 
 
 def main(arguments: argparse.Namespace) -> None:

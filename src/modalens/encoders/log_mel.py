@@ -35,5 +35,5 @@ class LogMel:
     @torch.inference_mode()
     def encode(self, batch: Tensor) -> Tensor:
         """batch: int16 (B, S) at 16 kHz. Returns float16 (B, mels, S // hop + 1), natural logarithm of power."""
-        waveforms = batch.to(self._device).float() / FULL_SCALE
+        waveforms = batch.to(self._device, non_blocking=True).float() / FULL_SCALE
         return (self._spectrogram(waveforms) + FLOOR).log().half()
