@@ -70,7 +70,14 @@ def shard(path: Path, clips: int) -> None:
 def stage(folder: Path, clips: int, arguments: argparse.Namespace) -> tuple[float, float]:
     """Clips a second as the stage's own record says, and the most memory of its process in MiB."""
     shard(folder / "in.h5", clips)
-    command: list[object] = ["-m", "modalens.features", "--encoder", "resnet50", "--options", '{"weights": "untrained"}']
+    command: list[object] = [
+        "-m",
+        "modalens.features",
+        "--encoder",
+        "resnet50",
+        "--options",
+        '{"weights": "untrained"}',
+    ]
     command += ["--input", folder / "in.h5", "--output", folder / "out.h5", "--record", folder / "out.json"]
     command += ["--device", arguments.device, "--threads", arguments.threads]
     environment = os.environ | {"PYTHONPATH": str(ROOT / "src")}

@@ -17,6 +17,7 @@ import time
 from pathlib import Path
 from typing import Any
 
+import matplotlib.pyplot as plt
 import yaml
 from machine import machine
 
@@ -92,11 +93,30 @@ def measure(clips: int, per_shard: int) -> dict[str, Any]:
     }  # fmt: skip
 
 
+def draw(rows: list[dict[str, Any]], path: Path) -> None:
+    """Seconds and memory by number of clips, with what twice the clips for twice the cost would look like."""
+    figure, (seconds, memory) = plt.subplots(1, 2, figsize=(8, 3.2), layout="constrained")
+    clips = [row["clips"] for row in rows]
+    names = {"manifest": "first reading of the list", "dry_run": "dry run, nothing done yet", "no_op": "nothing to do"}
+    for name, label in names.items():
+        seconds.plot(clips, [row[f"{name}_s"] for row in rows], marker="o", label=label)
+        memory.plot(clips, [row[f"{name}_mb"] for row in rows], marker="o", label=label)
+    for axes, title in ((seconds, "seconds"), (memory, "MB of the largest process")):
+        low, high = min(clips), max(clips)
+        start = max(line.get_ydata()[-1] for line in axes.get_lines()) * low / high
+        axes.plot([low, high], [start, start * high / low], color="grey", linestyle=":", label="linear")
+        axes.set(xscale="log", yscale="log", xlabel="clips", title=title)
+    seconds.legend(fontsize=7)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    figure.savefig(path, dpi=120)
+
+
 def main() -> None:
     line = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.ArgumentDefaultsHelpFormatter)
     line.add_argument("--clips", type=int, nargs="+", default=[1000, 10_000, 100_000])
     line.add_argument("--per-shard", type=int, default=500, help="clips of one job")
     line.add_argument("--output", type=Path, default=ROOT / "benchmarks" / "results" / "workflow.json")
+    line.add_argument("--figure", type=Path, help="picture of the growth, e.g. docs/scaling.png")
     arguments = line.parse_args()
     rows = []
     for clips in arguments.clips:
@@ -104,6 +124,8 @@ def main() -> None:
         print("  ".join(f"{name} {value:,}" for name, value in rows[-1].items()), flush=True)
     arguments.output.parent.mkdir(parents=True, exist_ok=True)
     arguments.output.write_text(json.dumps({"machine": machine(), "rows": rows}, indent=1))
+    if arguments.figure:
+        draw(rows, arguments.figure)
 
 
 if __name__ == "__main__":
