@@ -5,6 +5,7 @@ include: "workflow/rules/media.smk"
 include: "workflow/rules/features.smk"
 include: "workflow/rules/hygiene.smk"
 include: "workflow/rules/learning.smk"
+include: "workflow/rules/comparison.smk"
 include: "workflow/rules/results.smk"
 
 

@@ -136,12 +136,12 @@ def timed(*arguments: object) -> tuple[float, float]:
 
 
 def ours(root: Path, name: str, seeds: int, epochs: int, together: int) -> tuple[float, float]:
-    training = {"epochs": epochs, "patience": epochs, "batch_size": BATCH, "device": "cpu"}
+    training = {"epochs": epochs, "patience": epochs, "batch_size": BATCH, "device": "cpu", "together": together}
     folder = root / "train" / name
     return timed(
         "-m", "modalens.train", "--model", name, "--training", json.dumps(training), "--seeds", *range(seeds),
         "--modalities", *(f"{modality}={root / 'features' / modality}" for modality in SHAPES),
-        "--splits", root / "splits", "--output", folder, "--record", folder / "record.json", "--together", together,
+        "--splits", root / "splits", "--output", folder, "--record", folder / "record.json",
     )  # fmt: skip
 
 

@@ -50,6 +50,54 @@ def test_every_config_in_the_repository_resolves(path):
             {"models": {"late_fusion": {"options": {"fusion": "lmf", "fusion_options": {"rnk": 3}}}}},
             "config: models.late_fusion.fusion_options: unknown option 'rnk'; did you mean 'rank'?",
         ),
+        (
+            {"models": {"late_fusion": {"balancing": {"ogm": {}}}}},
+            "config: models.late_fusion.balancing: no balancing 'ogm'; did you mean 'ogm_ge'?",
+        ),
+        (
+            {"models": {"late_fusion": {"balancing": {"agm": {"alpha": "1"}}}}},
+            'config: models.late_fusion.balancing.alpha: float is wanted, not "1"',
+        ),
+        (
+            {"models": {"late_fusion": {"balancing": {"agm": {}, "ogm_ge": {}}}}},
+            "config: models.late_fusion.balancing: ",
+        ),
+        (
+            {"models": {"late_fusion": {"balancing": {"agm": None}}}},
+            "config: models.late_fusion.balancing.agm: a mapping is wanted, not null",
+        ),
+        (
+            {"models": {"audio_only": {"balancing": {"agm": {}}}}},
+            "config: models.audio_only.balancing: the model looks at audio alone: nothing to balance",
+        ),
+        (
+            {"modalities": {"text": "log_mel"}, "models": {"late_fusion": {"balancing": {"agm": {}}}}},
+            "config: models.late_fusion.balancing: the model looks at text alone",
+        ),
+        ({"search": {"space": {"learning_rate": [1]}}}, "config: search.space: 'learning_rate' does not match"),
+        ({"search": {"space": {"training.lr": [1]}}}, "config: search.space: audio_only has no 'training.lr'; known: "),
+        (
+            {"search": {"space": {"options.dropuot": [0, 0.5]}}, "models": {"late_fusion": {}}},
+            "config: search.space: late_fusion has no 'options.dropuot'; did you mean 'dropout'?",
+        ),
+        (
+            {"models": {"late_fusion": {"search": {"balancing.alpha": [0.1]}}}},
+            "config: models.late_fusion.search: late_fusion has no 'balancing.alpha'; known: none",
+        ),
+        (
+            {"search": {"space": {"training.batch_size": 3}}},
+            "config: search.space.training.batch_size: a list or a mapping is wanted, not 3",
+        ),
+        ({"search": {"space": {"training.batch_size": []}}}, "config: search.space.training.batch_size: "),
+        (
+            {"search": {"space": {"training.learning_rate": {"low": 1}}}},
+            "config: search.space.training.learning_rate: the key 'high' is missing",
+        ),
+        (
+            {"search": {"space": {"training.weight_decay": {"low": 0, "high": 1, "log": True}}}},
+            "config: search.space.training.weight_decay: low must be less than high",
+        ),
+        ({"search": {"budget": 2, "seeds": [3, 200]}}, "config: search.seeds: 3 is one of the study's seeds"),
         ({"models": {"distillation": {"teachers": ["audio_only"]}}}, "config: models.distillation.teachers: no model"),
         ({"modalities": {"audio": "log_mell"}}, "config: modalities.audio: no encoder 'log_mell'"),
         ({"splits": {"train": 0.9}}, "config: splits: train, validation and test must add up to 1"),
@@ -84,6 +132,21 @@ def test_the_fusion_of_a_model_is_found_named_or_by_default():
         "audio_only": {"fusion": "lmf"},
         "decision_fusion": {"rule": "average"},
     }
+
+
+def test_a_search_has_its_defaults_and_a_model_ranges_of_its_own():
+    own = {"options.fusion_options.width": [64, 256], "balancing.alpha": {"low": 0.1, "high": 1}}
+    models = {"late_fusion": {"balancing": {"ogm_ge": {}}, "search": own}, "audio_only": {}}
+    resolved = config.resolve({**SMALLEST, "models": models})
+    space = {"training.learning_rate": {"low": 1e-4, "high": 1e-2, "log": True}}
+    assert resolved["search"] == {"budget": 0, "seeds": [100], "seed": 0, "space": space}
+    assert resolved["models"]["late_fusion"]["search"]["balancing.alpha"] == {"low": 0.1, "high": 1, "log": False}
+    assert resolved["models"]["audio_only"]["search"] == resolved["models"]["audio_only"]["balancing"] == {}
+
+
+def test_a_teacher_may_have_a_balancing():
+    models = {"late_fusion": {"balancing": {"agm": {}}}, "distillation": {"teachers": ["late_fusion"]}}
+    assert config.resolve({**SMALLEST, "models": models})["models"]["distillation"]["teachers"] == ["late_fusion"]
 
 
 def test_training_defaults_are_those_of_the_training_loop():

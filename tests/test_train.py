@@ -100,7 +100,7 @@ def test_embedding_statistics_are_those_of_the_training_clips(study):
 @pytest.mark.parametrize("damage", ["cut", "other settings", "other seeds"])
 def test_a_checkpoint_that_does_not_belong_is_not_resumed(study, damage, monkeypatch, caplog):
     monkeypatch.setattr(checkpoint, "SECONDS_BETWEEN_CHECKPOINTS", 0.0)
-    others = {"seeds": [0, 1], "more": ["--together", "2"]} if damage == "other seeds" else {}
+    others = {"seeds": [0, 1], "together": 2} if damage == "other seeds" else {}
     interrupt(study, monkeypatch, epochs=10 if damage == "other settings" else 12, **others)
     path = study / "train" / "late_fusion" / "0" / "checkpoint.pt"
     if damage == "cut":
@@ -177,7 +177,7 @@ def test_a_stage_killed_in_its_second_seed_goes_on_there(study, caplog):
 def test_seeds_trained_together_have_the_same_files_as_one_by_one(study):
     """Losses agree to 1e-4 of their value: rounding, see test_loop.py."""
     alone, together = (
-        _study.trained(study, seeds=[0, 1, 2], patience=3, output=f"at once {count}", more=["--together", str(count)])
+        _study.trained(study, seeds=[0, 1, 2], patience=3, output=f"at once {count}", together=count)
         for count in (1, 3)
     )
     assert {path.relative_to(alone) for path in alone.rglob("*")} == {
@@ -200,7 +200,7 @@ def test_a_model_that_cannot_be_stacked_is_trained_one_seed_at_a_time(study, mon
 
     monkeypatch.setattr(LateFusion, "loss", branching)
     with caplog.at_level("INFO"):
-        together = _study.trained(study, seeds=[0, 1], more=["--together", "2"])
+        together = _study.trained(study, seeds=[0, 1], together=2)
     assert "late_fusion: one seed after the other" in caplog.text
     alone = _study.trained(study, seeds=[0, 1], output="alone")
     for seed in (0, 1):
@@ -218,8 +218,64 @@ sys.exit("torch._dynamo" in sys.modules)
 
 def test_a_job_does_not_import_torchs_compiler(study):
     environment = os.environ | {"PYTHONPATH": str(Path(train.__file__).parents[1])}
-    line = [sys.executable, "-c", WITHOUT_COMPILER, *_study.train_line(study, seeds=[0, 1], epochs=1)]
-    assert subprocess.run([*line, "--together", "2"], env=environment).returncode == 0
+    line = [sys.executable, "-c", WITHOUT_COMPILER, *_study.train_line(study, seeds=[0, 1], epochs=1, together=2)]
+    assert subprocess.run(line, env=environment).returncode == 0
+
+
+def balanced(method, **options):
+    return ["--balancing", json.dumps({method: options})]
+
+
+def test_a_balanced_model_is_saved_without_what_only_its_learning_needs(study):
+    folder = _study.trained(study, seeds=[0, 1], together=2, more=balanced("unimodal_losses", weight=0.5))
+    plain = _study.trained(study, output="plain")
+    assert state(folder).keys() == state(plain).keys()
+    assert not same(state(folder), state(plain))
+    assert load_model(folder / "1" / "model.pt").balancing == {"unimodal_losses": {"weight": 0.5}}
+    assert {"train_loss_audio", "validation_loss_video"} <= set(history(folder).columns)
+    run, other = (records.read(each / "record.json")[1][0] for each in (folder, plain))
+    assert run.params["variant.balancing"] == "unimodal_losses"
+    assert run.params["variant.balancing.weight"] == 0.5
+    assert other.params["variant.balancing"] == "none"
+    assert run.metrics["parameters"] == other.metrics["parameters"]
+
+
+def test_a_classifier_of_cosines_is_found_again_in_its_file(study):
+    folder = _study.trained(study, more=balanced("mm_cosine", scale=4.0))
+    found = load_model(folder / "0" / "model.pt")
+    job = train.read(train.command_line().parse_args(_study.train_line(study)))
+    with torch.no_grad():
+        loss = found.model.loss(job.validation.features, job.validation.labels)["loss"].item()
+    assert loss == pytest.approx(history(folder).validation_loss.min(), rel=1e-4)
+
+
+def test_another_option_of_the_balancing_does_not_resume_a_checkpoint(study, monkeypatch, caplog):
+    monkeypatch.setattr(checkpoint, "SECONDS_BETWEEN_CHECKPOINTS", 0.0)
+    interrupt(study, monkeypatch, more=balanced("agm", alpha=1.0))
+    with caplog.at_level("INFO"):
+        folder = _study.trained(study, more=balanced("agm", alpha=2.0))
+    assert "training from the start" in caplog.text
+    assert same(state(folder), state(_study.trained(study, more=balanced("agm", alpha=2.0), output="whole")))
+
+
+def test_the_code_of_the_balancing_is_part_of_the_checkpoints_key(study):
+    line = _study.train_line(study, more=balanced("agm"))
+    job = train.read(train.command_line().parse_args(line))
+    (learners,) = train.groups(job, [0])
+    modules = train.sources_of(next(iter(learners.values())))
+    assert {f"modalens.balancing.{name}" for name in ("agm", "_modulation", "_base")} <= set(modules)
+    assert {"modalens.models.late_fusion", "modalens.loop", "modalens.meter"} <= set(modules)
+
+
+def test_what_a_search_chose_takes_the_place_of_the_settings(study):
+    chosen = {"options": _study.SMALL | {"audio_size": 5}, "training": _study.TRAINING | {"epochs": 2}}
+    path = study / "chosen.json"
+    path.write_text(json.dumps(chosen | {"balancing": {"agm": {"alpha": 3.0}}}))
+    folder = _study.trained(study, more=["--chosen", str(path)])
+    found = load_model(folder / "0" / "model.pt")
+    assert found.model.options["audio_size"] == 5
+    assert found.balancing["agm"]["alpha"] == 3.0
+    assert len(history(folder)) == 2
 
 
 def test_an_unknown_precision_is_refused(study):

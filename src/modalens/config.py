@@ -1,25 +1,18 @@
 """A study's config: defaults filled in, unknown keys and wrong types refused in one line."""
 
-import ast
 import json
-from collections.abc import Iterator
-from difflib import get_close_matches
-from functools import cache
 from pathlib import Path
 from typing import Any
 
 import jsonschema
 import yaml
 
-from modalens import cli
+from modalens import cli, cross, plugins
 from modalens.cli import UserError
+from modalens.cross import FUSIONS
+from modalens.plugins import PACKAGE, attribute, members, suggest
 
-PACKAGE = Path(__file__).parent
 SCHEMA = PACKAGE.parents[1] / "workflow" / "schemas" / "config.schema.yaml"
-TYPES = {"int": int, "float": (int, float), "str": str, "bool": bool, "list": list, "dict": dict, "tuple": list}
-
-# Options of models that name a fusion, and the stage at which it is to serve; `fusion_options` are the first one's.
-FUSIONS = {"fusion": "intermediate", "rule": "late"}
 
 Config = dict[str, Any]
 
@@ -33,6 +26,8 @@ def resolve(config: Config) -> Config:
     rules = schema()
     config = json.loads(json.dumps(config))
     _check(config, rules)
+    if "models" in config:
+        config["models"] = cross.expanded(config["models"])
     _fill(config, rules, rules)
     config["training"] = {**rules["properties"]["training"]["default"], **config["training"]}
     config["mlflow"].setdefault("tracking_uri", f"sqlite:///{config['results']}/mlflow.db")
@@ -47,23 +42,9 @@ def resolve(config: Config) -> Config:
     return config
 
 
-def members(kind: str) -> dict[str, Path]:
-    """Public names of a kind without importing any: the Snakefile is read in milliseconds."""
-    return {path.stem: path for path in sorted((PACKAGE / kind).glob("[!_]*.py"))}
-
-
-def attribute(kind: str, name: str, attribute: str) -> Any:
-    """A literal class attribute of a plugin, read from its source: e.g. which stage an encoder reads."""
-    for statement in _class(kind, name).body:
-        targets = statement.targets if isinstance(statement, ast.Assign) else [getattr(statement, "target", None)]
-        if any(isinstance(target, ast.Name) and target.id == attribute for target in targets):
-            return ast.literal_eval(statement.value)  # type: ignore[attr-defined]
-    raise UserError(f"{kind}/{name}.py states no {attribute}")
-
-
 def fusions(model: Config) -> dict[str, str]:
     """Option -> fusion of a model of a resolved config, the constructor's default where the config names none."""
-    chosen = {option: default for option, _, default in _options("models", model["class"])} | model["options"]
+    chosen = {option: default for option, _, default in plugins.options("models", model["class"])} | model["options"]
     return {option: chosen[option] for option in FUSIONS if option in chosen}
 
 
@@ -79,7 +60,7 @@ def _line(error: Any) -> str:
     if error.validator == "additionalProperties":
         known = sorted(error.schema.get("properties", {}))
         unknown = sorted(set(error.instance) - set(known))[0]
-        return f"{place}: unknown key {unknown!r}; {_suggest(str(unknown), known)}"
+        return f"{place}: unknown key {unknown!r}; {suggest(str(unknown), known)}"
     if error.validator == "required":
         missing = next(name for name in error.validator_value if name not in error.instance)
         return f"{place}: the key {missing!r} is missing"
@@ -90,14 +71,11 @@ def _line(error: Any) -> str:
     return f"{place}: {error.message}"
 
 
-def _article(kind: str) -> str:
+def _article(kind: str | list[str]) -> str:
+    if isinstance(kind, list):
+        return " or ".join(map(_article, kind))
     names = {"object": "a mapping", "array": "a list", "integer": "an integer", "string": "a text"}
     return names.get(kind, f"a {kind}")
-
-
-def _suggest(word: str, known: list[str]) -> str:
-    near = get_close_matches(word, known, n=1)
-    return f"did you mean {near[0]!r}?" if near else f"known: {', '.join(known) or 'none'}"
 
 
 def _fill(value: Config, node: Config, rules: Config) -> None:
@@ -119,22 +97,27 @@ def _fill(value: Config, node: Config, rules: Config) -> None:
 def _check_references(config: Config) -> None:
     """Names that point at plugins, models or modalities, and the options of the plugins."""
     dataset = dict(config["dataset"])
-    _check_plugin("dataset", "datasets", dataset.pop("name"), dataset)
+    plugins.check("dataset", "datasets", dataset.pop("name"), dataset)
     for modality, encoder in config["modalities"].items():
-        _check_plugin(f"modalities.{modality}", "encoders", encoder, {})
+        plugins.check(f"modalities.{modality}", "encoders", encoder, {})
     for encoder, options in config["encoders"].items():
-        _check_plugin(f"encoders.{encoder}", "encoders", encoder, options)
+        plugins.check(f"encoders.{encoder}", "encoders", encoder, options)
     for measure, options in config["relevance"]["measures"].items():
-        _check_plugin(f"relevance.measures.{measure}", "measures", measure, options)
+        plugins.check(f"relevance.measures.{measure}", "measures", measure, options)
     for name, model in config["models"].items():
-        _check_plugin(f"models.{name}", "models", model["class"], model["options"])
+        plugins.check(f"models.{name}", "models", model["class"], model["options"])
         _check_fusions(f"models.{name}", model)
+        _check_balancing(f"models.{name}.balancing", model, config)
+        for where in ("search.space", f"models.{name}.search"):
+            _check_space(where, config["search"]["space"] if where == "search.space" else model["search"], name, model)
         for teacher in model["teachers"]:
             if teacher == name or teacher not in config["models"]:
                 others = sorted(set(config["models"]) - {name})
-                raise UserError(f"config: models.{name}.teachers: no model {teacher!r}; {_suggest(teacher, others)}")
+                raise UserError(f"config: models.{name}.teachers: no model {teacher!r}; {suggest(teacher, others)}")
             if config["models"][teacher]["teachers"]:
                 raise UserError(f"config: models.{name}.teachers: {teacher!r} has teachers itself")
+    if config["search"]["budget"] and (both := set(config["seeds"]) & set(config["search"]["seeds"])):
+        raise UserError(f"config: search.seeds: {min(both)} is one of the study's seeds; the search needs others")
     splits = config["splits"]
     if abs(splits["train"] + splits["validation"] + splits["test"] - 1) > 1e-6:
         raise UserError("config: splits: train, validation and test must add up to 1")
@@ -149,68 +132,35 @@ def _check_references(config: Config) -> None:
 
 def _check_fusions(where: str, model: Config) -> None:
     for option, name in fusions(model).items():
-        _check_plugin(f"{where}.{option}", "fusions", name, {})
+        plugins.check(f"{where}.{option}", "fusions", name, {})
         known = [other for other in members("fusions") if FUSIONS[option] in attribute("fusions", other, "stages")]
         if name not in known:
             raise UserError(f"config: {where}.{option}: {name!r} is none of {', '.join(known)}")
         if option == "fusion":
-            _check_plugin(f"{where}.fusion_options", "fusions", name, model["options"].get("fusion_options") or {})
+            plugins.check(f"{where}.fusion_options", "fusions", name, model["options"].get("fusion_options") or {})
 
 
-def _check_plugin(where: str, kind: str, name: str, options: Config) -> None:
-    known = members(kind)
-    if name not in known:
-        raise UserError(f"config: {where}: no {kind.removesuffix('s')} {name!r}; {_suggest(name, list(known))}")
-    accepted = {option: outer for option, outer, _ in _options(kind, name)}
-    for option, value in options.items():
-        if option not in accepted:
-            raise UserError(f"config: {where}: unknown option {option!r}; {_suggest(option, sorted(accepted))}")
-        wanted = TYPES.get(accepted[option])
-        if wanted and (not isinstance(value, wanted) or (isinstance(value, bool) and wanted is not bool)):  # type: ignore[arg-type]
-            raise UserError(f"config: {where}.{option}: {accepted[option]} is wanted, not {json.dumps(value)}")
+def _check_balancing(where: str, model: Config, config: Config) -> None:
+    for name, options in model["balancing"].items():
+        plugins.check(where, "balancing", name, options)
+        only = attribute("models", model["class"], "only", ()) or tuple(config["modalities"])
+        if len(only) < 2:
+            raise UserError(f"config: {where}: the model looks at {only[0]} alone: nothing to balance")
 
 
-def _options(kind: str, name: str) -> Iterator[tuple[str, str, Any]]:
-    """Keyword options of a plugin's constructor with the outer name of their annotation and their default, None where
-    it is no literal."""
-    node: ast.ClassDef | None = _class(kind, name)
-    while node is not None:
-        for function in node.body:
-            if isinstance(function, ast.FunctionDef) and function.name == "__init__":
-                arguments = function.args
-                defaults = len(arguments.defaults)
-                with_default = (arguments.args[-defaults:] if defaults else []) + arguments.kwonlyargs
-                values = [*arguments.defaults, *arguments.kw_defaults]
-                for argument, value in zip(with_default, values, strict=True):
-                    annotation = argument.annotation
-                    outer = annotation.value if isinstance(annotation, ast.Subscript) else annotation
-                    default = value.value if isinstance(value, ast.Constant) else None
-                    yield argument.arg, outer.id if isinstance(outer, ast.Name) else "", default
-                return
-        node = _parent(kind, node)
-
-
-@cache
-def _tree(path: Path) -> ast.Module:
-    return ast.parse(path.read_text(encoding="utf-8"))
-
-
-def _class(kind: str, name: str) -> ast.ClassDef:
-    wanted = "".join(part.capitalize() for part in name.split("_"))
-    for statement in _tree(members(kind)[name]).body:
-        if isinstance(statement, ast.ClassDef) and statement.name == wanted:
-            return statement
-    raise UserError(f"{kind}/{name}.py has no class {wanted}")
-
-
-def _parent(kind: str, node: ast.ClassDef) -> ast.ClassDef | None:
-    """The base class when it stands in another module of the same kind: AudioOnly takes the options of LateFusion."""
-    names = {base.id for base in node.bases if isinstance(base, ast.Name)}
-    for path in sorted((PACKAGE / kind).glob("*.py")):
-        for statement in _tree(path).body:
-            if isinstance(statement, ast.ClassDef) and statement.name in names:
-                return statement
-    return None
+def _check_space(where: str, space: Config, name: str, model: Config) -> None:
+    """Ranges of options that the model has, from low to high."""
+    known = {
+        "training": list(schema()["$defs"]["training"]["properties"]),
+        "options": [option for option, *_ in plugins.options("models", model["class"])],
+        "balancing": [option for one in model["balancing"] for option, *_ in plugins.options("balancing", one)],
+    }
+    for key, values in space.items():
+        part, option, *_ = key.split(".")
+        if option not in known[part]:
+            raise UserError(f"config: {where}: {name} has no {key!r}; {suggest(option, known[part])}")
+        if isinstance(values, dict) and (values["low"] >= values["high"] or (values["log"] and values["low"] <= 0)):
+            raise UserError(f"config: {where}.{key}: low must be less than high, and above 0 where log is true")
 
 
 def main() -> None:

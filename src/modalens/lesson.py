@@ -7,8 +7,8 @@ from typing import Self
 import torch
 from torch import Tensor
 
+from modalens.balancing._base import Learner
 from modalens.data import Clips
-from modalens.models._base import Model
 from modalens.stack import Tensors, picked
 
 
@@ -22,7 +22,7 @@ class Lesson:
 
     @classmethod
     @torch.no_grad()
-    def of(cls, models: Sequence[Model], clips: Clips, size: int) -> Self:
+    def of(cls, models: Sequence[Learner], clips: Clips, size: int) -> Self:
         """Teachers answer here, once a clip instead of once an epoch. size: clips at once; it changes no answer."""
         device = next(models[0].parameters()).device
         answers: list[list[Tensors]] = [[] for _ in models]

@@ -10,11 +10,13 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from modalens.balancing._base import Balancing, Learner
 from modalens.checkpoint import Checkpoint, random_state, set_random_state
 from modalens.cli import UserError
 from modalens.data import Clips
 from modalens.lesson import Lesson
-from modalens.models._base import Features, Model
+from modalens.meter import Meter
+from modalens.models._base import Features
 from modalens.progress import LOG_EVERY_S
 from modalens.stack import AdamW, Stack, Tensors, picked, write_back
 
@@ -31,7 +33,8 @@ History = list[dict[str, float]]
 @dataclass(frozen=True, kw_only=True)
 class Training:
     """patience: epochs without a validation loss lower by LEAST_PROGRESS before stopping. precision: float32, or
-    bfloat16 for the products of the learning steps; parameters, validation and all that is kept are float32."""
+    bfloat16 for the products of the learning steps; parameters, validation and all that is kept are float32. together:
+    seeds trained as one at most; 0: all of them on a GPU, one on a CPU."""
 
     epochs: int = 60
     batch_size: int = 32
@@ -40,6 +43,7 @@ class Training:
     patience: int = 8
     device: str = "auto"
     precision: str = "float32"
+    together: int = 0
 
 
 @dataclass
@@ -84,7 +88,7 @@ class _State:
 
 
 def fit(
-    models: Sequence[Model],
+    models: Sequence[Learner],
     seeds: Sequence[int],
     train: Clips,
     validation: Clips,
@@ -94,8 +98,9 @@ def fit(
     """Train models, one a seed and all on one device, in place to their parameters of lowest validation loss.
 
     Returns for each one row an epoch: epoch, train_loss, train_accuracy (while learning), validation_loss,
-    validation_accuracy, seconds (the epoch's, shared by the seeds that learnt in it). Each becomes what it would be
-    alone, but for rounding, and for dropout: what it draws depends on the seeds that are trained together.
+    validation_accuracy, seconds (the epoch's, shared by the seeds that learnt in it), and train_ and validation_ of any
+    other number among the terms of the loss. Each becomes what it would be alone, but for rounding, and for dropout:
+    what it draws depends on the seeds that are trained together.
     """
     state = _begin(models, seeds, {"train": train, "validation": validation}, training)
     if saved := checkpoint and checkpoint.read():
@@ -116,6 +121,8 @@ def fit(
             history.append({"epoch": epoch, **row, "seconds": seconds})
             if best_epoch(history) == len(history):
                 state.seeds[place].best = state.stack.values(at)
+        if isinstance(state.stack.learner, Balancing):
+            state.stack.learner.after_epoch(state.stack.buffers, rows)
         state.keep([place for place in state.learning if not state.seeds[place].stopped(training)])
         if checkpoint and checkpoint.due() and state.learning:
             checkpoint.write(_saved(state))
@@ -132,17 +139,9 @@ def fit(
 
 
 def gradients(stack: Stack, features: Features, labels: Tensor) -> tuple[Tensors, Tensors]:
-    """A batch of each seed's -> {parameter: (S, ...)} to descend along, and the terms of the loss.
-
-    The one place where learning meets the model: a method that balances modalities while training takes its place.
-    """
+    """A batch of each seed's -> {parameter: (S, ...)} to descend along, and the terms of the loss."""
     terms = stack.terms(features, labels)
-    names = [name for name, values in stack.parameters.items() if values.requires_grad]
-    # Of the sum: a seed's loss depends on that seed's parameters alone. Not torch.func.grad, which imports torch's
-    # compiler: 2 s of every job.
-    found = torch.autograd.grad(terms["loss"].sum(), [stack.parameters[name] for name in names], allow_unused=True)
-    used = {name: values for name, values in zip(names, found, strict=True) if values is not None}
-    return used, {name: values.detach() for name, values in terms.items()}
+    return stack.directions(terms), {name: values.detach() for name, values in terms.items()}
 
 
 def best_epoch(history: History) -> int:
@@ -150,7 +149,7 @@ def best_epoch(history: History) -> int:
     return 1 + min(range(len(history)), key=lambda index: history[index]["validation_loss"])
 
 
-def _begin(models: Sequence[Model], seeds: Sequence[int], clips: dict[str, Clips], training: Training) -> _State:
+def _begin(models: Sequence[Learner], seeds: Sequence[int], clips: dict[str, Clips], training: Training) -> _State:
     stack = Stack(models, training.precision)
     lessons = {name: Lesson.of(models, part, training.batch_size) for name, part in clips.items()}
     orders = [_Seed(torch.Generator().manual_seed(seed)) for seed in seeds]
@@ -164,11 +163,11 @@ def _learn(state: _State, training: Training) -> list[dict[str, float]]:
     lesson = state.lessons["train"]
     count = len(lesson.clips)
     orders = [torch.randperm(count, generator=state.seeds[place].order) for place in state.learning]
-    meter = _Meter(count)
+    meter = Meter(count)
     for rows in torch.stack(orders).to(lesson.clips.labels.device).split(training.batch_size, dim=1):
         features, labels = lesson.drawn(rows)
         directions, terms = gradients(state.stack, features, labels)
-        state.optimiser.step(directions)
+        state.optimiser.step(directions, state.stack.paces(terms))
         meter.add(terms, labels)
     return meter.rows("train")
 
@@ -177,32 +176,11 @@ def _learn(state: _State, training: Training) -> list[dict[str, float]]:
 def _validate(state: _State, training: Training) -> list[dict[str, float]]:
     state.stack.train(False)
     lesson = state.lessons["validation"]
-    meter = _Meter(len(lesson.clips))
+    meter = Meter(len(lesson.clips))
     for start in range(0, len(lesson.clips), training.batch_size):
         features, labels = lesson.shared(slice(start, start + training.batch_size), len(state.stack))
         meter.add(state.stack.terms(features, labels), labels)
     return meter.rows("validation")
-
-
-class _Meter:
-    """Means over clips, one a seed, summed on the device: reading a number after every batch would wait for it."""
-
-    def __init__(self, count: int) -> None:
-        self._count = count
-        self._loss: list[Tensor] = []
-        self._hits: list[Tensor] = []
-
-    def add(self, terms: Tensors, labels: Tensor) -> None:
-        """terms: of a stack. labels: (S, B)."""
-        self._loss.append(terms["loss"] * labels.shape[1])
-        self._hits.append((terms["logits"].argmax(2) == labels).sum(1))
-
-    def rows(self, name: str) -> list[dict[str, float]]:
-        losses, hits = torch.stack(self._loss).sum(0).tolist(), torch.stack(self._hits).sum(0).tolist()
-        return [
-            {f"{name}_loss": loss / self._count, f"{name}_accuracy": hit / self._count}
-            for loss, hit in zip(losses, hits, strict=True)
-        ]
 
 
 def _saved(state: _State) -> dict[str, Any]:

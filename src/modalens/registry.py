@@ -8,7 +8,7 @@ from typing import Any
 
 from modalens.cli import UserError
 
-KINDS = ("datasets", "encoders", "models", "fusions", "measures")
+KINDS = ("datasets", "encoders", "models", "fusions", "balancing", "measures")
 
 
 @cache

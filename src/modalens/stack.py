@@ -8,7 +8,8 @@ from torch import Tensor, nn
 from torch.func import functional_call, vmap
 from torch.optim.adamw import adamw
 
-from modalens.models._base import Features, Model
+from modalens.balancing._base import Balancing, Learner, widened
+from modalens.models._base import Features
 
 log = logging.getLogger(__name__)
 
@@ -19,9 +20,10 @@ RELATIVE, ABSOLUTE = 1e-3, 1e-4
 
 
 class Stack:
-    """S models of one architecture. parameters, buffers: {name in the model: (S, ...)}, seed by seed in order."""
+    """S models of one architecture, each perhaps in its balancing. parameters, buffers: {name in it: (S, ...)}, seed by
+    seed in order. learner: the first, for what does not depend on the seed."""
 
-    def __init__(self, models: Sequence[Model], precision: str = "float32") -> None:
+    def __init__(self, models: Sequence[Learner], precision: str = "float32") -> None:
         """Copies the models' values. precision: of the products while learning, a name of torch's."""
         self.parameters: Tensors = {}
         for name, values in models[0].named_parameters():
@@ -30,6 +32,7 @@ class Stack:
         names = [name for name, _ in models[0].named_buffers()]
         self.buffers: Tensors = {name: torch.stack([model.get_buffer(name) for model in models]) for name in names}
         self.device = next(models[0].parameters()).device
+        self.learner = models[0]
         self._count = len(models)
         self._loss = _Loss(models[0])
         self._precision = getattr(torch, precision)
@@ -41,7 +44,7 @@ class Stack:
         self._loss.train(mode)
 
     def terms(self, features: Features, labels: Tensor) -> Tensors:
-        """features: {name: (S, B, ...)}, labels (S, B) -> each term of `Model.loss` with a first axis of seeds: "loss"
+        """features: {name: (S, B, ...)}, labels (S, B) -> each term of `loss` with a first axis of seeds: "loss"
         (S,), "logits" (S, B, classes)."""
         state = {f"model.{name}": values for name, values in (self.parameters | self.buffers).items()}
         mixed = self._loss.training and self._precision is not torch.float32
@@ -52,6 +55,25 @@ class Stack:
             # The plain call, which any model can take. Squeezed, not indexed: the gradient is a view, not a copy.
             single = self._one(_squeezed(state), _squeezed(features), labels.squeeze(0))
             return {name: values.unsqueeze(0) for name, values in single.items()}
+
+    def gradients(self, losses: Tensor, *, again: bool = False) -> Tensors:
+        """losses (S,) -> {parameter: (S, ...)} of those that they depend on. again: others of the same terms follow."""
+        names = [name for name, values in self.parameters.items() if values.requires_grad]
+        # Of the sum: a seed's loss depends on that seed's parameters alone. Not torch.func.grad, which imports torch's
+        # compiler: 2 s of every job.
+        wanted = [self.parameters[name] for name in names]
+        found = torch.autograd.grad(losses.sum(), wanted, allow_unused=True, retain_graph=again)
+        return {name: values for name, values in zip(names, found, strict=True) if values is not None}
+
+    def directions(self, terms: Tensors) -> Tensors:
+        """What `terms` gave -> {parameter: (S, ...)} to descend along, by the model's loss or by its balancing."""
+        if isinstance(self.learner, Balancing):
+            return self.learner.gradients(self, terms)
+        return self.gradients(terms["loss"])
+
+    def paces(self, terms: Tensors) -> Tensors:
+        """{parameter: (S,)}: what part of the optimiser's step it is to take, where that is not the whole one."""
+        return self.learner.paces(self, terms) if isinstance(self.learner, Balancing) else {}
 
     def values(self, place: int) -> Tensors:
         """A copy of one seed's parameters and buffers: {name: (...)}."""
@@ -92,8 +114,9 @@ class AdamW:
         self._steps = {name: torch.zeros((), device=stack.device) for name in self._means}
 
     @torch.no_grad()
-    def step(self, gradients: Tensors) -> None:
-        """gradients: {parameter: (S, ...)}; a parameter without one stays as it is."""
+    def step(self, gradients: Tensors, paces: Mapping[str, Tensor] | None = None) -> None:
+        """gradients: {parameter: (S, ...)}; a parameter without one stays as it is. paces: as the stack's."""
+        before = {name: self._stack.parameters[name].detach().clone() for name in paces or {}}
         # The fused kernel walks through memory: a gradient laid out otherwise than its parameter goes to other entries.
         laid = {name: values.contiguous() for name, values in gradients.items()}
         kinds = (self._stack.parameters, laid, self._means, self._squares, self._steps)
@@ -103,6 +126,9 @@ class AdamW:
             lr=self._learning_rate, weight_decay=self._weight_decay, beta1=0.9, beta2=0.999, eps=1e-8,
             fused=True, amsgrad=False, maximize=False,
         )  # fmt: skip
+        for name, pace in (paces or {}).items():
+            after = self._stack.parameters[name]
+            after.copy_(torch.lerp(before[name], after, widened(pace, after)))
 
     def keep(self, places: Tensor) -> None:
         """As the stack's."""
@@ -121,7 +147,7 @@ class AdamW:
 class _Loss(nn.Module):
     """`functional_call` calls a module's forward: here that is the model's loss."""
 
-    def __init__(self, model: Model) -> None:
+    def __init__(self, model: Learner) -> None:
         super().__init__()
         self.model = model
 
@@ -133,14 +159,14 @@ def picked(tensors: Tensors, places: Tensor) -> Tensors:
     return {name: values.index_select(0, places) for name, values in tensors.items()}
 
 
-def write_back(model: Model, values: Tensors) -> None:
+def write_back(model: Learner, values: Tensors) -> None:
     """`Stack.values` into a model."""
     with torch.no_grad():
         for name, own in (*model.named_parameters(), *model.named_buffers()):
             own.copy_(values[name])
 
 
-def stackable(models: Sequence[Model], features: Features, labels: Tensor) -> bool:
+def stackable(models: Sequence[Learner], features: Features, labels: Tensor) -> bool:
     """Whether one call gives the losses and logits that each model gives alone, and can be learnt from.
 
     A plugin's loss may do what torch cannot run for all seeds at once, or look at something that is neither parameter,
@@ -156,7 +182,7 @@ def stackable(models: Sequence[Model], features: Features, labels: Tensor) -> bo
         stack.train(False)
         terms = {name: value.detach() for name, value in stack.terms(together, everywhere).items()}
         stack.train()
-        stack.terms(together, everywhere)["loss"].sum().backward()
+        stack.directions(stack.terms(together, everywhere))
     except Exception as error:  # whatever torch's transforms, or the model's own code on their tensors, raise
         log.info("%s: one seed after the other, as they cannot be stacked: %s", models[0].name, _first_line(error))
         return False

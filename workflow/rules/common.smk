@@ -9,7 +9,7 @@ import yaml
 
 sys.path.insert(0, str(Path(workflow.basedir) / "src"))
 from modalens import cli, wiring
-from modalens.config import attribute, fusions, resolve
+from modalens.config import attribute, fusions, members, resolve
 
 # A study is one whole file: the demo is read only where no other was named, so that the two never mix.
 if not workflow.config_settings.configfiles:
@@ -98,11 +98,26 @@ def teacher_checkpoints(wildcards):
     ]
 
 
+def chosen(wildcards):
+    """What a search found takes the place of the config's settings."""
+    if STUDY["search"]["budget"] == 0:
+        return []
+    return f"{R}/search/{wildcards.task}/{wildcards.model}/chosen.json"
+
+
 def model_code(*names):
-    """Modules of models of the study; their fusions are names in the config, which no import gives away."""
+    """Modules of models of the study; fusions and balancing are names in the config, which no import gives away."""
     for name in names:
-        yield f"models/{STUDY['models'][name]['class']}"
-        yield from (f"fusions/{one}" for one in fusions(STUDY["models"][name]).values())
+        model = STUDY["models"][name]
+        yield f"models/{model['class']}"
+        # A search may choose any other one.
+        varied = {"options.fusion", "options.rule"} & {
+            *STUDY["search"]["space"],
+            *model["search"],
+        }
+        used = members("fusions") if varied else fusions(model).values()
+        yield from (f"fusions/{one}" for one in used)
+        yield from (f"balancing/{one}" for one in model["balancing"])
 
 
 def records():
@@ -116,8 +131,11 @@ def records():
     for task in STUDY["tasks"]:
         yield f"{R}/splits/{task}/record.json"
         for model in STUDY["models"]:
+            if STUDY["search"]["budget"] > 0:
+                yield f"{R}/search/{task}/{model}/record.json"
             yield f"{R}/train/{task}/{model}/record.json"
             yield f"{R}/evaluate/{task}/{model}.json"
+        yield f"{R}/leaderboard/{task}.json"
         yield from (
             f"{R}/relevance/{task}/{measure}.json"
             for measure in STUDY["relevance"]["measures"]

@@ -57,6 +57,7 @@ rule train:
             f"{R}/features/{{encoder}}/{{shard}}.h5", encoder=ENCODERS, shard=SHARDS
         ),
         teachers=teacher_checkpoints,
+        chosen=chosen,
         # Nothing is trained on a split that leaks; what the table says changes no model.
         duplicates=ancient(f"{R}/duplicates/{{task}}.csv"),
     output:
@@ -83,6 +84,12 @@ rule train:
         training=lambda wildcards: settings(
             STUDY["models"][wildcards.model]["training"]
         ),
+        balancing=lambda wildcards: settings(
+            STUDY["models"][wildcards.model]["balancing"]
+        ),
+        chosen=lambda wildcards, input: (
+            f"--chosen {input.chosen}" if input.chosen else ""
+        ),
         seeds=SEEDS,
         modalities=model_encoders(),
         splits=lambda wildcards, input: Path(input.parts[0]).parent,
@@ -98,9 +105,9 @@ rule train:
         ),
     shell:
         "python -m modalens.train --model {params.model} --options {params.options:q} "
-        "--training {params.training:q} --seeds {params.seeds} --modalities {params.modalities} "
-        "--teachers {params.teachers} --splits {params.splits} --threads {threads} --key {params.key:q} "
-        "--output {params.folder} --record {output.record} 2> {log}"
+        "--training {params.training:q} --balancing {params.balancing:q} {params.chosen} "
+        "--seeds {params.seeds} --modalities {params.modalities} --teachers {params.teachers} --splits {params.splits} "
+        "--threads {threads} --key {params.key:q} --output {params.folder} --record {output.record} 2> {log}"
 
 
 rule evaluate:

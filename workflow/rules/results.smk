@@ -62,6 +62,16 @@ rule report:
         ),
         features=expand(f"{R}/features/{{encoder}}/{SHARDS[0]}.h5", encoder=ENCODERS),
         duplicates=expand(f"{R}/duplicates/{{task}}.csv", task=STUDY["tasks"]),
+        leaderboards=expand(f"{R}/leaderboard/{{task}}.csv", task=STUDY["tasks"]),
+        trials=(
+            expand(
+                f"{R}/search/{{task}}/{{model}}/trials.csv",
+                task=STUDY["tasks"],
+                model=STUDY["models"],
+            )
+            if STUDY["search"]["budget"] > 0
+            else []
+        ),
         answers=(
             [f"{R}/manifest/answers.json"]
             if Path(f"{R}/manifest/answers.json").exists()

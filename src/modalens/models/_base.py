@@ -1,7 +1,7 @@
 """What every model is: features of a clip -> logits, with its own standardiser and its own loss."""
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -47,8 +47,12 @@ class Model(nn.Module):
 
     def fit_standardiser(self, batches: Mapping[str, Iterable[Tensor]]) -> None:
         """batches: the training clips' features by modality, in pieces that fit in memory."""
-        for name in self.modalities:
+        for name in self.standardisers:
             self._standardiser(name).fit(batches[name])
+
+    def begin(self) -> None:
+        """Called once before learning, with teachers and standardisers in place: what it takes over from a teacher's
+        parameters. Nothing by default."""
 
     def training_mean(self, name: str) -> Tensor:
         """The training clips' mean features of a modality, (1, ...): per channel, the same along the other axes."""
@@ -56,7 +60,8 @@ class Model(nn.Module):
         return mean.expand(1, *self.shapes[name])
 
     def embed(self, features: Features) -> dict[str, Tensor]:
-        """{modality: (B, ...)} -> {modality: (B, D_m)} for those of the model's modalities that are given."""
+        """{modality: (B, ...)} -> {modality: (B, D_m)} for those of the model's modalities that are given; or
+        (B, T, D_m), a vector a step, which what stands in for an embedding has as well."""
         return {
             name: self.networks[name](self.standardisers[name](features[name]))
             for name in self.modalities
@@ -98,6 +103,7 @@ class Trained:
     sources: dict[str, Any]  # modality -> attributes of the feature files it learnt from
     embedding_means: dict[str, Tensor]  # modality -> (D_m,) over the training clips
     embedding_stds: dict[str, Tensor]
+    balancing: dict[str, Any] = field(default_factory=dict)  # {name: options} of the method that it was learnt with
 
     def save(self, path: Path) -> None:
         """Plain data only: the file loads without running code from it."""
@@ -109,6 +115,7 @@ class Trained:
             "sources": self.sources,
             "embedding_means": self.embedding_means,
             "embedding_stds": self.embedding_stds,
+            "balancing": self.balancing,
             "state": {name: value.cpu() for name, value in self.model.state_dict().items()},
         }
         with atomic(path) as hidden:
@@ -136,6 +143,8 @@ def load_model(path: str | Path) -> Trained:
         raise UserError(f"{path} {reason}; delete it and run again to train it anew") from error
     shapes = {name: tuple(shape) for name, shape in content["shapes"].items()}
     model = build(content["name"], shapes, len(content["labels"]), content["options"])
+    for method, options in content["balancing"].items():
+        registry.load("balancing", method).adapt(model, options)
     model.load_state_dict(content["state"])
-    statistics = {name: content[name] for name in ("labels", "sources", "embedding_means", "embedding_stds")}
-    return Trained(model.eval(), **statistics)
+    rest = ("labels", "sources", "embedding_means", "embedding_stds", "balancing")
+    return Trained(model.eval(), **{name: content[name] for name in rest})

@@ -1,0 +1,143 @@
+"""What every balancing method is: a model, and how it is learnt so that no modality is left behind.
+
+A method wraps any model and is orthogonal to it. The training loop stacks the wrapped model as it would the plain one
+and knows no method by its name.
+"""
+
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any, TypeAlias
+
+import torch
+from torch import Tensor, nn
+
+from modalens import registry
+from modalens.cli import UserError
+from modalens.models._base import Features, Model
+from modalens.options import resolve
+
+if TYPE_CHECKING:
+    from modalens.stack import Stack, Tensors
+
+Row = Mapping[str, float]  # of a history: column -> number
+
+
+class Balancing(nn.Module):
+    """A model while it learns. Parameters and buffers of the method's own are trained, resumed and dropped with those
+    of the model, seed by seed; only the model is saved in the end.
+
+    No branch of `loss` asks for a value in the data, so that several seeds run at once under torch.func.vmap. What the
+    method has to remember from one step to the next is a buffer, changed in place.
+    """
+
+    method: str
+    options: dict[str, Any]
+
+    def __init__(self, model: Model) -> None:
+        """Raises UserError for a model of one modality: there is nothing to balance."""
+        super().__init__()
+        if len(model.modalities) < 2:
+            only = ", ".join(model.modalities)
+            raise UserError(f"{model.name} looks at {only} alone: nothing to balance; leave its `balancing` out")
+        self.model = model
+        self.name = model.name
+        self.modalities = model.modalities
+
+    @classmethod
+    def adapt(cls, model: Model, options: Mapping[str, Any]) -> None:
+        """A change of the model itself, which stays with it: done before it is wrapped, and when its file is read."""
+        del model, options
+
+    def targets(self, features: Features) -> dict[str, Tensor]:
+        """As the model's."""
+        return self.model.targets(features)
+
+    def loss(self, features: Features, labels: Tensor) -> dict[str, Tensor]:
+        """labels: (B,). Returns "loss", "logits" (B, classes) and whatever else of shape () is worth a curve.
+
+        In training mode "loss" is what is descended. In evaluation mode it is the model's own whatever the method, so
+        that early stopping and every choice compare like with like.
+        """
+        return self.model.loss(features, labels)
+
+    def gradients(self, stack: "Stack", terms: "Tensors") -> "Tensors":
+        """Terms of a stack of such learners -> {parameter: (S, ...)} to descend along: the gradient of "loss"."""
+        return stack.gradients(terms["loss"])
+
+    def paces(self, stack: "Stack", terms: "Tensors") -> "Tensors":
+        """{parameter: (S,)}: what part of the optimiser's step it takes; the whole one where it is not named."""
+        del stack, terms
+        return {}
+
+    def after_epoch(self, buffers: "Tensors", rows: Sequence[Row]) -> None:
+        """buffers: {name: (S, ...)} of the stack, to be changed in place. rows: each seed's row of its history."""
+        del buffers, rows
+
+    def observed(self, features: Features, labels: Tensor) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
+        """The model's own terms, and the embeddings {modality: (B, D_m)} that it made for them: made only once."""
+        embed, kept = self.model.embed, {}
+
+        def noting(given: Features) -> dict[str, Tensor]:
+            made = embed(given)
+            kept.update(made)
+            return made
+
+        # Over the class's own, for this one call.
+        self.model.__dict__["embed"] = noting
+        try:
+            terms = self.model.loss(features, labels)
+        finally:
+            del self.model.__dict__["embed"]
+        return terms, kept
+
+
+Learner: TypeAlias = Model | Balancing
+
+
+def wrapped(model: Model, balancing: Mapping[str, Any]) -> Learner:
+    """balancing: {} leaves the model as it is; {name: options} wraps it, extra parameters drawn from torch's global
+    generator."""
+    for name, given in balancing.items():
+        maker: type[Balancing] = registry.load("balancing", name)
+        options = resolve(maker, given, f"balancing.{name}")
+        if len(model.modalities) > 1:
+            maker.adapt(model, options)
+        learner = maker(model, **options)
+        learner.method, learner.options = name, options
+        return learner.to(next(model.parameters()).device)
+    return model
+
+
+def plain(learner: Learner) -> Model:
+    return learner.model if isinstance(learner, Balancing) else learner
+
+
+@contextmanager
+def evaluating(model: nn.Module) -> Iterator[None]:
+    """In evaluation mode, without a gradient, and then as it was."""
+    modes = [(module, module.training) for module in model.modules()]
+    model.eval()
+    try:
+        with torch.no_grad():
+            yield
+    finally:
+        for module, mode in modes:
+            module.training = mode
+
+
+def shapes_of(model: Model) -> tuple[dict[str, int], int]:
+    """Size of each modality's embedding, and the number of classes."""
+    with evaluating(model):
+        embeddings = model.embed({name: model.training_mean(name) for name in model.modalities})
+        logits = model.classify(embeddings)
+    return {name: values.shape[-1] for name, values in embeddings.items()}, logits.shape[1]
+
+
+def pooled(embedding: Tensor) -> Tensor:
+    """(B, ..., D) -> (B, D): the mean of what steps an embedding has."""
+    return embedding if embedding.dim() == 2 else embedding.flatten(1, -2).mean(1)
+
+
+def widened(values: Tensor, like: Tensor) -> Tensor:
+    """(S,) -> (S, 1, ..., 1), to be multiplied with (S, ...)."""
+    return values.view(-1, *[1] * (like.dim() - 1))

@@ -1,0 +1,95 @@
+# Models on equal terms: as many settings tried for each, on the validation split, and the results side by side.
+rule search:
+    input:
+        parts=expand(
+            f"{R}/splits/{{{{task}}}}/{{part}}.csv",
+            part=["train", "validation", "classes"],
+        ),
+        features=expand(
+            f"{R}/features/{{encoder}}/{{shard}}.h5", encoder=ENCODERS, shard=SHARDS
+        ),
+        teachers=teacher_checkpoints,
+        # Nothing is chosen on a split that leaks; what the table says changes no choice.
+        duplicates=ancient(f"{R}/duplicates/{{task}}.csv"),
+    output:
+        chosen=f"{R}/search/{{task}}/{{model}}/chosen.json",
+        trials=f"{R}/search/{{task}}/{{model}}/trials.csv",
+        record=f"{R}/search/{{task}}/{{model}}/record.json",
+    log:
+        f"{R}/logs/search/{{task}}/{{model}}.log",
+    benchmark:
+        f"{R}/benchmarks/search/{{task}}/{{model}}.tsv"
+    conda:
+        "../../envs/torch.yaml"
+    threads: 1
+    resources:
+        mem_mb=lambda wildcards, attempt: 4000 * attempt,
+        # Trials that were done are kept: what is cut off goes on in the next attempt.
+        runtime=lambda wildcards, attempt: 480 * attempt,
+    params:
+        model=lambda wildcards: STUDY["models"][wildcards.model]["class"],
+        options=lambda wildcards: settings(STUDY["models"][wildcards.model]["options"]),
+        training=lambda wildcards: settings(
+            STUDY["models"][wildcards.model]["training"]
+        ),
+        balancing=lambda wildcards: settings(
+            STUDY["models"][wildcards.model]["balancing"]
+        ),
+        space=lambda wildcards: settings(
+            STUDY["search"]["space"] | STUDY["models"][wildcards.model]["search"]
+        ),
+        budget=STUDY["search"]["budget"],
+        draw_seed=STUDY["search"]["seed"],
+        seeds=STUDY["search"]["seeds"],
+        modalities=model_encoders(),
+        splits=lambda wildcards, input: Path(input.parts[0]).parent,
+        folder=lambda wildcards, output: Path(output.record).parent,
+        teachers=lambda wildcards: [
+            f"{name}={R}/train/{wildcards.task}/{name}" for name in teachers(wildcards)
+        ],
+        teacher_seeds=SEEDS,
+        key=lambda wildcards: settings(
+            {"task": wildcards.task, "model": wildcards.model}
+        ),
+        code=lambda wildcards: code(
+            "search", *model_code(wildcards.model, *teachers(wildcards))
+        ),
+    shell:
+        "python -m modalens.search --model {params.model} --options {params.options:q} "
+        "--training {params.training:q} --balancing {params.balancing:q} --space {params.space:q} "
+        "--budget {params.budget} --draw-seed {params.draw_seed} --seeds {params.seeds} "
+        "--modalities {params.modalities} --teachers {params.teachers} --teacher-seeds {params.teacher_seeds} "
+        "--splits {params.splits} --threads {threads} --key {params.key:q} "
+        "--output {params.folder} --record {output.record} 2> {log}"
+
+
+rule leaderboard:
+    input:
+        expand(f"{R}/evaluate/{{{{task}}}}/{{model}}.parquet", model=STUDY["models"]),
+    output:
+        table=report(
+            f"{R}/leaderboard/{{task}}.csv",
+            category="Leaderboard",
+            labels={"task": "{task}"},
+        ),
+        record=f"{R}/leaderboard/{{task}}.json",
+    log:
+        f"{R}/logs/leaderboard/{{task}}.log",
+    benchmark:
+        f"{R}/benchmarks/leaderboard/{{task}}.tsv"
+    conda:
+        "../../envs/tables.yaml"
+    threads: 1
+    resources:
+        mem_mb=lambda wildcards, attempt: 4000 * attempt,
+        runtime=lambda wildcards, attempt: 60 * attempt,
+    params:
+        reference=STUDY["report"]["model"],
+        bootstrap=STUDY["relevance"]["bootstrap"],
+        confidence=STUDY["relevance"]["confidence"],
+        key=lambda wildcards: settings({"task": wildcards.task}),
+        code=code("leaderboard"),
+    shell:
+        "python -m modalens.leaderboard --predictions {input} --reference {params.reference} "
+        "--bootstrap {params.bootstrap} --confidence {params.confidence} --key {params.key:q} "
+        "--output {output.table} --record {output.record} 2> {log}"
