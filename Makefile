@@ -33,6 +33,7 @@ test-slurm: $(VENV)/ready ## a study through a real SLURM on this machine: as ro
 bench: $(VENV)/ready ## ratios against what a user would pick instead, in minutes; benchmarks/ has the long ones
 	python benchmarks/frames.py
 	python benchmarks/training.py
+	python benchmarks/guidance.py
 	python benchmarks/workflow.py --clips 1000 10000
 
 format: $(VENV)/ready

@@ -10,6 +10,9 @@ SHAPES = {"audio": (16, 40), "text": (5, 12), "video": (3, 24)}
 PAIR = ("audio", "video")
 CLASSES = 3
 COUNT = 16
+EXPERTS = ("audio_only", "video_only")
+# Of the models that do not learn without any.
+TEACHERS = {"distillation": EXPERTS}
 LABELS = torch.arange(COUNT) % CLASSES
 
 
@@ -29,11 +32,12 @@ def _noise(name, seed):
 
 
 def made(name: str, modalities=PAIR, seed=0, **options) -> Model:
-    """A model of one seed, standardised, with experts of the same seed for teachers where it takes any."""
+    """A model of one seed, standardised and begun, with experts of the same seed where it cannot do without."""
     torch.manual_seed(seed)
     model = build(name, shapes(modalities), CLASSES, options)
     model.fit_standardiser({modality: [rows] for modality, rows in clips(modalities).items()})
-    if model.takes_teachers:
-        for modality in set(modalities) & {"audio", "video"}:
-            model.teachers[f"{modality}_only"] = made(f"{modality}_only", modalities, seed).eval().requires_grad_(False)
+    for teacher in TEACHERS.get(name, ()):
+        if teacher.removesuffix("_only") in modalities:
+            model.teachers[teacher] = made(teacher, modalities, seed).eval().requires_grad_(False)
+    model.begin()
     return model

@@ -126,6 +126,17 @@ def test_a_derangement_moves_every_clip(count):
     assert all(index != position for position, index in enumerate(found))
 
 
+@pytest.mark.parametrize("model", ["balance_mla", "joint_transformer"])
+def test_embeddings_that_are_sequences_are_withheld_whole(study, model):
+    small = {"width": 8, "heads": 2, "layers": 1}
+    folder = _study.trained(study, model=model, options=small, epochs=1)
+    trained = load_model(folder / "0" / "model.pt")
+    assert trained.embedding_means["audio"].shape == (16, 8)
+    predictions = _study.evaluated(study, folder)
+    assert predictions.condition.nunique() == 1 + len(COALITIONS) * len(KINDS)
+    assert predictions.log_probability.notna().all()
+
+
 def test_a_unimodal_model_withholds_its_only_modality(study):
     found = _study.evaluated(study, study / "train" / "video_only")
     assert set(found.kept) == {"", "video"}

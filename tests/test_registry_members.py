@@ -20,6 +20,9 @@ from modalens.models._base import Trained, load_model
 
 W, R, H = 6, 3, 2  # width, rank and heads of the fusions below
 SMALL = {"audio_size": 12, "channels": 4, "sequence_size": 10, "step_size": 8, "hidden": [16, 16]}
+GUIDED = {**SMALL, "fused": [6, 7, 5], "attention_size": 4}
+D = 8  # width of the transformers below
+STEPS = {"width": D, "layers": 2, "heads": 2, "dropout": 0.0}
 
 
 def projections(sizes):
@@ -68,14 +71,38 @@ def head(size, *hidden):
     return sum((before + 1) * after for before, after in pairwise(widths))
 
 
+# Layers of transformers: two norms, attention, inner layer; encoders: projection, layers, norm.
+INNER = 2 * D + (D + 1) * 4 * D + (4 * D + 1) * D
+LAYER = 2 * D + 4 * D * D + D + INNER
+
+
+def encoders(layers):
+    """Of 16 mels, and of 24 a frame."""
+    return (16 + 1) * D + (24 + 1) * D + 2 * (layers * LAYER + 2 * D)
+
+
+# The guide's convolution; its 8 rows beside the frames' channels, three convolutions of 1 x 3, each with a norm; maps.
+GUIDE = 4 * (5 * 9 + 1) + (3 * (8 + 8 * 4) + 1) * 6 + (3 * 6 + 1) * 7 + (3 * 7 + 1) * 5 + 2 * (6 + 7 + 5) + 2 * 5 * 4
+# A matrix and an inner layer in each of two, and a norm.
+BRANCH = 2 * (D * D + INNER) + 2 * D
+
 # name: (options, parameters) for audio and video.
 MODELS = {
     "audio_only": (SMALL, AUDIO + head(12, 16, 16)),
+    "balance_mla": (
+        {**STEPS, "cross_layers": 2},
+        encoders(2) + 2 * BRANCH + 2 * head(D) + (2 * D + 1) * 2 * CLASSES,
+    ),
     "decision_fusion": (SMALL, AUDIO + VIDEO + head(12, 16, 16) + head(10, 16, 16)),
     "distillation": ({"audio_size": 12, "sequence_size": 10}, STUDENT + head(22)),
+    "guidance": (GUIDED, VIDEO + head(10, 16, 16) + GUIDE),
+    "joint_transformer": ({**STEPS, "own_layers": 1}, encoders(1) + 2 * D + 2 * LAYER + 2 * D + head(D)),
     "late_fusion": (SMALL, AUDIO + VIDEO + head(22, 16, 16)),
+    "transformer": (STEPS, encoders(2) + head(2 * D)),
     "video_only": (SMALL, VIDEO + head(10, 16, 16)),
 }
+# Modalities that a model's default options name; those of `only` it states itself.
+NAMED = {"guidance": PAIR}
 
 SIZES = {"audio": 5, "text": 3, "video": 4}
 MODALITIES = [("video",), PAIR, tuple(SHAPES)]
@@ -231,7 +258,7 @@ def test_every_parameter_gets_a_gradient(model):
 def test_it_learns_sixteen_clips_by_heart(model):
     optimiser = torch.optim.AdamW(model.parameters(), 1e-2)
     features = {**clips(), **model.targets(clips())}
-    for _ in range(40):
+    for _ in range(60):
         terms = model.loss(features, LABELS)
         optimiser.zero_grad()
         terms["loss"].backward()
@@ -312,7 +339,7 @@ class _Loss(nn.Module):
 @pytest.mark.parametrize("name", registry.names("models"))
 def test_a_model_takes_one_two_and_three_modalities_or_names_the_one_it_lacks(name, modalities):
     options = facts("models", MODELS, name)[0]
-    lacking = set(getattr(registry.load("models", name), "only", ())) - set(modalities)
+    lacking = {*getattr(registry.load("models", name), "only", ()), *NAMED.get(name, ())} - set(modalities)
     if lacking:
         with pytest.raises(UserError, match=f"looks at '{lacking.pop()}'"):
             made(name, modalities, **options)

@@ -49,7 +49,7 @@ class Withholder:
     _known: dict[tuple[str, str], Tensor] = field(default_factory=dict)
 
     def embeddings(self, name: str, kind: str) -> Tensor:
-        """(N, D_m) of modality `name` replaced by `kind`; "" is the clips' own. Computed once."""
+        """(N, D_m), or (N, T, D_m), of modality `name` replaced by `kind`; "" is the clips' own. Computed once."""
         if (name, kind) not in self._known:
             self._known[name, kind] = self._replaced(name, kind)
         return self._known[name, kind]
@@ -65,21 +65,26 @@ class Withholder:
             noises = self._embed(name, self.replacements[name][1:])
             return noises[torch.from_numpy(draw.integers(len(NOISES), size=count))]
         if kind == "blank@input":
-            return self._embed(name, self.replacements[name][:1]).expand(count, -1)
+            return _repeated(self._embed(name, self.replacements[name][:1])[0], count)
         if kind == "mean@input":
-            return self._embed(name, self.trained.model.training_mean(name)).expand(count, -1)
+            return _repeated(self._embed(name, self.trained.model.training_mean(name))[0], count)
         mean, std = (part[name].to(self.device) for part in (self.trained.embedding_means, self.trained.embedding_stds))
         if kind == "mean@fusion":
-            return mean.expand(count, -1)
+            return _repeated(mean, count)
         if kind == "zero@fusion":
-            return torch.zeros_like(mean).expand(count, -1)
+            return _repeated(torch.zeros_like(mean), count)
         # gaussian@fusion. The paper does not give the noise's size: ours has each dimension's training deviation.
-        noise = draw.standard_normal((count, len(std))).astype(np.float32)
+        noise = draw.standard_normal((count, *std.shape)).astype(np.float32)
         return torch.from_numpy(noise).to(self.device) * std
 
     def _embed(self, name: str, features: Tensor) -> Tensor:
         parts = [features[start : start + self.batch] for start in range(0, len(features), self.batch)]
         return torch.cat([self.trained.model.embed({name: part.to(self.device)})[name] for part in parts])
+
+
+def _repeated(embedding: Tensor, count: int) -> Tensor:
+    """(...) -> (count, ...)."""
+    return embedding.expand(count, *embedding.shape)
 
 
 def derangement(count: int, draw: np.random.Generator) -> Tensor:

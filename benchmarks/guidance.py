@@ -1,0 +1,106 @@
+"""What a guided model costs where it is used: `guidance` beside the plain expert of its target, on the same clips.
+
+    PYTHONPATH=src python benchmarks/guidance.py
+
+Source of the claim: Zhao et al. 2023, table 3: the same latency. All answer once a round, in a random order, on one
+thread unless told otherwise. The ratio is the median over the rounds of guidance's time divided by the
+expert's in the same round, with a bootstrap interval of 95 % over rounds; 1 is no cost. For scale, the same ratio for a
+second expert made alike, which is what no difference looks like: where parameters lie in memory moves it by 1 or 2 %,
+which no interval over rounds shows. And for late fusion, which has to be given both modalities.
+"""
+
+import argparse
+import json
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import torch
+from machine import machine
+
+from modalens import device
+from modalens.models._base import Model, build
+
+SHAPES = {"audio": (64, 1001), "video": (8, 2048)}  # log-mel of 10 s, resnet50
+CLASSES = 31
+RESAMPLES = 2000
+EXPERTS = {"video": "video_only", "audio": "audio_only"}
+
+
+def answering(model: Model, features: dict[str, torch.Tensor], where: torch.device) -> Callable[[], float]:
+    """Seconds of one call: of the processor, which others on the machine do not lengthen, or until a GPU is done."""
+    clock = time.process_time if where.type == "cpu" else time.perf_counter
+
+    def call() -> float:
+        began = clock()
+        with torch.inference_mode():
+            model(features)
+        if where.type == "cuda":
+            torch.cuda.synchronize(where)
+        return clock() - began
+
+    return call
+
+
+def rounds(calls: dict[str, Callable[[], float]], count: int) -> dict[str, np.ndarray]:
+    """Seconds by name, (count,) each: every call once a round, in an order drawn anew. What was called before a model
+    leaves its numbers in the processor's cache: no model may always come after the same one."""
+    names = list(calls)
+    seconds: dict[str, list[float]] = {name: [] for name in names}
+    order = np.random.default_rng(0)
+    for turn in range(-(count // 10), count):
+        for name in order.permutation(names):
+            taken = calls[name]()
+            if turn >= 0:  # the first tenth warms up
+                seconds[name].append(taken)
+    return {name: np.array(values) for name, values in seconds.items()}
+
+
+def ratio(one: np.ndarray, other: np.ndarray) -> dict[str, float]:
+    """Median of one / other over rounds, and its interval."""
+    ratios = one / other
+    drawn = np.random.default_rng(0).integers(0, len(ratios), (RESAMPLES, len(ratios)))
+    low, high = np.quantile(np.median(ratios[drawn], axis=1), [0.025, 0.975])
+    return {"median": float(np.median(ratios)), "low": float(low), "high": float(high)}
+
+
+def main() -> None:
+    line = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    line.add_argument("--rounds", type=int, default=200)
+    line.add_argument("--clips", type=int, nargs="+", default=[1, 32], help="clips a call")
+    line.add_argument("--device", default="cpu")
+    line.add_argument("--threads", type=int, default=1)
+    line.add_argument("--output", type=Path, default=Path(__file__).parent / "results" / "guidance.json")
+    arguments = line.parse_args()
+    device.repeatable(arguments.threads)
+    where = device.choose(arguments.device)
+    found: dict[str, object] = {}
+    for target, guide in (("video", "audio"), ("audio", "video")):
+        models = {
+            "guidance": build("guidance", SHAPES, CLASSES, {"target": target, "guide": guide}),
+            "expert": build(EXPERTS[target], SHAPES, CLASSES, {}),
+            "second expert": build(EXPERTS[target], SHAPES, CLASSES, {}),
+            "late_fusion": build("late_fusion", SHAPES, CLASSES, {}),
+        }
+        for clips in arguments.clips:
+            every = {name: torch.randn(clips, *shape, device=where) for name, shape in SHAPES.items()}
+            calls = {
+                name: answering(model.to(where).eval(), {one: every[one] for one in model.modalities}, where)
+                for name, model in models.items()
+            }
+            seconds = rounds(calls, arguments.rounds)
+            plain = seconds.pop("expert")
+            ratios = {name: ratio(values, plain) for name, values in seconds.items()}
+            milliseconds = 1000 * float(np.median(plain))
+            found[f"{target}, {clips} clips"] = {"expert_ms": milliseconds, "times the expert": ratios}
+            print(f"{target} guided by {guide}, {clips} clips a call: {milliseconds:.2f} ms as the plain expert")
+            for name, interval in ratios.items():
+                print(f"  {name:13} {interval['median']:.3f} [{interval['low']:.3f}, {interval['high']:.3f}] of that")
+    settings = {"rounds": arguments.rounds, "device": str(where), "threads": arguments.threads}
+    arguments.output.parent.mkdir(exist_ok=True)
+    arguments.output.write_text(json.dumps({"machine": machine(), **settings, "results": found}, indent=1) + "\n")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,95 @@
+"""The parts of guidance: an expert's network that also shows its positions, attention that a second modality steers.
+
+A network's positions are the vectors that it had just before they became one embedding: one a frame, word or step, or
+one a cell of the audio network's mels x steps. `grid` says how they lie, (rows, steps), row after row.
+"""
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor, nn
+
+from modalens.models._networks import AudioNetwork, SequenceNetwork
+from modalens.models._sequences import averaging
+
+
+class AudioPositions(AudioNetwork):
+    """The audio expert's network. forward is its own: read(positions(features)) in one go."""
+
+    def __init__(self, shape: tuple[int, ...], size: int, channels: int) -> None:
+        super().__init__(shape, size, channels)
+        with torch.no_grad():
+            rows, steps = self.pool(self.convolution(torch.zeros(1, 1, *shape))).shape[2:]
+        self.grid = (rows, steps)
+        self.position_size = channels
+
+    def positions(self, features: Tensor) -> Tensor:
+        """(B, mels, steps) -> (B, N, channels)."""
+        return self.pool(self.convolution(features.unsqueeze(1)).relu_()).flatten(2).transpose(1, 2)
+
+    def read(self, positions: Tensor) -> Tensor:
+        """(B, N, channels) -> (B, size)."""
+        return self.linear(positions.transpose(1, 2).flatten(1)).relu()
+
+
+class SequencePositions(SequenceNetwork):
+    """The network of any other expert. forward is its own: read(positions(features)) in one go."""
+
+    def __init__(self, shape: tuple[int, ...], size: int, step_size: int) -> None:
+        super().__init__(shape, size, step_size)
+        self.grid = (1, shape[0])
+        self.position_size = step_size
+
+    def positions(self, features: Tensor) -> Tensor:
+        """(B, N, D) -> (B, N, step_size)."""
+        return self.each(features).relu_()
+
+    def read(self, positions: Tensor) -> Tensor:
+        """(B, N, step_size) -> (B, size)."""
+        return self.linear(positions.mean(1)).relu()
+
+
+Positions = AudioPositions | SequencePositions
+
+
+class GuidedAttention(nn.Module):
+    """Positions of target (B, N, C) and guide (B, M, G) -> attention map (B, N, N), rows that add up to one.
+
+    The guide's positions are brought to the target's grid, both are concatenated over channels, convolutions make the
+    fusion embedding of them, and self-attention over its positions makes the map. Batch normalisation has no running
+    statistics: this only ever runs while learning.
+    """
+
+    resampling: Tensor
+
+    def __init__(self, target: Positions, guide: Positions, fused: Sequence[int], size: int) -> None:
+        """fused: channels after each convolution. size: of queries and keys."""
+        super().__init__()
+        self.grid = target.grid
+        rows, steps = guide.grid
+        if self.grid[0] == 1:
+            # A run of steps has no rows to lay mels beside: they are further channels of their step.
+            self._folded, resampling = rows, averaging(steps, self.grid[1])
+        else:
+            self._folded = 1
+            resampling = torch.kron(averaging(rows, self.grid[0]), averaging(steps, self.grid[1]))
+        self.register_buffer("resampling", resampling, persistent=False)
+        kernel = (1 if self.grid[0] == 1 else 3, 3)
+        layers: list[nn.Module] = []
+        channels = target.position_size + self._folded * guide.position_size
+        for wanted in fused:
+            layers.append(nn.Conv2d(channels, wanted, kernel, padding=(kernel[0] // 2, 1)))
+            layers += [nn.ReLU(), nn.BatchNorm2d(wanted, track_running_stats=False)]
+            channels = wanted
+        self.convolutions = nn.Sequential(*layers)
+        # Without biases: that of the keys adds the same to all scores of a query, which the softmax does not see.
+        self.queries = nn.Linear(channels, size, bias=False)
+        self.keys = nn.Linear(channels, size, bias=False)
+
+    def forward(self, target: Tensor, guide: Tensor) -> Tensor:
+        if self._folded > 1:
+            guide = guide.unflatten(1, (self._folded, -1)).transpose(1, 2).flatten(2)
+        both = torch.cat([target, self.resampling @ guide], 2).transpose(1, 2)
+        fusion = self.convolutions(both.unflatten(2, self.grid)).flatten(2).transpose(1, 2)
+        queries, keys = self.queries(fusion), self.keys(fusion)
+        return (queries @ keys.transpose(1, 2) * keys.shape[2] ** -0.5).softmax(2)

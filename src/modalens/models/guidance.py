@@ -1,0 +1,123 @@
+"""Guidance: a second modality, there only while learning, steers where the first one looks.
+
+Source: Zhao et al. 2023, "Multi-modality guidance network for missing modality inference", section 2. The paper's pair
+is image and text, laid out as one square grid: 121 words become 11 x 11 cells beside those of the picture. Here time
+steps take the place of grid positions, for the features of both are sequences in time: words, frames or spectrogram
+steps of the guide are averaged, or repeated, until there is one for each of the target's. Where the target is
+the audio network's mels x steps, a guide without rows is laid beside every row.
+"""
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from modalens.cli import UserError
+from modalens.fusions._base import make
+from modalens.models._base import Features, Model, Shapes
+from modalens.models._guided import AudioPositions, GuidedAttention, Positions, SequencePositions
+from modalens.models._networks import Standardiser, head, sizes
+
+
+class Guidance(Model):
+    """Its one modality is the target: withheld, embedded and classified as by the target's expert, whose parameters,
+    operations and initial values of a seed it has."""
+
+    takes_teachers = True
+
+    def __init__(
+        self,
+        shapes: Shapes,
+        classes: int,
+        *,
+        target: str = "video",
+        guide: str = "audio",
+        guide_frozen: bool = False,
+        plain_weight: float = 1.0,
+        fused: Sequence[int] = (256, 512, 1024),
+        attention_size: int = 64,
+        audio_size: int = 512,
+        channels: int = 16,
+        sequence_size: int = 400,
+        step_size: int = 128,
+        hidden: Sequence[int] = (256, 128),
+        dropout: float = 0.0,
+    ) -> None:
+        """fused: channels after each convolution; the paper gives their number, three, and the last, 1024.
+
+        plain_weight: of the cross entropy of the target as it will be used, without a guide, beside that of the
+        re-weighted target. The paper trains by the re-weighted one alone, 0, and does not say how the head learns to
+        read the other: ours is 1. By 0 an audio target, whose cells are read in their places, answered the known-answer
+        clips at chance without its guide. attention_size is ours. guide_frozen: the guide's network stays as its
+        teacher, a trained expert, made it. The other sizes are the experts'.
+        """
+        if target == guide:
+            raise UserError(f"models.guidance: target and guide are both {target!r}; name two modalities")
+        if missing := {target, guide} - set(shapes):
+            raise UserError(
+                f"a model looks at {missing.pop()!r}, the study's modalities are {', '.join(sorted(shapes))}"
+            )
+
+        def network(name: str) -> Positions:
+            if name == "audio":
+                return AudioPositions(shapes[name], audio_size, channels)
+            return SequencePositions(shapes[name], sequence_size, step_size)
+
+        networks = {target: network(target)}
+        joined = make("concat", sizes(networks), None)
+        super().__init__(shapes, networks, joined, head(joined.size, hidden, classes, dropout))
+        if networks[target].grid == (1, 1):
+            raise UserError(f"models.guidance: one step of {target!r} a clip leaves nothing to attend to")
+        self.target, self.guide, self.plain_weight = target, guide, plain_weight
+        self.guide_frozen = guide_frozen
+        self.guide_network = network(guide)
+        self.attention = GuidedAttention(networks[target], self.guide_network, fused, attention_size)
+        # Only its positions are looked at.
+        del self.guide_network.linear
+        self.guide_network.requires_grad_(not guide_frozen)
+        self.standardisers[guide] = Standardiser(self.shapes[guide], self.guide_network.channel)
+
+    def begin(self) -> None:
+        """Take the guide's network over from its trained expert, where there is one."""
+        if not self.teachers:
+            if self.guide_frozen:
+                raise UserError(
+                    f"models.guidance: a frozen guide has to have learnt before; teachers: [a model of {self.guide!r} "
+                    "alone], or guide_frozen: false"
+                )
+            return
+        if len(self.teachers) > 1:
+            raise UserError(f"models.guidance takes one teacher, for {self.guide!r}, not {', '.join(self.teachers)}")
+        ((name, teacher),) = self.teachers.items()
+        known = teacher.networks[self.guide].state_dict() if self.guide in teacher.networks else {}
+        wanted = self.guide_network.state_dict()
+        if any(key not in known or known[key].shape != values.shape for key, values in wanted.items()):
+            raise UserError(
+                f"models.guidance: the teacher {name!r} has no network of {self.guide!r} of these sizes; give both the "
+                "same channels and step_size"
+            )
+        self.guide_network.load_state_dict({key: known[key] for key in wanted})
+
+    def loss(self, features: Features, labels: Tensor) -> dict[str, Tensor]:
+        """logits: of the target without a guide. loss: while learning, cross entropy of the re-weighted target,
+        "loss_guided", and of those logits; in evaluation mode, which has no guide, the latter alone."""
+        if not self.training:
+            return super().loss(features, labels)
+        positions, guided = self.reweighted(features)
+        logits = self._read(positions)
+        loss = functional.cross_entropy(self._read(guided), labels)
+        plain = functional.cross_entropy(logits, labels)
+        return {"loss": loss + self.plain_weight * plain, "logits": logits, "loss_guided": loss}
+
+    def reweighted(self, features: Features) -> tuple[Tensor, Tensor]:
+        """The target's positions (B, N, C), and those sums of them that the attention map makes."""
+        network: Positions = self.networks[self.target]  # type: ignore[assignment]
+        positions = network.positions(self.standardisers[self.target](features[self.target]))
+        guide = self.guide_network.positions(self.standardisers[self.guide](features[self.guide]))
+        attention: Tensor = self.attention(positions, guide)
+        return positions, torch.matmul(attention, positions)
+
+    def _read(self, positions: Tensor) -> Tensor:
+        network: Positions = self.networks[self.target]  # type: ignore[assignment]
+        return self.classify({self.target: network.read(positions)})

@@ -1,0 +1,66 @@
+"""A transformer a modality, the means of their steps joined and classified. Source: the BalanceMLA paper, sections 3.1
+and 4.1.2: 6 layers, 8 heads, dropout 0.1.
+
+With `only`, the unimodal transformers; without, the paper's concatenation baseline, or any other fusion. The paper's
+sequences are HuBERT and VGG vectors; here they are what the study's encoders give.
+"""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from torch import Tensor
+
+from modalens.cli import UserError
+from modalens.fusions._base import make
+from modalens.models._base import Features, Model, Shapes
+from modalens.models._networks import head
+from modalens.models._pretrained import take_over
+from modalens.models._sequences import encoders
+
+
+class Transformer(Model):
+    takes_teachers = True
+
+    def __init__(
+        self,
+        shapes: Shapes,
+        classes: int,
+        *,
+        only: str | None = None,
+        width: int = 256,
+        layers: int = 6,
+        heads: int = 8,
+        dropout: float = 0.1,
+        lengths: Mapping[str, int] | None = None,
+        mask: Mapping[str, float] | None = None,
+        hidden: Sequence[int] = (),
+        fusion: str = "concat",
+        fusion_options: Mapping[str, Any] | None = None,
+    ) -> None:
+        """only: the one modality that it looks at; None: all. width: of a step's vector, a multiple of heads; ours, as
+        are the head's hidden sizes. lengths: {modality: steps} that its sequence is averaged to. mask: {modality: share
+        of its channels} that is hidden, another band each time while learning, the middle one in evaluation.
+        fusion: any that serves the intermediate stage.
+        """
+        if only is not None and only not in shapes:
+            raise UserError(f"a model looks at {only!r}, the study's modalities are {', '.join(sorted(shapes))}")
+        networks = encoders(
+            shapes,
+            shapes if only is None else [only],
+            width=width,
+            layers=layers,
+            heads=heads,
+            dropout=dropout,
+            lengths=lengths,
+            mask=mask,
+        )
+        joined = make(fusion, dict.fromkeys(networks, width), fusion_options)
+        super().__init__(shapes, networks, joined, head(joined.size, hidden, classes, dropout))
+
+    def begin(self) -> None:
+        """Go on from unimodal transformers of the study, where they are its teachers."""
+        take_over(self)
+
+    def embed(self, features: Features) -> dict[str, Tensor]:
+        """(B, width) each: the mean over its steps."""
+        return {name: steps.mean(1) for name, steps in super().embed(features).items()}
