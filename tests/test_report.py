@@ -11,7 +11,7 @@ from scipy.stats import fisher_exact
 from sklearn import metrics as sklearn_metrics
 from synthetic import answers_of, predictions, write_study
 
-from modalens import figures, losses, records, relevance, report
+from modalens import comparison, figures, leaderboard, losses, records, relevance, report
 from modalens.cli import UserError
 from modalens.findings import find
 from modalens.report import number, probability
@@ -362,3 +362,91 @@ def test_page_shows_what_splits_share_and_what_was_lost_since_freezing(tmp_path)
     assert all(text in html for text in ("0.971", "007", "lost: good then, not to be had now", "another content"))
     assert read(root / "report" / "tables" / "since.csv")["since"].tolist() == ["lost", "changed", "same"]
     assert Page(html).open == []
+
+
+def compare(root, reference="late_fusion"):
+    for folder in sorted((root / "evaluate").iterdir()):
+        words = ["--predictions", *sorted(folder.glob("*.parquet")), "--reference", reference, "--bootstrap", "60"]
+        words += ["--output", root / "leaderboard" / f"{folder.name}.csv", "--record", root / "leaderboard" / "r.json"]
+        leaderboard.main(leaderboard.command_line().parse_args([str(word) for word in words]))
+    return root
+
+
+def cells(html, row):
+    """Text of the table row, in the leaderboard, of this model: the first of the table over the tasks, then its own."""
+    part = html[html.index('id="leaderboard"') :]
+    rows = re.findall(r"<tr>(.*?)</tr>", part, re.S)
+    found = [[re.sub(r"<[^>]+>", "", cell).strip() for cell in re.findall(r"<td[^>]*>(.*?)</td>", one)] for one in rows]
+    return next(one for one in found if row in one)
+
+
+def write_trials(root, model, task="seen", scores=(0.9, 0.4), **more):
+    count = len(scores)
+    chosen = [score == min(scores) for score in scores]
+    table = {"trial": range(count), "chosen": chosen, "status": "ok", "validation_cross_entropy": scores}
+    table |= {"training.learning_rate": [0.001, 0.0123456][:count], **more}
+    path = root / "search" / task / model / "trials.csv"
+    path.parent.mkdir(parents=True)
+    pd.DataFrame(table).to_csv(path, index=False)
+
+
+def test_leaderboard_ranks_the_models_and_calls_a_tie_a_tie(tmp_path):
+    tasks = {"seen": models(SEEN), "both": models(SYNERGY)}
+    root = compare(write_study(tmp_path / "s", tasks, CLASSES, groups=30, seeds=3, trained=False))
+    html = write_page(root)
+    page = Page(html)
+    assert page.open == []
+    assert "leaderboard" in page.ids
+    table = read(root / "report" / "tables" / "leaderboard.csv")
+    seen = table[table["task"] == "seen"].set_index("model")["verdict"]
+    assert seen.to_dict() == {"late_fusion": "reference", "video_only": "tie", "audio_only": "worse"}
+    ranks = read(root / "report" / "tables" / "ranks.csv").set_index("model")
+    assert ranks.loc["late_fusion", "mean_rank"] == 1.25  # shared with video_only where only the picture tells
+    accuracy = table.set_index(["task", "model"])["accuracy"]
+    over_tasks = cells(html, "video_only")
+    assert over_tasks[1] == number(ranks.loc["video_only", "mean_rank"], 1)
+    assert over_tasks[2].split() == [number(100 * accuracy["seen", "video_only"], 1), "="]
+    assert over_tasks[3].split()[1] == "▼"
+    best = number(100 * accuracy["both", "late_fusion"], 1)
+    assert f"<strong>{best}</strong>" in html
+    assert "compared with late_fusion, on the same test clips and the same 3 seeds" in html
+    assert "for the 2 comparisons of a task" in html
+    assert "There was no search" in html
+    assert (root / "report" / "figures" / "seen-leaderboard.svg").exists()
+
+
+def test_leaderboard_says_how_much_was_searched_and_what_was_chosen(tmp_path):
+    root = compare(write_study(tmp_path / "s", {"seen": models(SEEN)}, CLASSES, groups=20, seeds=2, trained=False))
+    edit(root, search={"budget": 2, "seeds": [100, 101]})
+    write_trials(root, "late_fusion", **{"balancing.alpha": [0.3, 0.25]})
+    write_trials(root, "video_only", scores=(0.2, 0.4))
+    html = write_page(root)
+    assert "the best of 2 trials, the config&#39;s own first" in html
+    assert "trained from seed 100, 101" in html
+    assert "Not searched: audio_only." in html
+    assert "training.learning_rate 0.0123, balancing.alpha 0.25" in html
+    table = comparison.trials(Study(root, yaml.safe_load((root / "config.yaml").read_text())))
+    chosen = {row["model"]: row for row in comparison.choices(table)}
+    assert [chosen["video_only"][key] for key in ("own", "best", "changed")] == [0.2, 0.2, False]
+    assert [chosen["late_fusion"][key] for key in ("own", "best", "changed")] == [0.9, 0.4, True]
+    # What an earlier search left is not of this study.
+    edit(root, search={"budget": 0})
+    assert "There was no search" in write_page(root)
+
+
+def test_no_leaderboard_where_there_is_one_model_or_no_table(tmp_path, html):
+    assert 'id="leaderboard"' not in html
+    root = write_study(tmp_path / "s", {"t": {"late_fusion": SEEN}}, CLASSES, groups=4, seeds=2, trained=False)
+    html = write_page(compare(root))
+    assert 'id="leaderboard"' not in html
+    assert not (root / "report" / "tables" / "leaderboard.csv").exists()
+
+
+def test_leaderboard_of_one_seed_one_group_and_hostile_names_is_still_a_page(tmp_path):
+    made = {"<b>x": SEEN, "late_fusion": SEEN}
+    root = write_study(tmp_path / "s", {"a & b": made}, CLASSES, groups=1, seeds=1, lost=0, trained=False)
+    html = write_page(compare(root))
+    assert Page(html).open == []
+    assert "&lt;b&gt;x" in html
+    assert "untested" in html
+    assert "With one seed the luck of a training is not told" in html

@@ -45,6 +45,8 @@ STYLE: dict[str, Any] = {
     # A class may be called "$5 to $10".
     "text.parse_math": False,
 }
+# Against the reference model. Not the two modalities' colours, and told apart by lightness, too.
+VERDICTS = {"better": "#00795A", "reference": "#333333", "tie": "#999999", "worse": "#CC79A7"}
 DRAWN_POINTS = 6000
 SPLITS = ("train", "validation", "test")
 WORST_CLASSES = 8  # of a task, in the figure of what was lost
@@ -191,6 +193,28 @@ def shapley(table: pd.DataFrame, models: list[str], known: dict[str, dict[str, f
 
 def _row_name(model: str, notion: str, replacement: str) -> str:
     return f"{plain(model, 20)}: {plain(replacement, 18) if notion == 'used' else 'available'}"
+
+
+def leaderboard(table: pd.DataFrame, chance: float) -> Figure:
+    """leaderboard rows of one task, best first -> accuracy in percent and its interval; chance is dashed."""
+    names = [plain(name, 32) for name in table["model"]]
+    figure, axes = panels(1, 1, 4.6, 0.21 * len(table) + 0.25, left=0.4 + 0.078 * max(map(len, names)), top=0.5)
+    axis = axes[0, 0]
+    y = np.arange(len(table))
+    colour = [VERDICTS.get(verdict, VERDICTS["tie"]) for verdict in table["verdict"]]
+    axis.hlines(y, 100 * table["low"], 100 * table["high"], color=colour, linewidth=1.6)
+    axis.scatter(100 * table["accuracy"], y, 22, c=colour, zorder=3)
+    against = table.loc[table["verdict"] == "reference", "accuracy"]
+    for value in against:
+        axis.axvline(100 * value, color=VERDICTS["reference"], linewidth=0.8)
+    axis.axvline(100 * chance, color=DARK, linewidth=1, linestyle=(0, (4, 3)))
+    axis.set_yticks(y, names)
+    axis.set_ylim(len(table) - 0.5, -0.5)
+    axis.margins(x=0.04)
+    axis.grid(axis="y", visible=False)
+    axis.set_xlabel("accuracy, %")
+    _legend(figure, {name: colour for name, colour in VERDICTS.items() if name in set(table["verdict"])})
+    return figure
 
 
 def classes(table: pd.DataFrame, models: list[str]) -> Figure:

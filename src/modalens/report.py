@@ -15,7 +15,7 @@ import pandas as pd
 import yaml
 from markupsafe import Markup
 
-from modalens import cli, figures, losses, records, store
+from modalens import cli, comparison, figures, losses, records, store
 from modalens.findings import Finding, caveats, find, known
 from modalens.tables import METRIC_NAMES, Study, per_class, results
 
@@ -52,6 +52,10 @@ def drawings(study: Study, tables: dict[str, pd.DataFrame], answers: dict[str, A
         made[name] = figures.draw(name, make, words)
 
     for task in study.tasks:
+        board = _of(tables["leaderboard"], task)
+        if len(board):
+            chance = study.scores[task][study.headline(task)].chance
+            add(f"{task}-leaderboard", partial(figures.leaderboard, board, chance), f"{task}: accuracy of each model")
         models = study.multimodal(task) or list(study.scores[task])
         first = study.headline(task)
         models = sorted(models, key=first.__ne__)
@@ -152,6 +156,9 @@ def page(
     tables |= {"known": known(study, findings), "decoding": study.decoding()}
     tables |= {"lost": losses.by_cause(tables["attrition"]), "since": losses.since(study)}
     tables |= {"shared": losses.shared(study), "duplicates": losses.pairs(study)}
+    tables |= {"leaderboard": comparison.boards(study), "trials": comparison.trials(study)}
+    tables |= {"ranks": comparison.ranks(tables["leaderboard"])}
+    choices = comparison.choices(tables["trials"])
     made = drawings(study, tables, answers)
     environment = jinja2.Environment(
         loader=jinja2.FileSystemLoader(PACKAGE / "templates"), autoescape=True, trim_blocks=True, lstrip_blocks=True
@@ -173,6 +180,10 @@ def page(
         figures={name: Markup(html) for name, html in figures.inline(made, FIGURE_BUDGET).items()},
         metric_names=METRIC_NAMES.values(),
         known=tables["known"].to_dict("records"),
+        boards={task: _of(tables["leaderboard"], task).to_dict("records") for task in study.tasks},
+        ranks=tables["ranks"].to_dict("records"),
+        choices=choices,
+        compared=comparison.sentences(study, tables["leaderboard"], choices) if len(tables["leaderboard"]) else [],
         lost=lost[lost["cause"] != ""].to_dict("records") if len(lost) else [],
         attrition_known=len(lost) > 0,
         losses=tables["lost"].to_dict("records"),

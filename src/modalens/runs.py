@@ -19,7 +19,7 @@ NAME_LENGTH = 250
 ARTIFACT_BYTES = 16 * 2**20  # larger files are no reading matter for a web page
 # Test results beside the settings they came from: MLflow plots a metric against params of the same run only.
 PARAMS_FROM = {"evaluate": "train"}
-NAME_ORDER = ("task", "model", "encoder", "measure", "seed")
+NAME_ORDER = ("task", "model", "encoder", "measure", "trial", "seed")
 # A sum over shards means something for counts, seconds and bytes only.
 NOT_SUMMED = re.compile(r"_per_|mean|median|rate\b|share|fraction|accuracy|loss|max|min|peak")
 

@@ -1,4 +1,4 @@
-"""Metrics of weighted confusion matrices, bootstrap intervals over groups and seeds, a paired test, Holm's correction.
+"""Metrics of weighted confusion matrices, bootstrap intervals over groups and seeds, paired tests, Holm's correction.
 
 Everything resampled is an array (1 + replicates, seeds) whose row 0 is the estimate itself, so that a drop or a Shapley
 value is plain arithmetic on such arrays and keeps its pairing: row b drew the same groups for every condition.
@@ -11,6 +11,7 @@ from itertools import product
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
+from scipy import stats
 from scipy.sparse import coo_array, csr_array
 
 Array = NDArray[np.float64]
@@ -186,6 +187,18 @@ def paired_test(difference: Array, permutations: int = 9999, seed: int = 0) -> f
         flips = rng.integers(2, size=(min(CHUNK, permutations - start), len(moving)), dtype=np.int8)
         extreme += int((np.abs((2.0 * flips - 1) @ moving) >= least).sum())
     return (1 + extreme) / (1 + permutations)
+
+
+def seed_test(difference: Array) -> float:
+    """Two-sided paired t-test (Student 1908) that the differences (seeds,) of two ways of training have mean zero -> p.
+
+    A sign-flip test of five seeds can never give less than 1/16. Not-a-number under two seeds.
+    """
+    if len(difference) < 2:
+        return float("nan")
+    if np.ptp(difference) < 1e-12:
+        return 1.0 if abs(difference[0]) < 1e-12 else 0.0
+    return float(stats.ttest_1samp(difference, 0).pvalue)
 
 
 def holm(p_values: Sequence[float] | Array) -> Array:

@@ -15,7 +15,7 @@ from modalens.statistics import Array, confusion_metrics
 
 TEXT = {"task", "model", "notion", "replacement", "payoff", "modality", "metric", "split", "label", "cause", "stage"}
 TEXT |= {"clip_id", "status", "detail", "decoder", "group", "shard", "since"}
-TEXT |= {"kind", "other", "other_split", "other_label"}
+TEXT |= {"kind", "other", "other_split", "other_label", "reference", "verdict"}
 METRIC_NAMES = {
     "accuracy": "Acc.",
     "balanced_accuracy": "Balanced Acc.",

@@ -37,6 +37,8 @@ DESCRIPTION = """Type `tags.stage = "evaluate"` into the search box, select all 
 
 - `tags.stage = "evaluate"`: test results, one run for each task, model and seed
 - `tags.stage = "train"`: loss and accuracy curves (metrics `epoch/...`)
+- `tags.stage = "leaderboard"`: the models of a task side by side, one run each over all seeds
+- `tags.stage = "search"`: what was tried for each model, where the study searches
 - `tags.stage = "relevance"`: how much each modality matters
 - `tags.stage = "evaluate" and tags.task = "seen"`: one task
 

@@ -129,5 +129,5 @@ def shards(folder: Path) -> list[str]:
 
 @cache
 def clips_in(path: Path) -> int:
-    """Clips that a shard's CSV lists, for the time and the memory that a job asks for: a line each, hardly ever more."""
+    """Clips that a shard's CSV lists, for what a job asks for: a line each, hardly ever more."""
     return max(path.read_bytes().count(b"\n") - 1, 1) if path.exists() else 1
