@@ -45,14 +45,15 @@ def study(folder: Path, clips: int, per_shard: int) -> Path:
     return path
 
 
-def snakemake(config: Path, *arguments: str) -> tuple[float, float, str]:
-    """(seconds, MB of the largest process, what was printed) of one call."""
+def snakemake(config: Path, *arguments: str) -> tuple[float, float, float, str]:
+    """(seconds, seconds of processor, MB of the largest process, what was printed) of one call."""
     command = [sys.executable, "-m", "snakemake", "--cores", "1", "--configfile", str(config), *arguments]
     command += ["--directory", str(config.parent), "--snakefile", str(ROOT / "Snakefile"), "--nocolor"]
     report = config.parent / "time.json"
     # A process of its own counts the memory of its own children only.
     code = "import json, resource, subprocess, sys; r = subprocess.run(sys.argv[2:]).returncode; "
-    code += "json.dump(resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss, open(sys.argv[1], 'w')); sys.exit(r)"
+    code += "used = resource.getrusage(resource.RUSAGE_CHILDREN); "
+    code += "json.dump([used.ru_utime + used.ru_stime, used.ru_maxrss], open(sys.argv[1], 'w')); sys.exit(r)"
     started = time.perf_counter()
     done = subprocess.run(
         [sys.executable, "-c", code, str(report), *command],
@@ -62,7 +63,8 @@ def snakemake(config: Path, *arguments: str) -> tuple[float, float, str]:
     seconds = time.perf_counter() - started
     if done.returncode:
         sys.exit(done.stdout[-4000:])
-    return seconds, json.loads(report.read_text()) / 1024, done.stdout
+    processor, memory = json.loads(report.read_text())
+    return seconds, processor, memory / 1024, done.stdout
 
 
 def jobs(text: str) -> int:
@@ -74,34 +76,36 @@ def measure(clips: int, per_shard: int) -> dict[str, Any]:
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         config = study(folder, clips, per_shard)
-        first, first_mb, _ = snakemake(config, "-n", "--quiet", "rules")
-        dry, dry_mb, text = snakemake(config, "-n", "--quiet", "rules")
+        first, first_cpu, first_mb, _ = snakemake(config, "-n", "--quiet", "rules")
+        dry, dry_cpu, dry_mb, text = snakemake(config, "-n", "--quiet", "rules")
         planned = jobs(text)
-        _, _, listing = snakemake(config, "--summary")
+        *_, listing = snakemake(config, "--summary")
         outputs = [line.split("\t")[0] for line in listing.splitlines() if line.startswith(str(folder))]
         for path in map(Path, outputs):
             path.parent.mkdir(parents=True, exist_ok=True)
             path.touch()
         snakemake(config, "--touch", "--quiet", "all")
-        idle, idle_mb, text = snakemake(config, "-n")
+        idle, idle_cpu, idle_mb, text = snakemake(config, "-n")
         if "Nothing to be done" not in text:
             sys.exit(f"the simulated study of {clips} clips is not finished: {text[-2000:]}")
     return {
         "clips": clips, "shards": max(1, clips // per_shard), "jobs": planned,
         "manifest_s": round(max(0.0, first - dry), 1), "dry_run_s": round(dry, 1), "no_op_s": round(idle, 1),
+        "manifest_cpu_s": round(max(0.0, first_cpu - dry_cpu), 1), "dry_run_cpu_s": round(dry_cpu, 1),
+        "no_op_cpu_s": round(idle_cpu, 1),
         "dry_run_mb": round(dry_mb), "no_op_mb": round(idle_mb), "manifest_mb": round(first_mb),
     }  # fmt: skip
 
 
 def draw(rows: list[dict[str, Any]], path: Path) -> None:
-    """Seconds and memory by number of clips, with what twice the clips for twice the cost would look like."""
+    """Processor's seconds and memory by number of clips, and a line of twice the cost for twice the clips."""
     figure, (seconds, memory) = plt.subplots(1, 2, figsize=(8, 3.2), layout="constrained")
     clips = [row["clips"] for row in rows]
     names = {"manifest": "first reading of the list", "dry_run": "dry run, nothing done yet", "no_op": "nothing to do"}
     for name, label in names.items():
-        seconds.plot(clips, [row[f"{name}_s"] for row in rows], marker="o", label=label)
+        seconds.plot(clips, [row[f"{name}_cpu_s"] for row in rows], marker="o", label=label)
         memory.plot(clips, [row[f"{name}_mb"] for row in rows], marker="o", label=label)
-    for axes, title in ((seconds, "seconds"), (memory, "MB of the largest process")):
+    for axes, title in ((seconds, "seconds of processor"), (memory, "MB of the largest process")):
         low, high = min(clips), max(clips)
         start = max(line.get_ydata()[-1] for line in axes.get_lines()) * low / high
         axes.plot([low, high], [start, start * high / low], color="grey", linestyle=":", label="linear")
