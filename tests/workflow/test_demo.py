@@ -55,7 +55,7 @@ def test_a_changed_training_option_of_one_model_trains_that_model_and_what_follo
     models = {"audio_only": {}, "video_only": {}, "late_fusion": {"training": {"epochs": 3}}}
     models["distillation"] = {"teachers": ["audio_only", "video_only"]}
     plan = study.plan(models=models)
-    assert plan == {"train": 2, "evaluate": 2, "relevance": 4, "report": 1, "track": 1}
+    assert plan == {"train": 2, "evaluate": 2, "leaderboard": 2, "relevance": 4, "report": 1, "track": 1}
 
 
 def test_a_changed_teacher_retrains_its_student(study):
@@ -80,7 +80,7 @@ def test_a_changed_label_column_needs_no_media_work(study):
     plan = study.plan()
     path.write_text(before)
     assert path.stat().st_mtime_ns != stamp
-    expected = {"splits": 1, "duplicates": 1, "train": MODELS, "evaluate": MODELS, "relevance": 2}
+    expected = {"splits": 1, "duplicates": 1, "train": MODELS, "evaluate": MODELS, "leaderboard": 1, "relevance": 2}
     assert plan == {**expected, "report": 1, "track": 1}
     assert study.plan() == {}, "put back as it was, it is as if nothing had happened"
 
@@ -93,7 +93,7 @@ def test_one_task_less_trains_nothing(study):
 @pytest.mark.parametrize(
     ("source", "reruns"),
     [
-        ("evaluate.py", {"evaluate": 8, "relevance": 4, "report": 1, "track": 1}),
+        ("evaluate.py", {"evaluate": 8, "leaderboard": 2, "relevance": 4, "report": 1, "track": 1}),
         ("measures/shapley.py", {"relevance": 2, "report": 1, "track": 1}),
         ("report.py", {"report": 1, "track": 1}),
     ],
