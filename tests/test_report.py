@@ -450,3 +450,22 @@ def test_leaderboard_of_one_seed_one_group_and_hostile_names_is_still_a_page(tmp
     assert "&lt;b&gt;x" in html
     assert "untested" in html
     assert "With one seed the luck of a training is not told" in html
+
+
+def test_names_that_look_the_same_when_cut_are_rows_of_their_own():
+    models = [f"late_fusion-cross_attention-{name}" for name in ("ogm_ge", "agm")]
+    rows = [
+        {"model": model, "notion": "used", "replacement": "mean@fusion", "payoff": "accuracy", "modality": modality,
+         "value": 0.1, "low": 0.0, "high": 0.2}
+        for model in models for modality in ("audio", "video")
+    ]  # fmt: skip
+    figure = figures.shapley(pd.DataFrame(rows), models, {})
+    assert len(figure.axes[0].get_yticks()) == 2
+
+
+def test_a_figure_shows_all_models_or_the_answers_and_the_best_of_the_others():
+    many = [f"model{number}" for number in range(30)]
+    board = pd.DataFrame({"model": many[::-1]})
+    assert report.drawn(many[:5], "model3", board) == ["model3", "model0", "model1", "model2", "model4"]
+    shown = report.drawn(many, "model3", board)
+    assert shown == ["model3", *many[-11:]]

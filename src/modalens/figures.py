@@ -175,16 +175,18 @@ def withheld(table: pd.DataFrame, models: list[str]) -> Figure:
 def shapley(table: pd.DataFrame, models: list[str], known: dict[str, dict[str, float]]) -> Figure:
     """shapley rows of one task -> one panel a payoff; known: payoff -> modality -> value, drawn as dashed lines."""
     keys = list(zip(table["model"], table["notion"], table["replacement"], strict=True))
-    rows = [_row_name(*key) for key in sorted(set(keys), key=lambda key: (models.index(key[0]), *key[1:]))]
-    table = table.assign(row=[_row_name(*key) for key in keys])
+    # By key, not by what is written there: long names are cut, and may then look the same.
+    rows = sorted(set(keys), key=lambda key: (models.index(key[0]), *key[1:]))
+    place = {key: index for index, key in enumerate(rows)}
+    table = table.assign(row=[place[key] for key in keys])
     payoffs = list(dict.fromkeys(table["payoff"]))
     figure, axes = panels(1, len(payoffs), 3.6, 0.3 * len(rows) + 0.2, left=2.9, top=0.6)
     palette = colours(table["modality"])
     for index, (axis, payoff) in enumerate(zip(axes.ravel(), payoffs, strict=True)):
-        _points(axis, table[table["payoff"] == payoff], "value", rows, "row", palette)
+        _points(axis, table[table["payoff"] == payoff], "value", range(len(rows)), "row", palette)
         for name, value in known.get(payoff, {}).items():
             axis.axvline(value, color=palette.get(name, DARK), linewidth=1, linestyle=(0, (4, 3)))
-        axis.set_yticks(range(len(rows)), rows if index == 0 else [])
+        axis.set_yticks(range(len(rows)), [_row_name(*key) for key in rows] if index == 0 else [])
         axis.set_title("payoff: log-probability (nats)" if payoff == "log_probability" else f"payoff: {payoff}")
         axis.set_xlabel("Shapley value")
     _legend(figure, {name: palette[name] for name in sorted(table["modality"].unique())})

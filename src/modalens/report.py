@@ -22,6 +22,7 @@ from modalens.tables import METRIC_NAMES, Study, per_class, results
 PACKAGE = Path(__file__).parent
 # Characters of the page that its figures may take.
 FIGURE_BUDGET = 2_000_000
+DRAWN = 12  # models in a figure
 SHOWN_PAIRS = 30  # all are in the table beside the page
 PACKAGES = ["torch", "torchaudio", "torchvision", "numpy", "scipy", "pandas", "scikit-learn", "h5py", "av", "decord"]
 PACKAGES += ["snakemake", "mlflow", "matplotlib", "jinja2"]
@@ -56,9 +57,8 @@ def drawings(study: Study, tables: dict[str, pd.DataFrame], answers: dict[str, A
         if len(board):
             chance = study.scores[task][study.headline(task)].chance
             add(f"{task}-leaderboard", partial(figures.leaderboard, board, chance), f"{task}: accuracy of each model")
-        models = study.multimodal(task) or list(study.scores[task])
         first = study.headline(task)
-        models = sorted(models, key=first.__ne__)
+        models = drawn(study.multimodal(task) or list(study.scores[task]), first, board)
         drops, values = (_of(tables[name], task) for name in ("leave_one_out", "shapley"))
         if len(drops):
             rows = drops[(drops["metric"] == "accuracy") & drops["model"].isin(models)]
@@ -76,11 +76,21 @@ def drawings(study: Study, tables: dict[str, pd.DataFrame], answers: dict[str, A
         history = study.histories(task)
         if len(history):
             trained = [model for model in study.scores[task] if model in set(history["model"])]
+            trained = [model for model in trained if model in drawn(trained, first, board)]
             add(f"{task}-learning", partial(figures.curves, history, trained), f"{task}: loss and accuracy by epoch")
     lost = tables["attrition"]
     if len(lost) and (lost["cause"] != "").any():
         add("clips-lost", partial(figures.attrition, lost), "share of clips lost, by cause, split and class")
     return made
+
+
+def drawn(models: list[str], first: str, board: pd.DataFrame) -> list[str]:
+    """The models in the figures of a task, `first` first: all, or where they are more than DRAWN the best of them."""
+    order = sorted(models, key=first.__ne__)
+    if len(order) <= DRAWN or board.empty:
+        return order[:DRAWN]
+    best = [model for model in board["model"] if model in order and model != first][: DRAWN - 1]
+    return [first, *(model for model in order if model in best)]
 
 
 def evidence(study: Study, task: str, tables: dict[str, pd.DataFrame]) -> dict[str, Any]:
@@ -97,6 +107,7 @@ def evidence(study: Study, task: str, tables: dict[str, pd.DataFrame]) -> dict[s
         "published": published,
         "drops": drops[drops["metric"] == "accuracy"].to_dict("records") if len(drops) else [],
         "values": values[values["payoff"] == "accuracy"].to_dict("records") if len(values) else [],
+        "undrawn": max(0, len(study.multimodal(task) or study.scores[task]) - DRAWN),
         "size": f"{scored.clips:,} test clips of {scored.groups:,} groups, {len(scored.classes)} classes",
     }
 
