@@ -4,6 +4,7 @@ from functools import cache
 
 import torch
 
+from modalens.data import Clips
 from modalens.models._base import Model, build
 
 SHAPES = {"audio": (16, 40), "text": (5, 12), "video": (3, 24)}
@@ -41,3 +42,14 @@ def made(name: str, modalities=PAIR, seed=0, **options) -> Model:
             model.teachers[teacher] = made(teacher, modalities, seed).eval().requires_grad_(False)
     model.begin()
     return model
+
+
+def planted(count: int, seed: int) -> Clips:
+    """Clips of noise, in which a weak tone and a weak spot tell the label."""
+    draw = torch.Generator().manual_seed(seed)
+    labels = torch.randint(CLASSES, (count,), generator=draw)
+    features = {name: torch.randn(count, *SHAPES[name], generator=draw) for name in PAIR}
+    for index, label in enumerate(labels):
+        features["audio"][index, 4 * label] += 0.5
+        features["video"][index, :, label] += 0.7
+    return Clips({name: values.half() for name, values in features.items()}, labels)

@@ -5,7 +5,7 @@ import warnings
 
 import pytest
 import torch
-from _members import CLASSES, COUNT, LABELS, PAIR, SHAPES, clips, made
+from _members import CLASSES, COUNT, LABELS, PAIR, SHAPES, clips, made, planted
 from test_registry_members import MODELS as FACTS
 from torch import nn
 
@@ -145,17 +145,6 @@ def test_a_saved_model_predicts_exactly_the_same_and_remembers_its_method(case, 
     assert found.balancing == balancing
     assert torch.equal(found.model(clips()), model(clips()))
     assert found.model.state_dict().keys() == model.state_dict().keys(), "only the model is saved"
-
-
-def planted(count, seed):
-    """Noise, in which a weak tone and a spot tell the label."""
-    draw = torch.Generator().manual_seed(seed)
-    labels = torch.randint(CLASSES, (count,), generator=draw)
-    features = {name: torch.randn(count, *SHAPES[name], generator=draw) for name in PAIR}
-    for index, label in enumerate(labels):
-        features["audio"][index, 4 * label] += 0.5
-        features["video"][index, :, label] += 0.7
-    return Clips({name: values.half() for name, values in features.items()}, labels)
 
 
 TRAIN, VALIDATION = planted(22, 0), planted(14, 1)

@@ -9,30 +9,18 @@ import math
 
 import pytest
 import torch
-from _members import CLASSES, PAIR, SHAPES, made
+from _members import made, planted
 from test_stack import still
 from torch import nn
 
 from modalens import loop, registry
 from modalens.checkpoint import Checkpoint
 from modalens.cli import UserError
-from modalens.data import Clips
 from modalens.models._base import Model
 
 SEEDS = [3, 0, 7]
 CLOSE = {"rtol": 1e-5, "atol": 1e-3}
 QUICK = {"batch_size": 8, "learning_rate": 3e-3, "patience": 2, "epochs": 8}
-
-
-def planted(count: int, seed: int) -> Clips:
-    """Clips of noise, in which a weak tone and a weak spot tell the label."""
-    draw = torch.Generator().manual_seed(seed)
-    labels = torch.randint(CLASSES, (count,), generator=draw)
-    features = {name: torch.randn(count, *SHAPES[name], generator=draw) for name in PAIR}
-    for index, label in enumerate(labels):
-        features["audio"][index, 4 * label] += 0.5
-        features["video"][index, :, label] += 0.7
-    return Clips({name: values.half() for name, values in features.items()}, labels)
 
 
 TRAIN, VALIDATION = planted(44, 0), planted(14, 1)

@@ -13,7 +13,7 @@ from torch import nn
 
 from modalens import data, device, loop, stack
 from modalens.balancing._base import Learner, plain, wrapped
-from modalens.cli import UserError
+from modalens.cli import UserError, mapping, pair
 from modalens.models._base import Model, build, load_model
 from modalens.options import resolve
 from modalens.rows import read_table
@@ -38,6 +38,17 @@ class Job:
     labels: list[str]
     sources: dict[str, Any]
     digest: str
+
+
+def add_arguments(line: argparse.ArgumentParser) -> None:
+    """What `read` reads."""
+    line.add_argument("--model", required=True, help="a module of modalens/models")
+    line.add_argument("--options", type=mapping, default={}, help="the model's options, JSON")
+    line.add_argument("--training", type=mapping, default={}, help="the loop's options, JSON")
+    line.add_argument("--balancing", type=mapping, default={}, help="{name: options} of modalens/balancing, JSON")
+    line.add_argument("--modalities", type=pair, nargs="+", required=True, help="MODALITY=FOLDER of {shard}.h5")
+    line.add_argument("--teachers", type=pair, nargs="*", default=[], help="NAME=FOLDER of {seed}/model.pt")
+    line.add_argument("--splits", type=Path, required=True, help="folder of train.csv, validation.csv, classes.csv")
 
 
 def read(arguments: argparse.Namespace) -> Job:

@@ -76,7 +76,8 @@ def drawings(study: Study, tables: dict[str, pd.DataFrame], answers: dict[str, A
         history = study.histories(task)
         if len(history):
             trained = [model for model in study.scores[task] if model in set(history["model"])]
-            trained = [model for model in trained if model in drawn(trained, first, board)]
+            shown = set(drawn(trained, first, board))
+            trained = [model for model in trained if model in shown]
             add(f"{task}-learning", partial(figures.curves, history, trained), f"{task}: loss and accuracy by epoch")
     lost = tables["attrition"]
     if len(lost) and (lost["cause"] != "").any():

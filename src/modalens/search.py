@@ -22,8 +22,8 @@ import pandas as pd
 import torch
 
 from modalens import cli, device, plugins, records, wiring
-from modalens.cli import UserError, log, mapping, pair
-from modalens.job import Job, read
+from modalens.cli import UserError, log, mapping
+from modalens.job import Job, add_arguments, read
 from modalens.space import SCORE, Settings, draws, value_of
 from modalens.trial import Result, Trial, attempt, prepare, taught
 
@@ -104,18 +104,12 @@ def main(arguments: argparse.Namespace) -> None:
 
 def command_line() -> argparse.ArgumentParser:
     line = cli.parser(__doc__)
-    line.add_argument("--model", required=True, help="a module of modalens/models")
-    line.add_argument("--options", type=mapping, default={}, help="the model's options, JSON")
-    line.add_argument("--training", type=mapping, default={}, help="the loop's options, JSON")
-    line.add_argument("--balancing", type=mapping, default={}, help="{name: options} of modalens/balancing, JSON")
+    add_arguments(line)
     line.add_argument("--space", type=mapping, default={}, help="{path: choices or {low, high, log}}, JSON")
     line.add_argument("--budget", type=int, required=True, help="trials, the settings above being the first")
     line.add_argument("--draw-seed", type=int, default=0, help="of the draws")
     line.add_argument("--seeds", type=int, nargs="+", required=True, help="trainings of each trial")
-    line.add_argument("--modalities", type=pair, nargs="+", required=True, help="MODALITY=FOLDER of {shard}.h5")
-    line.add_argument("--teachers", type=pair, nargs="*", default=[], help="NAME=FOLDER of {seed}/model.pt")
     line.add_argument("--teacher-seeds", type=int, nargs="*", default=[], help="seeds that the teachers have")
-    line.add_argument("--splits", type=Path, required=True, help="folder of train.csv, validation.csv, classes.csv")
     line.add_argument("--output", type=Path, required=True, help="folder that gets chosen.json and trials.csv")
     line.add_argument("--key", type=mapping, default={}, help="what the runs are called, JSON")
     line.add_argument("--threads", type=int, default=1)

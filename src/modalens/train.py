@@ -19,8 +19,8 @@ from torch import Tensor
 from modalens import data, device, lesson, loop, meter, records, stack
 from modalens.balancing._base import Balancing, Learner, plain
 from modalens.checkpoint import Checkpoint
-from modalens.cli import atomic, mapping, pair, parser, run
-from modalens.job import BATCH, Job, groups, read
+from modalens.cli import atomic, mapping, parser, run
+from modalens.job import BATCH, Job, add_arguments, groups, read
 from modalens.models._base import Model, Trained
 
 log = logging.getLogger(__name__)
@@ -145,15 +145,9 @@ def main(arguments: argparse.Namespace) -> None:
 
 def command_line() -> argparse.ArgumentParser:
     line = parser(__doc__)
-    line.add_argument("--model", required=True, help="a module of modalens/models")
-    line.add_argument("--options", type=mapping, default={}, help="the model's options, JSON")
-    line.add_argument("--training", type=mapping, default={}, help="the loop's options, JSON")
-    line.add_argument("--balancing", type=mapping, default={}, help="{name: options} of modalens/balancing, JSON")
+    add_arguments(line)
     line.add_argument("--chosen", type=Path, help="JSON file with what takes the place of the three above")
     line.add_argument("--seeds", type=int, nargs="+", required=True)
-    line.add_argument("--modalities", type=pair, nargs="+", required=True, help="MODALITY=FOLDER of {shard}.h5")
-    line.add_argument("--teachers", type=pair, nargs="*", default=[], help="NAME=FOLDER of {seed}/model.pt")
-    line.add_argument("--splits", type=Path, required=True, help="folder of train.csv, validation.csv, classes.csv")
     line.add_argument("--output", type=Path, required=True, help="folder that gets {seed}/model.pt")
     line.add_argument("--key", type=mapping, default={}, help="what the runs are called, JSON")
     line.add_argument("--threads", type=int, default=1)

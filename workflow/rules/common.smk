@@ -9,7 +9,7 @@ import yaml
 
 sys.path.insert(0, str(Path(workflow.basedir) / "src"))
 from modalens import cli, wiring
-from modalens.config import attribute, fusions, members, resolve
+from modalens.config import FUSIONS, attribute, fusions, members, resolve
 
 # A study is one whole file: the demo is read only where no other was named, so that the two never mix.
 if not workflow.config_settings.configfiles:
@@ -111,7 +111,7 @@ def model_code(*names):
         model = STUDY["models"][name]
         yield f"models/{model['class']}"
         # A search may choose any other one.
-        varied = {"options.fusion", "options.rule"} & {
+        varied = {f"options.{option}" for option in FUSIONS} & {
             *STUDY["search"]["space"],
             *model["search"],
         }
