@@ -64,7 +64,7 @@ def test_a_still_picture_is_used_and_noted_unless_it_is_refused(tmp_path: Path) 
         assert status["status"].to_dict() == {"a": "ok", "b": state}
         assert sorted(store.ids(tmp_path / "0.h5")) == kept
     metrics = json.loads((tmp_path / "0.json").read_text())["runs"][0]["metrics"]
-    assert metrics == {"clips": 2, "ok": 1, "failed_still_picture": 1}
+    assert metrics == {"clips": 2, "ok": 1, "decoded": 2, "failed_still_picture": 1}
 
 
 def test_key_frames_say_how_far_off_they_are_and_one_of_them_is_no_still_picture(tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 import argparse
 import contextlib
+import hashlib
 import json
 import logging
 import os
@@ -46,6 +47,11 @@ def pair(text: str) -> tuple[str, Path]:
     if not separator:
         raise argparse.ArgumentTypeError(f"NAME=PATH is wanted, not {text!r}")
     return name, Path(path)
+
+
+def digest(*parts: Any) -> str:
+    """128 bits over JSON values, as hexadecimal digits: equal parts, equal digest."""
+    return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()[:32]
 
 
 @contextlib.contextmanager

@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from modalens import device, records, registry, store
+from modalens import device, kept, records, registry, store
 from modalens.cli import UserError, mapping, parser, run
 from modalens.options import resolve
 from modalens.progress import progress
@@ -36,19 +36,23 @@ def attributes(name: str, encoder: Any, preprocessing: dict[str, Any]) -> dict[s
     }
 
 
-def encode_file(name: str, encoder: Any, source: Path, output: Path) -> int:
-    """source: decoded clips by id. output: float16 features by the same ids. Returns the number of clips."""
+def encode_file(name: str, encoder: Any, source: Path, output: Path, made: str = "") -> tuple[int, int]:
+    """source: decoded clips by id. output: float16 features by the same ids; rows that it holds already, made from the
+    same with the same, stay. made: digest of the settings and the code. Returns how many clips, how many were encoded.
+    """
     preprocessing = store.attributes(source)
     if preprocessing.get("kind") != encoder.input:
         raise UserError(f"{name} encodes {encoder.input}, but {source} holds {preprocessing.get('kind')!r}")
-    count = len(store.ids(source))
-    with store.write(output, attributes(name, encoder, preprocessing)) as writer:
-        steps = -(-count // encoder.batch_size)
-        batches = progress(store.batches(source, encoder.batch_size), f"{name} {output.stem}", "batches", steps)
+    described = attributes(name, encoder, preprocessing)
+    stay, wanted = kept.divided(source, output, described, made)
+    with store.write(output, described) as writer:
+        writer.take(output, stay)
+        steps = -(-len(wanted) // encoder.batch_size)
+        batches = progress(store.batches(source, encoder.batch_size, wanted), f"{name} {output.stem}", "batches", steps)
         for ids, rows in overlapped(encoder, batches):
             for clip_id, row in zip(ids, rows, strict=True):
-                writer.append(clip_id, row)
-    return count
+                writer.append(clip_id, row, wanted[clip_id])
+    return len(stay) + len(wanted), len(wanted)
 
 
 def overlapped(encoder: Any, batches: Iterable[tuple[list[str], Array]]) -> Iterator[tuple[list[str], Array]]:
@@ -100,12 +104,12 @@ def main(arguments: argparse.Namespace) -> None:
     where = device.choose(arguments.device)
     encoder = load_encoder(arguments.encoder, arguments.options, where)
     started = time.perf_counter()
-    count = encode_file(arguments.encoder, encoder, arguments.input, arguments.output)
+    count, encoded = encode_file(arguments.encoder, encoder, arguments.input, arguments.output, arguments.made)
     seconds = time.perf_counter() - started
     done = records.Run(
         key={"encoder": arguments.encoder, "shard": arguments.output.stem},
         params={**encoder.options, "weights_identity": encoder.weights, "device": where.type},
-        metrics={"clips": count, "seconds": seconds, "clips_per_second": count / seconds},
+        metrics={"clips": count, "encoded": encoded, "seconds": seconds, "clips_per_second": encoded / seconds},
     )
     records.write(arguments.record, "features", [done])
 
@@ -116,6 +120,7 @@ def command_line() -> argparse.ArgumentParser:
     line.add_argument("--options", type=mapping, default={}, help="the encoder's options, JSON")
     line.add_argument("--input", type=Path, required=True, help="frames or waveforms of one shard, HDF5")
     line.add_argument("--output", type=Path, required=True, help="features of the shard, HDF5")
+    line.add_argument("--made", default="", help="digest of options and code: what others made is not kept")
     line.add_argument("--device", default="auto", help="auto, cpu, cuda, cuda:1, mps")
     line.add_argument("--threads", type=int, default=1)
     line.add_argument("--record", type=Path, required=True)

@@ -5,8 +5,9 @@ the same. Neither depends on an encoder or its weights.
 """
 
 import argparse
+import contextlib
 import hashlib
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from modalens import cli, records, store
+from modalens import cli, kept, records, store
 from modalens.rows import read_table
 
 Array = NDArray[Any]
@@ -112,26 +113,48 @@ def digest(row: Array) -> str:
 def main(arguments: argparse.Namespace) -> None:
     clips = read_table(arguments.clips)
     good = clips[clips["status"] == "ok"]
+    output = arguments.output / f"{arguments.clips.stem}.csv"
+    before = _before(output)
     table = pd.DataFrame("", index=pd.Index(good["clip_id"], name="clip_id"), columns=COLUMNS)
     for stage, path in sorted(arguments.decoded):
+        columns = [stage, WORDS[stage][0]]
+        sketches = arguments.output / stage / f"{arguments.clips.stem}.h5"
         attributes = store.attributes(path)
-        sketch, (word_column, word) = sketcher(attributes), WORDS[stage]
-        with store.write(arguments.output / stage / f"{arguments.clips.stem}.h5", attributes) as writer:
-            for ids, rows in store.batches(path, 16):
-                for clip_id, row in zip(ids, rows, strict=True):
-                    made = sketch(row)
-                    writer.append(clip_id, made)
-                    table.loc[clip_id, [stage, word_column]] = [digest(row), word(made)]
-    output = arguments.output / f"{arguments.clips.stem}.csv"
+        stay, wanted = kept.divided(path, sketches, attributes, arguments.made, set(before.index))
+        table.loc[list(stay), columns] = before.loc[list(stay), columns]
+        for clip_id, *cells in _sketched(stage, path, sketches, attributes, stay, wanted):
+            table.loc[clip_id, columns] = cells
     cli.write_text(output, table.reset_index().to_csv(index=False, lineterminator="\n"))
     run = records.Run(key={"shard": arguments.clips.stem}, metrics={"clips": float(len(table))})
     records.write(arguments.record, "fingerprints", [run])
+
+
+def _sketched(
+    stage: str, source: Path, output: Path, attributes: dict[str, Any], stay: dict[str, str], wanted: dict[str, str]
+) -> Iterator[tuple[str, str, str]]:
+    """Sketches of a shard: those that stay, then those that are wanted, whose (clip_id, digest, word) are told."""
+    sketch, (_, word) = sketcher(attributes), WORDS[stage]
+    with store.write(output, attributes) as writer:
+        writer.take(output, stay)
+        for ids, rows in store.batches(source, 16, wanted):
+            for clip_id, row in zip(ids, rows, strict=True):
+                made = sketch(row)
+                writer.append(clip_id, made, wanted[clip_id])
+                yield clip_id, digest(row), word(made)
+
+
+def _before(path: Path) -> pd.DataFrame:
+    """The table that an earlier run of this job left; none is none."""
+    with contextlib.suppress(cli.UserError):
+        return read_table(path, ["clip_id", *COLUMNS]).set_index("clip_id")
+    return pd.DataFrame(columns=COLUMNS)
 
 
 def parser() -> argparse.ArgumentParser:
     wanted = cli.parser(__doc__)
     wanted.add_argument("--clips", type=Path, required=True, help="status table of stage clips, one shard")
     wanted.add_argument("--decoded", type=cli.pair, nargs="+", required=True, help="frames=PATH waveforms=PATH")
+    wanted.add_argument("--made", default="", help="digest of the code: what other code made is not kept")
     wanted.add_argument("--output", type=Path, required=True, help="folder; files are called as the shard")
     wanted.add_argument("--record", type=Path, required=True, help="JSON for MLflow")
     return wanted

@@ -10,7 +10,7 @@ import numpy as np
 
 from modalens import cli
 from modalens.decode import DECODERS, read_frames, read_key_frames, still
-from modalens.shards import decode_shard, decoding_parser
+from modalens.decoding import decode_shard, decoding_parser
 
 
 def main(arguments: argparse.Namespace) -> None:

@@ -1,24 +1,21 @@
-"""The tables of a shard of clips, and one pass of a decoder over it."""
+"""The tables of a shard of clips."""
 
 import argparse
 import hashlib
 import re
-from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 
-from modalens import records, store
+from modalens import records
 from modalens.cli import UserError, write_text
-from modalens.progress import progress
-from modalens.rows import read_table, rows_of
-from modalens.workers import Outcome, Task, map_clips
+from modalens.workers import Outcome
 
 STATUS = ("clip_id", "status", "cause", "detail")
 READABLE = 40
 # Of a run, not of the study; and a proxy's address may hold a password.
-NO_PARAMS = ("record", "output", "status", "metadata", "runs", "run", "offline", "download")
+NO_PARAMS = ("record", "output", "status", "metadata", "runs", "run", "offline", "download", "made", "consumers")
 
 
 def write_status(path: str | Path, rows: list[dict[str, Any]], more: tuple[str, ...]) -> None:
@@ -33,9 +30,11 @@ def status(clip_id: str, outcome: Outcome) -> dict[str, Any]:
     return {"clip_id": clip_id, "status": state, "cause": outcome.cause, "detail": outcome.detail}
 
 
-def write_record(arguments: argparse.Namespace, stage: str, output: Path, rows: list[dict[str, Any]]) -> None:
+def write_record(
+    arguments: argparse.Namespace, stage: str, output: Path, rows: list[dict[str, Any]], **more: float
+) -> None:
     """Counts of a shard for MLflow: clips, ok, failed_<cause>, and flagged_<cause> of clips that are used with one."""
-    metrics = {"clips": float(len(rows)), "ok": float(sum(row["status"] == "ok" for row in rows))}
+    metrics = {"clips": float(len(rows)), "ok": float(sum(row["status"] == "ok" for row in rows)), **more}
     for row in sorted(rows, key=lambda row: row["cause"]):
         if row["cause"]:
             name = f"{'flagged' if row['status'] == 'ok' else 'failed'}_{row['cause']}"
@@ -65,60 +64,3 @@ def add_workers(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--timeout", type=float, default=60.0, help="seconds for one clip")
     parser.add_argument("--memory-mb", type=int, default=4096, help="memory of one worker")
     parser.add_argument("--record", type=Path, required=True, help="what MLflow is to know")
-
-
-def decoding_parser(parser: argparse.ArgumentParser) -> argparse.ArgumentParser:
-    """Options that `frames` and `waveforms` share."""
-    parser.add_argument("--clips", type=Path, required=True, help="status table of stage clips")
-    parser.add_argument("--output", type=Path, required=True, help="HDF5, one row a clip")
-    parser.add_argument("--status", type=Path, required=True, help="CSV, one row a clip")
-    parser.add_argument("--refuse", nargs="*", default=[], help="causes that only flag a clip, to count as failures")
-    add_workers(parser)
-    return parser
-
-
-def decode_shard(
-    arguments: argparse.Namespace,
-    attributes: dict[str, Any],
-    attempts: list[tuple[Callable, tuple]],
-    flag: Callable[..., str],
-    columns: tuple[str, ...] = (),
-) -> None:
-    """Decode every good clip of a shard: arrays to HDF5, a status row each, a record.
-
-    attempts: (function, options): function(path, start_s, end_s, *options) -> (array, decoder's name, *cells) runs in a
-    worker. A later attempt gets the clips that killed their worker in the one before.
-    flag(array, *cells): "" or a cause that is noted of a clip that stays usable, unless --refuse names it.
-    columns: of the status table, one for each cell.
-    """
-    clips = read_table(arguments.clips, [*STATUS, "path", "start_s", "end_s"])
-    failed = clips[clips["status"] != "ok"]
-    rows = [{**row, "decoder": "", "seconds": 0.0} for row in rows_of(failed[list(STATUS)])]
-    left = {
-        row["clip_id"]: (row["path"], seconds(row["start_s"]), seconds(row["end_s"]))
-        for row in rows_of(clips[clips["status"] == "ok"])
-    }
-    stage = str(attributes["kind"])
-    with store.write(arguments.output, attributes) as writer:
-        for number, (function, options) in enumerate(attempts):
-            if number and not left:
-                break
-            tasks: Iterator[Task] = ((clip_id, (*window, *options)) for clip_id, window in left.items())
-            again = {}
-            answers = map_clips(function, tasks, arguments.workers, arguments.timeout, arguments.memory_mb)
-            for clip_id, outcome in progress(answers, stage, "clips", len(left)):
-                if outcome.cause in ("timeout", "crashed", "memory") and number + 1 < len(attempts):
-                    again[clip_id] = left[clip_id]
-                    continue
-                array, decoder, *cells = outcome.value or (None, "")
-                row = status(clip_id, outcome)
-                if array is not None and (cause := flag(array, *cells)):
-                    refused = cause in arguments.refuse
-                    row |= {"cause": cause, "status": "failed" if refused else "ok"}
-                if array is not None and row["status"] == "ok":
-                    writer.append(clip_id, array)
-                row |= dict(zip(columns, cells, strict=False))
-                rows.append({**row, "decoder": decoder, "seconds": round(outcome.seconds, 3)})
-            left = again
-    write_status(arguments.status, rows, ("decoder", "seconds", *columns))
-    write_record(arguments, stage, arguments.output, rows)

@@ -3,7 +3,7 @@
 import argparse
 
 from modalens import cli
-from modalens.shards import decode_shard, decoding_parser
+from modalens.decoding import decode_shard, decoding_parser
 from modalens.sound import muted, read_waveform
 
 

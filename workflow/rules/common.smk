@@ -59,7 +59,33 @@ def settings(value):
 
 
 def kept(path, keep):
-    return path if keep else temp(path)
+    return update(path) if keep else temp(path)
+
+
+def made(*modules, options=None):
+    """What rows are made with: where that is the same, a job that runs again for a new clip keeps them."""
+    return cli.digest(options, code(*modules))
+
+
+def features_made(encoder):
+    return made("features", f"encoders/{encoder}", options=STUDY["encoders"][encoder])
+
+
+def consumers(stage):
+    """MADE=PATH of all that is made from decoded clips which are thrown away."""
+
+    def wanted(wildcards):
+        if STUDY[stage]["keep"]:
+            return []
+        shard = f"{wildcards.shard}.h5"
+        features = [
+            f"{features_made(encoder)}={R}/features/{encoder}/{shard}"
+            for encoder in ENCODERS
+            if READS[encoder] == stage
+        ]
+        return [*features, f"{made('fingerprints')}={R}/fingerprints/{stage}/{shard}"]
+
+    return wanted
 
 
 def preprocessing(stage):

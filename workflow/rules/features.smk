@@ -3,7 +3,7 @@ rule features:
     input:
         encoder_input,
     output:
-        data=f"{R}/features/{{encoder}}/{{shard}}.h5",
+        data=update(f"{R}/features/{{encoder}}/{{shard}}.h5"),
         record=f"{R}/features/{{encoder}}/{{shard}}.json",
     log:
         f"{R}/logs/features/{{encoder}}/{{shard}}.log",
@@ -18,10 +18,10 @@ rule features:
     params:
         options=lambda wildcards: settings(STUDY["encoders"][wildcards.encoder]),
         device=STUDY["training"]["device"],
-        code=lambda wildcards: code("features", f"encoders/{wildcards.encoder}"),
+        made=lambda wildcards: features_made(wildcards.encoder),
     shell:
         "python -m modalens.features --encoder {wildcards.encoder} --options {params.options:q} "
-        "--device {params.device} --threads {threads} --input {input} "
+        "--made {params.made} --device {params.device} --threads {threads} --input {input} "
         "--output {output.data} --record {output.record} 2> {log}"
 
 

@@ -4,8 +4,10 @@ rule fingerprints:
         clips=f"{R}/clips/{{shard}}.csv",
         decoded=expand(f"{R}/{{stage}}/{{{{shard}}}}.h5", stage=DECODED),
     output:
-        table=f"{R}/fingerprints/{{shard}}.csv",
-        sketches=expand(f"{R}/fingerprints/{{stage}}/{{{{shard}}}}.h5", stage=DECODED),
+        table=update(f"{R}/fingerprints/{{shard}}.csv"),
+        sketches=update(
+            expand(f"{R}/fingerprints/{{stage}}/{{{{shard}}}}.h5", stage=DECODED)
+        ),
         record=f"{R}/fingerprints/{{shard}}.json",
     log:
         f"{R}/logs/fingerprints/{{shard}}.log",
@@ -22,9 +24,9 @@ rule fingerprints:
             f"{stage}={path}" for stage, path in zip(DECODED, input.decoded)
         ],
         folder=lambda wildcards, output: Path(output.table).parent,
-        code=code("fingerprints"),
+        made=made("fingerprints"),
     shell:
-        "python -m modalens.fingerprints --clips {input.clips} --decoded {params.decoded} "
+        "python -m modalens.fingerprints --clips {input.clips} --decoded {params.decoded} --made {params.made} "
         "--output {params.folder} --record {output.record} 2> {log}"
 
 

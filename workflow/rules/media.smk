@@ -57,7 +57,7 @@ rule frames:
         f"{R}/clips/{{shard}}.csv",
     output:
         data=kept(f"{R}/frames/{{shard}}.h5", STUDY["frames"]["keep"]),
-        status=f"{R}/frames/{{shard}}.csv",
+        status=update(f"{R}/frames/{{shard}}.csv"),
         record=f"{R}/frames/{{shard}}.json",
     log:
         f"{R}/logs/frames/{{shard}}.log",
@@ -78,12 +78,14 @@ rule frames:
         refuse=STUDY["media"]["refuse"],
         timeout=STUDY["media"]["timeout_s"],
         memory=STUDY["media"]["memory_mb"],
-        code=code("frames"),
+        made=made("frames"),
+        consumers=consumers("frames"),
     shell:
         "python -m modalens.frames --clips {input} "
         "--count {params.number} --resize {params.resize} --crop {params.crop} "
         "--sampling {params.sampling} --decoder {params.decoder} --refuse {params.refuse} "
         "--workers {threads} --timeout {params.timeout} --memory-mb {params.memory} "
+        "--made {params.made} --consumers {params.consumers} "
         "--output {output.data} --status {output.status} --record {output.record} 2> {log}"
 
 
@@ -92,7 +94,7 @@ rule waveforms:
         f"{R}/clips/{{shard}}.csv",
     output:
         data=kept(f"{R}/waveforms/{{shard}}.h5", STUDY["waveforms"]["keep"]),
-        status=f"{R}/waveforms/{{shard}}.csv",
+        status=update(f"{R}/waveforms/{{shard}}.csv"),
         record=f"{R}/waveforms/{{shard}}.json",
     log:
         f"{R}/logs/waveforms/{{shard}}.log",
@@ -110,9 +112,11 @@ rule waveforms:
         refuse=STUDY["media"]["refuse"],
         timeout=STUDY["media"]["timeout_s"],
         memory=STUDY["media"]["memory_mb"],
-        code=code("waveforms"),
+        made=made("waveforms"),
+        consumers=consumers("waveforms"),
     shell:
         "python -m modalens.waveforms --clips {input} --sample-rate {params.rate} --seconds {params.seconds} "
         "--refuse {params.refuse} "
         "--workers {threads} --timeout {params.timeout} --memory-mb {params.memory} "
+        "--made {params.made} --consumers {params.consumers} "
         "--output {output.data} --status {output.status} --record {output.record} 2> {log}"

@@ -1,0 +1,213 @@
+"""What a job that runs again keeps, and what it makes anew: seen at the calls that decode and encode."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+from filming import film
+
+from modalens import features, fingerprints, frames, kept, store
+from modalens.cli import UserError
+from modalens.ledger import sha256
+
+EVEN = [40 * k for k in range(25)]
+RATE = 16000
+
+
+class Shard:
+    """The jobs of one shard, run as the workflow runs them, frames thrown away once they were used."""
+
+    def __init__(self, root: Path) -> None:
+        self.root, self.names, self.paths = root, [], {}
+        self.frames_made, self.encoder_made, self.sketches_made = "f", "e", "s"
+        self.options = {}
+        self.whole = False
+        self.more: list[str] = []
+
+    def add(self, name: str, frames: int = 25) -> None:
+        self.paths[name] = film(self.root / f"{name}.mp4", EVEN[:frames])
+        self.names.append(name)
+
+    def decode(self) -> dict[str, float]:
+        """Metrics of the record."""
+        rows = [f"{name},ok,,,{self.paths[name]},,,{sha256(self.paths[name])}" for name in self.names]
+        clips = self.root / "clips" / "0.csv"
+        clips.parent.mkdir(exist_ok=True)
+        clips.write_text("\n".join(["clip_id,status,cause,detail,path,start_s,end_s,sha256", *rows, ""]))
+        line = ["--clips", clips, "--output", self.root / "0.h5", "--status", self.root / "0.csv", "--workers", 1]
+        line += ["--count", 2, "--resize", 36, "--crop", 32, "--record", self.root / "0.json"]
+        line += ["--made", self.frames_made, *self.more]
+        if not self.whole:
+            line += ["--consumers", f"{self.encoder_made}={self.root / 'features' / '0.h5'}"]
+            line += [f"{self.sketches_made}={self.root / 'sketches' / 'frames' / '0.h5'}"]
+        frames.main(frames.parser().parse_args([str(part) for part in line]))
+        return json.loads((self.root / "0.json").read_text())["runs"][0]["metrics"]
+
+    def encode(self) -> dict[str, float]:
+        line = ["--encoder", "pixels", "--options", json.dumps(self.options), "--made", self.encoder_made]
+        line += ["--input", self.root / "0.h5", "--output", self.root / "features" / "0.h5", "--device", "cpu"]
+        line += ["--record", self.root / "features.json"]
+        features.main(features.command_line().parse_args([str(part) for part in line]))
+        return json.loads((self.root / "features.json").read_text())["runs"][0]["metrics"]
+
+    def sketch(self) -> pd.DataFrame:
+        line = ["--clips", self.root / "clips" / "0.csv", "--decoded", f"frames={self.root / '0.h5'}"]
+        line += ["--made", self.sketches_made]
+        line += ["--output", self.root / "sketches", "--record", self.root / "sketches.json"]
+        fingerprints.main(fingerprints.parser().parse_args([str(part) for part in line]))
+        return pd.read_csv(self.root / "sketches" / "0.csv", index_col="clip_id")
+
+    def run(self) -> tuple[float, float]:
+        """Clips decoded and encoded."""
+        decoded = self.decode()["decoded"]
+        encoded = self.encode()["encoded"]
+        self.sketch()
+        if not self.whole:
+            (self.root / "0.h5").unlink()
+        return decoded, encoded
+
+    def results(self) -> dict[str, object]:
+        found = {}
+        for path in ("features/0.h5", "sketches/frames/0.h5"):
+            names = sorted(store.ids(self.root / path))
+            found[path] = dict(zip(names, store.read(self.root / path, names).tolist(), strict=True))
+        status = pd.read_csv(self.root / "0.csv", dtype=str, keep_default_na=False).drop(columns="seconds")
+        sketches = pd.read_csv(self.root / "sketches" / "0.csv", dtype=str, keep_default_na=False)
+        return found | {"status": status.to_dict(), "sketches": sketches.to_dict()}
+
+
+class Pixels:
+    """Mean colour of each frame."""
+
+    input, weights, batch_size = "frames", "none", 2
+
+    def __init__(self, options):
+        self.options = options
+
+    def encode(self, batch):
+        return batch.float().mean(dim=(2, 3)).half()
+
+
+@pytest.fixture
+def shard(tmp_path, monkeypatch):
+    monkeypatch.setattr(features, "load_encoder", lambda *given: Pixels(given[1]))
+    made = Shard(tmp_path)
+    for name, frames_long in (("b", 25), ("d", 13)):
+        made.add(name, frames_long)
+    assert made.run() == (2, 2)
+    return made
+
+
+def test_a_clip_added_to_a_shard_is_the_only_one_decoded_and_encoded(shard, tmp_path):
+    shard.add("c", 20)
+    assert shard.run() == (1, 1)
+    other = Shard(tmp_path / "anew")
+    other.root.mkdir()
+    other.names, other.paths = shard.names, shard.paths
+    assert other.run() == (3, 3)
+    assert shard.results() == other.results(), "as if all had been made together"
+
+
+def test_nothing_is_made_when_nothing_changed(shard):
+    before = shard.results()
+    assert shard.run() == (0, 0)
+    assert shard.results() == before
+
+
+def test_a_clip_that_left_the_shard_leaves_all_files(shard):
+    shard.names.remove("b")
+    assert shard.run() == (0, 0)
+    assert set(store.ids(shard.root / "features" / "0.h5")) == {"d"}
+    assert list(shard.results()["sketches"]["clip_id"].values()) == ["d"]
+
+
+def test_a_file_that_is_another_under_the_same_name_is_decoded_again(shard):
+    shard.paths["b"] = film(shard.root / "b.mp4", EVEN[:7])
+    assert shard.run() == (1, 1)
+
+
+@pytest.mark.parametrize("changed", ["frames_made", "more"])
+def test_another_way_to_decode_makes_all_anew(shard, changed):
+    setattr(shard, changed, {"frames_made": "other code", "more": ["--decoder", "pyav"]}[changed])
+    assert shard.run() == (2, 2)
+
+
+def test_another_way_to_encode_decodes_all_again_since_frames_are_thrown_away(shard):
+    shard.encoder_made, shard.options = "other", {"grey": True}
+    assert shard.run() == (2, 2)
+
+
+def test_other_sketches_need_frames_but_encode_nothing(shard):
+    shard.sketches_made = "other code"
+    assert shard.run() == (2, 0)
+
+
+def test_frames_that_are_kept_serve_another_encoder(shard):
+    shard.whole = True
+    assert shard.run() == (2, 0)
+    shard.encoder_made = "other"
+    assert shard.run() == (0, 2)
+
+
+def test_a_clip_that_cannot_be_decoded_is_not_tried_again_unless_the_machine_was_at_fault(shard):
+    shard.paths["x"] = shard.root / "x.mp4"
+    shard.paths["x"].write_text("<html>")
+    shard.names.append("x")
+    assert shard.run() == (1, 0)
+    assert shard.run() == (0, 0)
+    assert shard.results()["status"]["cause"][2] == "not_media"
+    shard.more = ["--timeout", "0.001"]
+    shard.add("slow")
+    assert shard.run() == (1, 0)
+    shard.more = []
+    assert shard.run() == (1, 1)
+
+
+def test_lost_features_are_made_again_from_the_start(shard):
+    before = shard.results()
+    (shard.root / "features" / "0.h5").unlink()
+    assert shard.run() == (2, 2)
+    assert shard.results() == before
+
+
+def test_damaged_features_are_made_again_from_the_start(shard):
+    before = shard.results()
+    path = shard.root / "features" / "0.h5"
+    path.write_bytes(path.read_bytes()[:100])
+    assert shard.run() == (2, 2)
+    assert shard.results() == before
+
+
+def test_features_lost_after_the_frames_were_left_out_are_one_clear_line(shard):
+    shard.decode()
+    (shard.root / "features" / "0.h5").unlink()
+    with pytest.raises(UserError, match=r"has lost 2 of 2 clips, first 'b'; delete .*0.h5 and .*0.h5, and run again"):
+        shard.encode()
+
+
+def test_a_lost_table_of_sketches_is_made_again_where_frames_are_kept(shard):
+    shard.whole = True
+    shard.run()
+    before = shard.results()
+    (shard.root / "sketches" / "0.csv").unlink()
+    assert shard.run() == (0, 0)
+    assert shard.results() == before
+
+
+def test_rows_without_a_key_are_never_kept(tmp_path):
+    for name in ("in", "out"):
+        with store.write(tmp_path / name, {}) as writer:
+            writer.append("a", np.zeros(2))
+    assert kept.divided(tmp_path / "in", tmp_path / "out", {}, "m") == ({}, {"a": ""})
+    assert not kept.there("a", "", {"m": {"a": kept.derived("", "m")}})
+
+
+def test_rows_made_with_other_weights_are_never_kept(tmp_path):
+    with store.write(tmp_path / "in", {}) as writer:
+        writer.append("a", np.zeros(2), "key")
+    with store.write(tmp_path / "out", {"weights": "one"}) as writer:
+        writer.append("a", np.zeros(2), kept.derived("key", "m"))
+    assert kept.divided(tmp_path / "in", tmp_path / "out", {"weights": "one"}, "m")[1] == {}
+    assert kept.divided(tmp_path / "in", tmp_path / "out", {"weights": "two"}, "m")[0] == {}
