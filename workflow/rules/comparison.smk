@@ -23,7 +23,7 @@ rule search:
         "../../envs/torch.yaml"
     threads: 1
     resources:
-        mem_mb=lambda wildcards, attempt: 4000 * attempt,
+        mem_mb=study_mb,
         # Trials that were done are kept: what is cut off goes on in the next attempt.
         runtime=lambda wildcards, attempt: 480 * attempt,
     params:

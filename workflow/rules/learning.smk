@@ -76,7 +76,7 @@ rule train:
         "../../envs/torch.yaml"
     threads: 1
     resources:
-        mem_mb=lambda wildcards, attempt: 4000 * attempt,
+        mem_mb=study_mb,
         runtime=lambda wildcards, attempt: 240 * attempt,
     params:
         model=lambda wildcards: STUDY["models"][wildcards.model]["class"],
@@ -131,7 +131,7 @@ rule evaluate:
         "../../envs/torch.yaml"
     threads: 1
     resources:
-        mem_mb=lambda wildcards, attempt: 4000 * attempt,
+        mem_mb=study_mb,
         runtime=lambda wildcards, attempt: 60 * attempt,
     params:
         folder=lambda wildcards, input: Path(input.models[0]).parents[1],
