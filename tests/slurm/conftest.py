@@ -90,7 +90,7 @@ class SlurmCheckout(Checkout):
                                     env=self._environment(), stdout=log, stderr=subprocess.STDOUT)  # fmt: skip
 
     def run(self, *arguments: str) -> None:
-        assert self.start(*arguments).wait(timeout=1200) == 0, self.said[-8000:]
+        assert self.start(*arguments).wait(timeout=5000) == 0, self.said[-8000:]
 
     def working(self, module: str) -> int:
         """Process id of a stage of this checkout, as soon as it has begun to write its log."""

@@ -1,0 +1,64 @@
+"""What one more clip costs a finished shard, beside what the whole shard cost: media, frames, sound, features.
+
+The clips are the demo's, in one shard. Seconds of processor of all processes of a `snakemake` call, and beside it a
+call that finds all done. What is left above that is the start of each stage and the work on the clip.
+"""
+
+import argparse
+import json
+import os
+import resource
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+from typing import Any
+
+import yaml
+from machine import machine
+
+ROOT = Path(__file__).resolve().parents[1]
+TARGETS = ("features/resnet50/0.h5", "features/log_mel/0.h5", "fingerprints/0.csv")
+
+
+def call(folder: Path, clips: int) -> dict[str, Any]:
+    """Seconds, seconds of processor, and how many clips were decoded and encoded, of a study that now has so many."""
+    config = yaml.safe_load((ROOT / "config" / "config.yaml").read_text())
+    config |= {"study": "added", "results": str(folder), "shards": 1, "dataset": config["dataset"] | {"clips": clips}}
+    path = folder / "study.yaml"
+    path.write_text(yaml.safe_dump(config))
+    line = [sys.executable, "-m", "snakemake", "--cores", "2", "--configfile", path, "--directory", folder]
+    line += ["--snakefile", ROOT / "Snakefile", *(folder / "added" / name for name in TARGETS), "--quiet", "all"]
+    environment = {name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}
+    began, before = time.perf_counter(), resource.getrusage(resource.RUSAGE_CHILDREN)
+    subprocess.run(list(map(str, line)), cwd=ROOT, check=True, env=environment, stdout=subprocess.DEVNULL)
+    seconds, after = time.perf_counter() - began, resource.getrusage(resource.RUSAGE_CHILDREN)
+    used = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
+    return {"clips": clips, "seconds": round(seconds, 1), "processor_s": round(used, 1)}
+
+
+def worked(folder: Path) -> dict[str, float]:
+    records = {"decoded": "frames/0.json", "encoded": "features/resnet50/0.json"}
+    texts = {name: (folder / "added" / path).read_text() for name, path in records.items()}
+    return {name: json.loads(text)["runs"][0]["metrics"][name] for name, text in texts.items()}
+
+
+def main() -> None:
+    line = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    line.add_argument("--clips", type=int, default=200, help="of the shard")
+    line.add_argument("--output", type=Path, default=ROOT / "benchmarks" / "results" / "added.json")
+    arguments = line.parse_args()
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        rows = []
+        for step, clips in (("whole shard", 0), ("nothing new", 0), ("one more clip", 1)):
+            row = {"step": step, **call(folder, arguments.clips + clips)}
+            rows.append(row | (worked(folder) if step != "nothing new" else {"decoded": 0, "encoded": 0}))
+            print("  ".join(f"{name} {value}" for name, value in rows[-1].items()), flush=True)
+    arguments.output.parent.mkdir(parents=True, exist_ok=True)
+    arguments.output.write_text(json.dumps({"machine": machine(), "rows": rows}, indent=1) + "\n")
+
+
+if __name__ == "__main__":
+    main()
