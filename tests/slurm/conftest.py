@@ -90,7 +90,11 @@ class SlurmCheckout(Checkout):
                                     env=self._environment(), stdout=log, stderr=subprocess.STDOUT)  # fmt: skip
 
     def run(self, *arguments: str) -> None:
-        assert self.start(*arguments).wait(timeout=5000) == 0, self.said[-8000:]
+        process = self.start(*arguments)
+        try:
+            assert process.wait(timeout=5000) == 0, self.said[-8000:]
+        finally:
+            process.kill()  # of a test that was interrupted: it would ask the next test's SLURM for its jobs
 
     def working(self, module: str) -> int:
         """Process id of a stage of this checkout, as soon as it has begun to write its log."""
