@@ -62,30 +62,38 @@ def kept(path, keep):
     return update(path) if keep else temp(path)
 
 
-def made(*modules, options=None):
-    """What rows are made with: where that is the same, a job that runs again for a new clip keeps them."""
-    return cli.digest(options, code(*modules))
+def made(environment, *modules, options=None):
+    pins = (Path(workflow.basedir) / "envs" / f"{environment}.yaml").read_text()
+    return cli.digest(options, code(*modules), yaml.safe_load(pins)["dependencies"])
 
 
-def features_made(encoder):
-    return made("features", f"encoders/{encoder}", options=STUDY["encoders"][encoder])
+# What rows are made with: where that is the same, a job that runs again for a new clip keeps them.
+MADE = {
+    "frames": made("media", "frames"),
+    "waveforms": made("media", "waveforms"),
+    "fingerprints": made("tables", "fingerprints"),
+    **{
+        name: made(
+            "torch", "features", f"encoders/{name}", options=STUDY["encoders"][name]
+        )
+        for name in ENCODERS
+    },
+}
 
 
 def consumers(stage):
     """MADE=PATH of all that is made from decoded clips which are thrown away."""
+    made_from = [
+        f"{MADE[encoder]}={R}/features/{encoder}"
+        for encoder in ENCODERS
+        if READS[encoder] == stage
+    ]
+    made_from.append(f"{MADE['fingerprints']}={R}/fingerprints/{stage}")
 
-    def wanted(wildcards):
-        if STUDY[stage]["keep"]:
-            return []
-        shard = f"{wildcards.shard}.h5"
-        features = [
-            f"{features_made(encoder)}={R}/features/{encoder}/{shard}"
-            for encoder in ENCODERS
-            if READS[encoder] == stage
-        ]
-        return [*features, f"{made('fingerprints')}={R}/fingerprints/{stage}/{shard}"]
+    def of_shard(wildcards):
+        return [f"{folder}/{wildcards.shard}.h5" for folder in made_from]
 
-    return wanted
+    return [] if STUDY[stage]["keep"] else of_shard
 
 
 def preprocessing(stage):

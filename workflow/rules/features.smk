@@ -18,7 +18,7 @@ rule features:
     params:
         options=lambda wildcards: settings(STUDY["encoders"][wildcards.encoder]),
         device=STUDY["training"]["device"],
-        made=lambda wildcards: features_made(wildcards.encoder),
+        made=lambda wildcards: MADE[wildcards.encoder],
     shell:
         "python -m modalens.features --encoder {wildcards.encoder} --options {params.options:q} "
         "--made {params.made} --device {params.device} --threads {threads} --input {input} "

@@ -24,7 +24,7 @@ rule fingerprints:
             f"{stage}={path}" for stage, path in zip(DECODED, input.decoded)
         ],
         folder=lambda wildcards, output: Path(output.table).parent,
-        made=made("fingerprints"),
+        made=MADE["fingerprints"],
     shell:
         "python -m modalens.fingerprints --clips {input.clips} --decoded {params.decoded} --made {params.made} "
         "--output {params.folder} --record {output.record} 2> {log}"

@@ -78,7 +78,7 @@ rule frames:
         refuse=STUDY["media"]["refuse"],
         timeout=STUDY["media"]["timeout_s"],
         memory=STUDY["media"]["memory_mb"],
-        made=made("frames"),
+        made=MADE["frames"],
         consumers=consumers("frames"),
     shell:
         "python -m modalens.frames --clips {input} "
@@ -112,7 +112,7 @@ rule waveforms:
         refuse=STUDY["media"]["refuse"],
         timeout=STUDY["media"]["timeout_s"],
         memory=STUDY["media"]["memory_mb"],
-        made=made("waveforms"),
+        made=MADE["waveforms"],
         consumers=consumers("waveforms"),
     shell:
         "python -m modalens.waveforms --clips {input} --sample-rate {params.rate} --seconds {params.seconds} "
