@@ -1,6 +1,7 @@
 """A study's config: defaults filled in, unknown keys and wrong types refused in one line."""
 
 import json
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,7 @@ SCHEMA = PACKAGE.parents[1] / "workflow" / "schemas" / "config.schema.yaml"
 Config = dict[str, Any]
 
 
+@cache
 def schema() -> Config:
     return yaml.safe_load(SCHEMA.read_text(encoding="utf-8"))
 
