@@ -188,7 +188,9 @@ def test_a_killed_training_resumes_bit_for_bit(method, tmp_path, monkeypatch):
 
 def test_a_method_learns_sixteen_clips_by_heart(method):
     every = Clips(clips(), LABELS)
-    (history,) = fitted([learner(method)], None, every, every, epochs=60, patience=60, batch_size=16)
+    (history,) = fitted(
+        [learner(method)], None, every, every, epochs=40, patience=40, batch_size=16, learning_rate=1e-2
+    )
     assert max(row["train_accuracy"] for row in history) == 1
 
 

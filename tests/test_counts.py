@@ -62,23 +62,18 @@ def test_a_source_in_two_splits_is_said():
     assert origin == "split official; 3 sources are in more than one split"
 
 
-def run(folder, study: dict, *options: str) -> subprocess.CompletedProcess:
-    (folder / "study.yaml").write_text(yaml.safe_dump(study))
-    command = [sys.executable, "-m", "modalens.counts", "--configfile", str(folder / "study.yaml"), *options]
-    environment = os.environ | {"PYTHONPATH": str(Path(counts.__file__).parents[1])}
-    return subprocess.run(command, capture_output=True, text=True, cwd=folder, env=environment)
-
-
 @pytest.fixture
 def study() -> dict:
     return {"study": "x", "dataset": {"name": "known_answer", "clips": 30}, "tasks": ["seen", "heard"]}
 
 
-def test_the_command_prints_every_task_of_any_data_set(tmp_path, study):
-    ended = run(tmp_path, study)
-    assert ended.returncode == 0, ended.stderr
-    assert "seen: 30 clips of 30 sources, split by group" in ended.stdout
-    table = pd.read_csv(io.StringIO(run(tmp_path, study, "--csv").stdout))
+def test_the_command_prints_every_task_of_any_data_set(tmp_path, study, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    Path("study.yaml").write_text(yaml.safe_dump(study))
+    counts.main(counts.parser().parse_args(["--configfile", "study.yaml"]))
+    assert "seen: 30 clips of 30 sources, split by group" in capsys.readouterr().out
+    counts.main(counts.parser().parse_args(["--configfile", "study.yaml", "--csv"]))
+    table = pd.read_csv(io.StringIO(capsys.readouterr().out))
     assert table[table["label"] == "all"].set_index("task")["all"].to_dict() == {"seen": 30, "heard": 30}
     assert [path.name for path in tmp_path.iterdir()] == ["study.yaml"], "counting must leave nothing behind"
 
@@ -86,7 +81,10 @@ def test_the_command_prints_every_task_of_any_data_set(tmp_path, study):
 def test_a_wrong_list_is_one_line_and_no_table(tmp_path, study):
     study["dataset"] = {"name": "vggsound", "csv": "not_there.csv"}
     study["tasks"] = ["sound"]
-    ended = run(tmp_path, study)
+    (tmp_path / "study.yaml").write_text(yaml.safe_dump(study))
+    command = [sys.executable, "-m", "modalens.counts", "--configfile", "study.yaml"]
+    environment = os.environ | {"PYTHONPATH": str(Path(counts.__file__).parents[1])}
+    ended = subprocess.run(command, capture_output=True, text=True, cwd=tmp_path, env=environment)
     assert ended.returncode == 1
     assert ended.stdout == ""
     assert ended.stderr.startswith("modalens: not_there.csv cannot be read")

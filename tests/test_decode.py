@@ -153,6 +153,7 @@ def test_only_pictures_that_are_whole_and_unreferenced_are_left_out() -> None:
     assert not _unreferenced(memoryview(unit(slice_)[:-1]), 4)
 
 
+@pytest.mark.slow
 def test_the_pixels_of_real_clips_are_those_of_decoding_everything(shared: Path) -> None:
     clips = [path for path in sorted((shared / "clips").glob("*.*")) if path.suffix != ".csv"]
     for path in [*clips, *sorted((shared / "grid" / "video").glob("*.mpg"))[:2]]:

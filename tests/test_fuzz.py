@@ -10,6 +10,7 @@ from pathlib import Path
 import av
 import numpy as np
 import pandas as pd
+import pytest
 from badserver import movie
 
 from modalens import frames, store, waveforms
@@ -25,6 +26,7 @@ RATE, SECONDS = 16000, 4
 SHARED = Path(__file__).resolve().parents[2] / "shared" / "data" / "clips"
 
 
+@pytest.mark.slow
 def test_damage_never_ends_a_stage_and_never_passes_for_frames_or_sound(tmp_path: Path) -> None:
     """Every file gets a row of its own. The frames of a clip that is ok are each a picture that a strict decoder finds
     in the damaged file, with nothing broken before it back to a key frame, or one of the undamaged file, where what is

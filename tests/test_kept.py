@@ -1,6 +1,7 @@
 """What a job that runs again keeps, and what it makes anew: seen at the calls that decode and encode."""
 
 import json
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -90,13 +91,27 @@ class Pixels:
         return batch.float().mean(dim=(2, 3)).half()
 
 
-@pytest.fixture
-def shard(tmp_path, monkeypatch):
-    monkeypatch.setattr(features, "load_encoder", lambda *given: Pixels(given[1]))
-    made = Shard(tmp_path)
+@pytest.fixture(scope="module", autouse=True)
+def pixels():
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(features, "load_encoder", lambda *given: Pixels(given[1]))
+        yield
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory):
+    made = Shard(tmp_path_factory.mktemp("finished"))
     for name, frames_long in (("b", 25), ("d", 13)):
         made.add(name, frames_long)
     assert made.run() == (2, 2)
+    return made
+
+
+@pytest.fixture
+def shard(finished, tmp_path):
+    """A shard of two clips whose jobs have run once."""
+    made = Shard(shutil.copytree(finished.root, tmp_path / "shard"))
+    made.names, made.paths = list(finished.names), {name: made.root / f"{name}.mp4" for name in finished.names}
     return made
 
 

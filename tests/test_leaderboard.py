@@ -59,7 +59,7 @@ def test_the_luck_of_seeds_alone_is_no_win():
     """Two equal ways of training whose seeds scatter widely, on so many clips that each model's accuracy is certain."""
     draw, wins, over_groups = np.random.default_rng(0), 0, 0
     wrong = planted(0, groups=400, clips=1)
-    for _ in range(40):
+    for _ in range(20):
         models = {}
         for name in ("reference", "equal"):
             rate = wrong["seed"].map(dict(enumerate(0.8 + draw.normal(0, 0.06, 5))))
@@ -68,8 +68,8 @@ def test_the_luck_of_seeds_alone_is_no_win():
         row = board(models, replicates=0).loc["equal"]
         wins += row["verdict"] != "tie"
         over_groups += row["p_groups"] < 0.05
-    assert wins <= 4
-    assert over_groups > 10  # what a test over clips alone would have claimed
+    assert wins <= 2
+    assert over_groups > 5  # what a test over clips alone would have claimed
 
 
 def test_p_is_the_larger_of_both_tests_and_holm_is_over_the_tasks_comparisons():

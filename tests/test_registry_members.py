@@ -260,10 +260,12 @@ def test_it_learns_sixteen_clips_by_heart(model):
     features = {**clips(), **model.targets(clips())}
     for _ in range(60):
         terms = model.loss(features, LABELS)
+        if torch.equal(terms["logits"].argmax(1), LABELS):
+            return
         optimiser.zero_grad()
         terms["loss"].backward()
         optimiser.step()
-    assert torch.equal(terms["logits"].argmax(1), LABELS)
+    pytest.fail("sixty steps are not enough")
 
 
 def test_predictions_do_not_depend_on_the_batch(model):

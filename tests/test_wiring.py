@@ -1,9 +1,10 @@
 import json
+import subprocess
 from pathlib import Path
 
 import pytest
 
-from modalens import wiring
+from modalens import manifest, wiring
 
 
 @pytest.fixture
@@ -79,7 +80,14 @@ def test_manifest_is_made_once_and_again_only_when_its_inputs_change(tmp_path, m
     assert json.loads((folder / "stamp.json").read_text())["inputs"].keys() == {str(csv)}
 
 
-def test_a_changed_list_of_ids_makes_a_new_manifest(tmp_path):
+def test_a_changed_list_of_ids_makes_a_new_manifest(tmp_path, monkeypatch):
+    def here(command, **_):
+        """Without a process of its own: the test above has one."""
+        assert command[1:3] == ["-m", "modalens.manifest"]
+        manifest.main(manifest.parser().parse_args(command[3:]))
+        return subprocess.CompletedProcess(command, 0)
+
+    monkeypatch.setattr(wiring.subprocess, "run", here)
     only = tmp_path / "only.csv"
     only.write_text("ka-00000\nka-00001\n")
     study = {"dataset": {"name": "known_answer", "clips": 9}, "tasks": ["seen"], "shards": 1, "only": str(only)}
