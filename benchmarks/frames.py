@@ -27,7 +27,7 @@ from machine import machine
 
 from modalens._pyav import frames_at
 from modalens._timeline import timeline
-from modalens.decode import fit, frame_indices, read_frames, read_key_frames
+from modalens.decode import DECODERS, fit, frame_indices, read_frames, read_key_frames
 from modalens.media import open_media, stream_of, window
 from modalens.workers import map_clips
 
@@ -196,20 +196,21 @@ def held_mb() -> float:
 
 def weighed(path: str, start_s: float | None, end_s: float | None) -> tuple[np.ndarray, float]:
     """What a worker of the stage answers, and the memory that it holds afterwards."""
-    return read_frames(path, start_s, end_s, COUNT, RESIZE, CROP, ("pyav",))[0], held_mb()
+    return read_frames(path, start_s, end_s, COUNT, RESIZE, CROP, DECODERS)[0], held_mb()
 
 
-def memory(path: Path, clips: int) -> dict[str, Any]:
-    """Memory of workers and of this process in the first, the middle and the last tenth of `clips` clips.
+def memory(paths: list[Path], clips: int) -> dict[str, Any]:
+    """Memory of workers and of this process in the first, the middle and the last tenth of `clips` clips, read with
+    decord first as the stage does: the files in turn.
 
     And the share of the time of all cores that went into clips.
     """
     workers = os.cpu_count() or 1
-    tasks = ((str(number), (str(path), None, None)) for number in range(clips))
+    tasks = ((str(number), (str(paths[number % len(paths)]), None, None)) for number in range(clips))
     began, busy, held = time.perf_counter(), 0.0, []
-    for _, outcome in map_clips(weighed, tasks, workers, 120, 4096):
+    for number, outcome in map_clips(weighed, tasks, workers, 120, 4096):
         if outcome.cause:
-            raise SystemExit(f"{path}: {outcome.cause}: {outcome.detail}")
+            raise SystemExit(f"{paths[int(number) % len(paths)]}: {outcome.cause}: {outcome.detail}")
         busy += outcome.seconds
         held.append((outcome.value[1], held_mb()))
     wall, tenth = time.perf_counter() - began, max(1, clips // 10)
@@ -243,7 +244,7 @@ def main() -> None:
         result = {"machine": machine(), "rounds": arguments.rounds, "clips": rows}
         print(*tables(rows), sep="\n")
         if arguments.memory:
-            result["memory"] = memory(paths[0], arguments.memory)
+            result["memory"] = memory(paths, arguments.memory)
             print(json.dumps(result["memory"]))
     arguments.output.parent.mkdir(parents=True, exist_ok=True)
     arguments.output.write_text(json.dumps(result, indent=1) + "\n")
