@@ -76,9 +76,10 @@ def _job(line: str) -> Job:
 
 @dataclass
 class SlurmCheckout(Checkout):
-    """A checkout whose jobs go to SLURM; what Snakemake says goes to a file."""
+    """A checkout whose jobs go to SLURM; what Snakemake says goes to a file. first: SLURM's last job before it."""
 
     cluster: Cluster
+    first: int
 
     @property
     def said(self) -> str:
@@ -129,6 +130,6 @@ def cluster(tmp_path_factory):
 @pytest.fixture(scope="session")
 def checkout(cluster, tmp_path_factory):
     def make(config: dict[str, Any]) -> SlurmCheckout:
-        return SlurmCheckout(copied(tmp_path_factory, config), config, cluster)
+        return SlurmCheckout(copied(tmp_path_factory, config), config, cluster, cluster.last())
 
     return make

@@ -53,7 +53,7 @@ def trained(study, model):
 
 
 def test_a_study_goes_through_slurm_to_its_report(study, cluster):
-    jobs = cluster.jobs()
+    jobs = cluster.jobs(since=study.first)
     assert {job.state for job in jobs} == {"COMPLETED"}
     assert (study.results / "report" / "index.html").exists()
     assert (study.results / "track" / "synced.json").exists()
