@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from modalens.cli import UserError
+from modalens.datasets import _parts
 from modalens.datasets.audioset import Audioset
 
 pytestmark = pytest.mark.slow
@@ -192,6 +193,27 @@ def test_times_in_another_unit_are_refused(tmp_path):
     assert "line 1: from here on no clip lasts the 10 s of this data set" in line_of(
         small(tmp_path, minutes, partial=True)
     )
+
+
+@pytest.mark.parametrize("part", [1, 2, 3, 50_000])
+@pytest.mark.parametrize(
+    ("faults", "line"),
+    [
+        ({6: ("/m/", "m/"), 2: ("/m/", "m/")}, "line 2: 'm/09x0r' is no class id"),
+        ({6: ("/m/", "m/"), 5: (",10,", ",99,")}, "line 5: the clip lasts 99 s"),
+        ({6: (",0,", ","), 4: ("4aaaaaaaaaA", "1aaaaaaaaaA")}, "line 4: clip 1aaaaaaaaaA_0 is there already"),
+        ({6: ("6aaaaaaaaaA", "1aaaaaaaaaA"), 4: ("/m/", "m/")}, "line 4: 'm/09x0r' is no class id"),
+        ({6: (",0,", ","), 5: ("/m/09x0r", "")}, "line 5: positive_labels is empty"),
+        ({6: ("6aaaaaaaaaA", "1aaaaaaaaaA")}, "line 6: clip 1aaaaaaaaaA_0 is there already, "),
+    ],
+)
+def test_of_several_wrong_rows_the_first_is_told_wherever_parts_end(tmp_path, monkeypatch, part, faults, line):
+    monkeypatch.setattr(_parts, "PART", part)
+    rows = {number: f'{number}aaaaaaaaaA,0,10,"/m/09x0r"' for number in range(1, 8)}
+    for number, change in faults.items():
+        assert change[0] in rows[number]
+        rows[number] = rows[number].replace(*change)
+    assert line in line_of(small(tmp_path, "\n".join(rows.values()) + "\n", partial=True))
 
 
 def test_labels_beside_a_further_column_keep_their_quotes_or_are_refused(tmp_path):

@@ -9,7 +9,7 @@ import pytest
 
 from modalens.causes import ClipError
 from modalens.cli import UserError
-from modalens.datasets import _table
+from modalens.datasets import _parts, _table
 from modalens.datasets.folder import Folder
 from modalens.sources import Options
 
@@ -111,6 +111,29 @@ def test_a_broken_csv_is_explained_in_one_line(table, content, message):
     with pytest.raises(UserError, match=message) as caught:
         read(table(content))
     assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("part", [1, 2, 50_000])
+def test_parts_change_neither_rows_nor_the_line_that_is_told(table, monkeypatch, part):
+    monkeypatch.setattr(_parts, "PART", part)
+    head = 'file,start,text,label\na.mp4,1,"two\nlines",cat\n\n ,,,\nb.mp4,,,dog\n'
+    found = read(table(head + "./c//d.mp4,0:02\n"))
+    assert found["clip_id"].tolist() == ["a_1", "b", "d_2"]
+    assert found["text"].tolist() == ["two\nlines", "", ""]
+    assert found["label"].tolist() == ["cat", "dog", ""]
+    assert found["source"][2].endswith("/c/d.mp4")
+    with pytest.raises(UserError, match="line 7: start 'soon' is no time"):
+        read(table(head + "c.mp4,soon\nd.mp4,-1\n"))
+
+
+@pytest.mark.parametrize(
+    "file",
+    ["a.b.mp4", "a", ".a", "a.", "a/.", "a/./b.mp4", "./a.mp4", "a//b.mp4", "/a.mp4", "a/", "..", "a b.mp4", "a\\b"],
+)
+def test_files_are_called_as_a_path_calls_them(table, file):
+    found = read(table(f"file,label\n{file},cat\n"), media="m/n").iloc[0]
+    assert found["source"] == (Path("m/n") / file).as_posix()
+    assert found["clip_id"] == Path(file).stem
 
 
 def test_a_csv_that_is_not_there_is_named(tmp_path):

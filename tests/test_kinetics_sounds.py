@@ -146,6 +146,12 @@ def test_a_cut_list_is_refused_unless_a_part_is_meant(tmp_path, shared):
     assert "no readable JSON" in line
 
 
+def test_half_a_letter_in_a_json_list_is_one_clear_line(tmp_path):
+    (tmp_path / "list.json").write_text('{"\\ud83d\\ude00": {}, "\\ud800": {}}')
+    line = line_of(KineticsSounds(["action"], csv=str(tmp_path / "list.json")))
+    assert "list.json: '\\ud800' is half a letter" in line
+
+
 def test_lists_without_a_split_or_with_another_one_are_refused(tmp_path, shared):
     of_texts(tmp_path)
     assert "tells no split" in line_of(KineticsSounds(["action"], csv=str(tmp_path / "train.txt"), partial=True))

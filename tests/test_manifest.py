@@ -1,13 +1,17 @@
 """Shards move as little as they can, and only files that changed are written."""
 
 import argparse
+import csv
+import io
 import json
+from types import SimpleNamespace
 
 import pandas as pd
 import pytest
 
-from modalens import manifest, records
+from modalens import manifest, records, wiring
 from modalens.cli import UserError
+from modalens.datasets import _parts
 
 
 def arguments(folder, tasks=("seen", "heard"), shards=4, **options) -> argparse.Namespace:
@@ -56,6 +60,74 @@ def test_the_shard_of_an_id_never_changes():
     assert [manifest.shard_of(f"ka-{clip:05d}", 7) for clip in range(6)] == ["3", "3", "6", "6", "5", "0"]
 
 
+@pytest.mark.parametrize("part", [1, 2, 50_000])
+def test_cells_are_quoted_as_the_standard_library_does_and_come_back(part, monkeypatch):
+    monkeypatch.setattr(_parts, "PART", part)
+    cells = ["plain", "a,b", 'say "x"', "two\nlines", "", " blank ", "ünï, cödé", "'", ",", '"', "#"]
+    table = pd.DataFrame({"one": cells, "two": cells[::-1], "three": ["", *cells[1:]]})
+    text = "".join(_parts.lines(table))
+    wanted = io.StringIO()
+    csv.writer(wanted, lineterminator="\n").writerows([table.columns, *table.itertuples(index=False)])
+    assert text == wanted.getvalue()
+    assert read(io.StringIO(text)).equals(table)
+
+
+def test_a_reading_that_was_stopped_is_made_whole_by_the_next(tmp_path, monkeypatch):
+    manifest.main(arguments(tmp_path / "whole", shards=8, clips=50))
+    manifest.main(arguments(tmp_path / "stopped", shards=8))
+
+    def stopped(*given):
+        for number, found in enumerate(tables(*given)):
+            if number == 6:
+                raise KeyboardInterrupt
+            yield found
+
+    tables = manifest.tables
+    monkeypatch.setattr(manifest, "tables", stopped)
+    with pytest.raises(KeyboardInterrupt):
+        manifest.main(arguments(tmp_path / "stopped", shards=8, clips=50))
+    monkeypatch.undo()
+    assert not list((tmp_path / "stopped").glob(".*")), "drafts are cleared away"
+    manifest.main(arguments(tmp_path / "stopped", shards=8, clips=50))
+    made, wanted = (contents(tmp_path / name) for name in ("stopped", "whole"))
+    assert {name: text for name, (text, _) in made.items()} == {
+        name: text.replace("/whole/", "/stopped/") for name, (text, _) in wanted.items()
+    }
+
+
+def test_a_reading_that_was_stopped_is_never_taken_for_whole(tmp_path, monkeypatch):
+    study = {"dataset": {"name": "known_answer", "clips": 9}, "tasks": ["seen"], "shards": 1}
+    wiring.ensure_manifest(study, tmp_path)
+    with monkeypatch.context() as patched:
+        patched.setattr(wiring.subprocess, "run", lambda *_, **__: SimpleNamespace(returncode=1))
+        with pytest.raises(SystemExit):
+            wiring.ensure_manifest(study | {"shards": 2}, tmp_path)
+    called = []
+
+    def run(*_, **__):
+        called.append(1)
+        return SimpleNamespace(returncode=0)
+
+    monkeypatch.setattr(wiring.subprocess, "run", run)
+    wiring.ensure_manifest(study, tmp_path)
+    assert called, "the study as it was before the one that was stopped is read again"
+
+
+def test_a_list_that_is_refused_leaves_no_folder(tmp_path):
+    with pytest.raises(UserError, match="one class only"):
+        manifest.main(arguments(tmp_path / "out", clips=1))
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_record_that_is_behind_its_tables_is_written_again(tmp_path):
+    manifest.main(arguments(tmp_path))
+    path = tmp_path / "record.json"
+    behind = path.read_text().replace("40.0", "39.0")
+    path.write_text(behind)
+    manifest.main(arguments(tmp_path))
+    assert path.read_text() != behind
+
+
 def test_running_again_touches_nothing(tmp_path):
     manifest.main(arguments(tmp_path))
     before = contents(tmp_path)
@@ -99,7 +171,7 @@ def test_the_record_tells_what_was_made(tmp_path):
 
 def test_a_clip_without_a_label_is_in_no_list_of_that_task():
     table = rows(clip_id=["c", "a", "b"], one=["x", "", "y"], two=["u", "v", ""])
-    found = manifest.tables(table, ["one", "two"], 1)
+    found = dict(manifest.tables(table, ["one", "two"], 1))
     assert found["labels/one.csv"]["clip_id"].tolist() == ["b", "c"]
     assert found["labels/two.csv"]["clip_id"].tolist() == ["a", "c"]
     assert found["shards/0.csv"]["clip_id"].tolist() == ["a", "b", "c"]
@@ -120,12 +192,12 @@ def test_a_clip_without_a_label_is_in_no_list_of_that_task():
 )
 def test_what_no_later_stage_could_repair_stops_at_once(table, tasks, message):
     with pytest.raises(UserError, match=message):
-        manifest.tables(table, tasks, 2)
+        dict(manifest.tables(table, tasks, 2))
 
 
 def test_hostile_ids_are_ids_like_others():
     ids = ["-abc", "../x", "a/b", "long" * 100, "ünïcode"]
-    found = manifest.tables(rows(clip_id=ids, one=["x", "y", "x", "y", "x"]), ["one"], 1)
+    found = dict(manifest.tables(rows(clip_id=ids, one=["x", "y", "x", "y", "x"]), ["one"], 1))
     assert found["shards/0.csv"]["clip_id"].tolist() == sorted(ids)
 
 
@@ -178,6 +250,6 @@ def test_a_list_that_leaves_nothing_is_one_line(tmp_path, text, message):
 def test_official_splits_may_differ_between_tasks():
     table = rows(clip_id=["a", "b"], one=["x", "y"], two=["x", "y"], split=["train", "test"])
     table["split:two"] = ["test", "train"]
-    found = manifest.tables(table, ["one", "two"], 1)
+    found = dict(manifest.tables(table, ["one", "two"], 1))
     assert found["labels/one.csv"]["split"].tolist() == ["train", "test"]
     assert found["labels/two.csv"]["split"].tolist() == ["test", "train"]

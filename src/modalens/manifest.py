@@ -5,11 +5,15 @@ Only files that changed are written, so that a new clip touches the shard it fal
 
 import argparse
 import csv
+import filecmp
 import hashlib
 import inspect
 import json
 import logging
 import re
+import tempfile
+from collections.abc import Iterable, Iterator
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +21,7 @@ import pandas as pd
 
 from modalens import cli, options, records, registry
 from modalens.cli import UserError
-from modalens.datasets import _table
+from modalens.datasets import _parts, _table
 
 log = logging.getLogger("modalens")
 
@@ -29,7 +33,7 @@ HEADINGS = ("id", "ids", "clip", "clips", "name", "video_id", "youtube_id", "yti
 
 def shard_of(clip_id: str, shards: int) -> str:
     """Stable on every machine and in every Python, unlike hash()."""
-    return str(int(hashlib.sha256(clip_id.encode()).hexdigest(), 16) % shards)
+    return str(int.from_bytes(hashlib.sha256(clip_id.encode()).digest(), "big") % shards)
 
 
 def build(dataset: dict[str, Any], tasks: list[str]) -> Any:
@@ -46,28 +50,33 @@ def build(dataset: dict[str, Any], tasks: list[str]) -> Any:
     return maker(tasks, **resolved)
 
 
-def tables(manifest: pd.DataFrame, tasks: list[str], shards: int) -> dict[str, pd.DataFrame]:
-    """Manifest (one row a clip, text) -> {path inside the output folder: table}, rows in order of clip id."""
+def tables(manifest: pd.DataFrame, tasks: list[str], shards: int) -> Iterator[tuple[str, pd.DataFrame]]:
+    """Manifest (one row a clip, text) -> (path inside the output folder, table), one by one, in order of clip id."""
     check(manifest, tasks)
     splits = [f"split:{task}" for task in tasks if f"split:{task}" in manifest]
-    manifest = manifest[[*COLUMNS, *tasks, *splits]].sort_values("clip_id", ignore_index=True)
-    shard = manifest["clip_id"].map(lambda clip_id: shard_of(clip_id, shards))
-    found = {"manifest.csv": manifest}
-    for name, clips in manifest.groupby(shard):
-        found[f"shards/{name}.csv"] = clips[CLIP]
+    manifest = manifest[[*COLUMNS, *tasks, *splits]].sort_values("clip_id", ignore_index=True).astype("str").fillna("")
+    yield "manifest.csv", manifest
+    shard = pd.concat(
+        [
+            pd.Series([shard_of(clip_id, shards) for clip_id in part.tolist()], part.index, "str")
+            for part in _parts.parts(manifest["clip_id"])
+        ]
+    )
     for task in tasks:
-        labelled = manifest[manifest[task] != ""]
-        found[f"labels/{task}.csv"] = pd.DataFrame(
-            {
-                "clip_id": labelled["clip_id"],
-                "shard": shard[labelled.index],
-                "group": labelled["group"],
-                # Official splits may differ from task to task.
-                "split": labelled.get(f"split:{task}", labelled["split"]),
-                "label": labelled[task],
-            }
-        )
-    return found
+        labelled = manifest[task] != ""
+        columns = {
+            "clip_id": manifest["clip_id"],
+            "shard": shard,
+            "group": manifest["group"],
+            # Official splits may differ from task to task.
+            "split": manifest.get(f"split:{task}", manifest["split"]),
+            "label": manifest[task],
+        }
+        yield f"labels/{task}.csv", pd.DataFrame({name: cells[labelled] for name, cells in columns.items()})
+    # Last, since by now the other columns need no memory any more.
+    manifest = manifest[CLIP]
+    for name, clips in manifest.groupby(shard):
+        yield f"shards/{name}.csv", clips
 
 
 def check(manifest: pd.DataFrame, tasks: list[str]) -> None:
@@ -78,8 +87,8 @@ def check(manifest: pd.DataFrame, tasks: list[str]) -> None:
             raise UserError(f"task {task!r}: a name of its own is wanted, of letters, digits, _ and -")
     if manifest.empty:
         raise UserError("the data set has no clip")
-    again = manifest.loc[manifest["clip_id"].duplicated(), "clip_id"]
-    if len(again):
+    if not manifest["clip_id"].is_unique:
+        again = manifest.loc[manifest["clip_id"].duplicated(), "clip_id"]
         raise UserError(f"{len(again)} clip ids occur again, first {again.iloc[0]!r}")
     # Ids come from the web: `-abc` and `../x` are fine, since shards.media_name makes a file's name of any id. What no
     # table can show on one line is not.
@@ -87,7 +96,7 @@ def check(manifest: pd.DataFrame, tasks: list[str]) -> None:
     if len(odd):
         raise UserError(f"clip id {odd.iloc[0]!r} is empty or holds control characters")
     for task in tasks:
-        classes = sorted(set(manifest[task]) - {""})
+        classes = sorted(set(manifest[task].unique()) - {""})
         if len(classes) < 2:
             raise UserError(f"task {task!r} has {f'one class only, {classes[0]!r}' if classes else 'no label'}")
 
@@ -101,11 +110,13 @@ def limited(manifest: pd.DataFrame, path: Path) -> pd.DataFrame:
     rows = [
         [cell.strip() for cell in row] for row in csv.reader(text.splitlines()) if any(cell.strip() for cell in row)
     ]
-    known = set(manifest["clip_id"])
+    known = manifest["clip_id"]
     column = rows[0].index("clip_id") if rows and "clip_id" in rows[0] else 0
-    heading = rows and rows[0][column] not in known and rows[0][column].lower() in ("clip_id", *HEADINGS)
-    wanted = dict.fromkeys(row[column] for row in rows[bool(heading) :] if len(row) > column and row[column])
-    unknown = [clip_id for clip_id in wanted if clip_id not in known]
+    first = rows[0][column] if rows else ""
+    heading = first.lower() in ("clip_id", *HEADINGS) and not (known == first).any()
+    wanted = dict.fromkeys(row[column] for row in rows[heading:] if len(row) > column and row[column])
+    listed = pd.Series(list(wanted), dtype="str")
+    unknown = listed[~listed.isin(known)].tolist()
     kept = manifest[manifest["clip_id"].isin(wanted)]
     if kept.empty:
         raise UserError(f"only: {path} names no clip of the data set, first {next(iter(wanted), '')!r}")
@@ -118,9 +129,22 @@ def _some(names: list[str], most: int = 5) -> str:
     return ", ".join(names[:most]) + (f" and {len(names) - most} more" if len(names) > most else "")
 
 
-def write(folder: Path, texts: dict[str, str]) -> list[str]:
-    """Write what changed, delete tables of ours that are no more. Returns the names touched."""
-    touched = [name for name, text in texts.items() if cli.write_if_changed(folder / name, text)]
+def write(folder: Path, texts: Iterator[tuple[str, Iterable[str]]]) -> list[str]:
+    """Write what changed, text after text, and delete tables of ours that are no more. Returns the names touched."""
+    touched, known = [], set()
+    texts = chain([next(texts)], texts)  # a list that is refused makes no folder
+    folder.mkdir(parents=True, exist_ok=True)
+    # A folder of this process's own: names for thousands of drafts beside the tables cost a listing each.
+    with tempfile.TemporaryDirectory(prefix=".draft", dir=folder) as drafts:
+        for name, text in texts:
+            known.add(name)
+            draft, path = Path(drafts) / "text", folder / name
+            with draft.open("w", encoding="utf-8", newline="\n") as file:
+                file.writelines(text)
+            if not (path.exists() and filecmp.cmp(draft, path, shallow=False)):
+                path.parent.mkdir(exist_ok=True)
+                draft.replace(path)
+                touched.append(name)
     for path in [
         *folder.glob("shards/*.csv"),
         *folder.glob("labels/*.csv"),
@@ -128,35 +152,42 @@ def write(folder: Path, texts: dict[str, str]) -> list[str]:
         *folder.glob("expected.csv"),
     ]:
         name = path.relative_to(folder).as_posix()
-        if name not in texts:
+        if name not in known:
             path.unlink()
             touched.append(name)
     return touched
 
 
+def texts(dataset: Any, arguments: argparse.Namespace, sizes: dict[str, int]) -> Iterator[tuple[str, Iterable[str]]]:
+    """(path inside the output folder, text in parts) of all that this stage writes. Fills sizes: rows of each table."""
+    # No name for the clips here: they are freed as soon as they have been put in order.
+    for name, table in tables(_clips(dataset, arguments), arguments.tasks, arguments.shards):
+        sizes[name] = len(table)
+        yield name, _parts.lines(table)
+    # What a frozen data set knows of its clips: they are compared with it after they were fetched.
+    if hasattr(dataset, "expected"):
+        yield "expected.csv", _parts.lines(dataset.expected())
+    if answers := dataset.answers():
+        yield "answers.json", [json.dumps(answers, indent=1)]
+    # wiring.py looks at these before it runs this stage again.
+    inputs = [*dataset.inputs(), *([arguments.only] if arguments.only else [])]
+    yield "inputs.json", [json.dumps([str(path) for path in inputs])]
+
+
+def _clips(dataset: Any, arguments: argparse.Namespace) -> pd.DataFrame:
+    clips: pd.DataFrame = dataset.manifest()
+    return limited(clips, arguments.only) if arguments.only else clips
+
+
 def main(arguments: argparse.Namespace) -> None:
     if arguments.shards < 1:
         raise UserError(f"shards is 1 or more, not {arguments.shards}")
-    dataset = build(arguments.dataset, arguments.tasks)
-    clips = dataset.manifest()
-    if arguments.only:
-        clips = limited(clips, arguments.only)
-    found = tables(clips, arguments.tasks, arguments.shards)
-    # What a frozen data set knows of its clips: they are compared with it after they were fetched.
-    if hasattr(dataset, "expected"):
-        found["expected.csv"] = dataset.expected()
-    texts = {name: table.to_csv(index=False, lineterminator="\n") for name, table in found.items()}
-    if answers := dataset.answers():
-        texts["answers.json"] = json.dumps(answers, indent=1)
-    # wiring.py looks at these before it runs this stage again.
-    texts["inputs.json"] = json.dumps(
-        [str(path) for path in [*dataset.inputs(), *([arguments.only] if arguments.only else [])]]
-    )
-    touched = write(arguments.output, texts)
-    count, shards = len(found["manifest.csv"]), sum(name.startswith("shards/") for name in texts)
+    sizes: dict[str, int] = {}
+    touched = write(arguments.output, texts(build(arguments.dataset, arguments.tasks), arguments, sizes))
+    count, shards = sizes["manifest.csv"], sum(name.startswith("shards/") for name in sizes)
     log.info("%d clips in %d shards, %s", count, shards, f"{len(touched)} files changed" if touched else "unchanged")
-    if arguments.record and (touched or not arguments.record.exists()):
-        labels = {f"clips_{task}": float(len(found[f"labels/{task}.csv"])) for task in arguments.tasks}
+    if arguments.record:
+        labels = {f"clips_{task}": float(sizes[f"labels/{task}.csv"]) for task in arguments.tasks}
         run = records.Run(
             key={"dataset": arguments.dataset["name"]},
             params=arguments.dataset
@@ -164,7 +195,10 @@ def main(arguments: argparse.Namespace) -> None:
             metrics={"clips": float(count), **labels},
             artifacts=[str(arguments.output / "manifest.csv")],
         )
-        records.write(arguments.record, "manifest", [run])
+        # An earlier reading may have been stopped between its last table and this.
+        known = records.read(arguments.record) if arguments.record.exists() else None
+        if touched or known != ("manifest", [run]):
+            records.write(arguments.record, "manifest", [run])
 
 
 def parser() -> argparse.ArgumentParser:

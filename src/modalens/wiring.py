@@ -105,6 +105,8 @@ def ensure_manifest(config: dict[str, Any], folder: Path) -> None:
         old = json.loads(stamp.read_text(encoding="utf-8"))
         if old["key"] == key and all(_state(Path(name)) == state for name, state in old["inputs"].items()):
             return
+    # A reading that is stopped leaves tables of two studies: without its stamp none of them is taken for whole.
+    stamp.unlink(missing_ok=True)
     command = [sys.executable, "-m", "modalens.manifest", "--dataset", dataset, "--tasks", *config["tasks"]]
     command += ["--shards", str(config["shards"]), "--output", str(folder), "--record", str(folder / "record.json")]
     command += ["--only", config["only"]] if config.get("only") else []

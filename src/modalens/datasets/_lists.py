@@ -8,11 +8,14 @@ import csv
 import json
 import re
 from collections.abc import Iterator
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
+import pandas as pd
+
 from modalens.cli import UserError
-from modalens.datasets import _table
+from modalens.datasets import _parts, _table
 
 SPLITS = {
     **dict.fromkeys(("train", "training"), "train"),
@@ -21,6 +24,7 @@ SPLITS = {
 }
 # What a spreadsheet writes in place of a text that it took for a formula, such as an id that begins with "-".
 SPREADSHEET = re.compile(r"#(NAME\?|REF!|VALUE!|N/A|NULL!|NUM!|DIV/0!)")
+BLOCK = 2**20  # letters that are cut into lines at a time: all lines would take more memory than the content
 Columns = dict[str, tuple[str, ...]]
 
 
@@ -72,42 +76,62 @@ class Sheet:
         self, location: str, content: str, columns: Columns, optional: tuple[str, ...] = (), spread: str = ""
     ) -> None:
         self.location, self._columns, self._optional, self._spread = location, columns, optional, spread
-        self._lines = [line.rstrip() for line in content.split("\n")]
+        self._content = content
+        final = content[content.rfind("\n") + 1 :].rstrip()
         # Without a line end the last cell may have lost its own end, unless a closing quote shows that it has not.
-        self.cut = self._lines[-1] != "" and not self._lines[-1].endswith('"')
+        self.cut = final != "" and not final.endswith('"')
+        self.last = content.rstrip().count("\n") + 1
         self.comments: list[tuple[int, str]] = []
         self._first = 0
-        while self._first < len(self._lines) and _skipped(self._lines[self._first]):
-            if self._lines[self._first]:
-                self.comments.append((self._first + 1, self._lines[self._first]))
+        header = None
+        for header in _lines(content):
+            if not _skipped(header):
+                break
             self._first += 1
-        if self._first == len(self._lines):
+            if header:
+                self.comments.append((self._first, header))
+        else:
             raise UserError(f"{location} has no row")
-        self._separator = _separator(self._lines[self._first])
-        self._names = self._header(self._lines[self._first])
+        self._separator = _separator(header)
+        self._names = self._header(header)
         if self._names:
             self._first += 1
         else:
             last = self.comments[-1][1].lstrip('"# ') if self.comments else ""
             self._names = self._header(last) or list(columns)
-        self.last = max(number for number, line in enumerate(self._lines, 1) if line)
+
+    def parts(self) -> Iterator[pd.DataFrame]:
+        """Tables of `columns`, the index is the line number; an optional cell that is not there is ""."""
+        required = [name for name in self._columns if name not in self._optional]
+        for raw in _parts.gathered(self._cells(), range(len(self._names))):
+            part = raw.apply(lambda cells: cells.str.strip())
+            part = part[(part != "").any(axis=1)]
+            blank = pd.Series("", index=part.index, dtype="str")
+            part = pd.DataFrame(
+                {name: part[self._names.index(name)] if name in self._names else blank for name in self._columns}
+            )
+            faults = [(part[name] == "", lambda _, name=name: f"{name} is empty") for name in required]
+            yield from _parts.sound(part, self.place, faults)
 
     def rows(self) -> Iterator[tuple[int, tuple[str, ...]]]:
-        """(line number, cells in the order of `columns`); an optional one that is not there is ""."""
-        reader = csv.reader(
-            self._lines[self._first :], delimiter=self._separator, skipinitialspace=True, strict=True
-        )  # fmt: skip
-        line, places = (
-            self._first + 1,
-            [self._names.index(name) if name in self._names else -1 for name in self._columns],
-        )
+        """(line number, cells in the order of `columns`), as `parts` has them."""
+        for part in self.parts():
+            yield from zip(part.index.tolist(), part.itertuples(index=False, name=None), strict=True)
+
+    def _cells(self) -> Iterator[tuple[int, list[str]]]:
+        """(line number, as many cells as the list has columns); few rows are blank."""
+        rows = islice(_lines(self._content), self._first, None)
+        reader = csv.reader(rows, delimiter=self._separator, skipinitialspace=True, strict=True)
+        line, width = self._first + 1, len(self._names)
         try:
             for cells in reader:
                 after = self._first + reader.line_num + 1
                 if after - line > 1:
                     raise csv.Error("a quote is not closed")
-                if any(cell.strip() for cell in cells):
-                    yield line, self._arranged(cells, places, line)
+                if len(cells) == width:
+                    yield line, cells
+                elif any(cell.strip() for cell in cells):
+                    yield line, self._fitted(cells, line)
                 line = after
         except csv.Error as error:
             several = self._first + reader.line_num > line or "end of data" in str(error)
@@ -118,7 +142,7 @@ class Sheet:
         return f"{self.location}, line {line}"
 
     def spreadsheet_errors(self) -> int:
-        return sum(SPREADSHEET.match(line.lstrip('" ')) is not None for line in self._lines)
+        return sum(SPREADSHEET.match(line.lstrip('" ')) is not None for line in _lines(self._content))
 
     def refuse_cut(self) -> None:
         """For lists whose last cell, cut short, would still pass for one."""
@@ -148,7 +172,7 @@ class Sheet:
             raise UserError(f"{self.location} has a column twice: {', '.join(cells)}")
         return names
 
-    def _arranged(self, cells: list[str], places: list[int], line: int) -> tuple[str, ...]:
+    def _fitted(self, cells: list[str], line: int) -> list[str]:
         width = len(self._names)
         while len(cells) > width and not cells[-1].strip():
             cells.pop()
@@ -157,11 +181,7 @@ class Sheet:
         fewest = width - sum(name in self._optional for name in self._names)
         if not fewest <= len(cells) <= width:
             raise UserError(f"{self.place(line)}: {len(cells)} cells where {fewest} are wanted{self._end(line)}")
-        values = tuple(cells[place].strip() if -1 < place < len(cells) else "" for place in places)
-        for name, value in zip(self._columns, values, strict=True):
-            if not value and name not in self._optional:
-                raise UserError(f"{self.place(line)}: {name} is empty")
-        return values
+        return cells + [""] * (width - len(cells))
 
     def _end(self, line: int) -> str:
         return "; the file is cut off there, fetch it anew" if line == self.last else ""
@@ -186,11 +206,20 @@ def is_json(content: str) -> bool:
 
 def parse_json(location: str, content: str) -> Any:
     try:
-        return json.loads(content)
+        found = json.loads(content)
     except json.JSONDecodeError as error:
         raise UserError(
             f"{location}, line {error.lineno}, column {error.colno}: no readable JSON ({error.msg}); fetch it anew"
         ) from error
+    try:
+        # Arrow's text and files in UTF-8 take no half of a surrogate pair, which JSON can write.
+        json.dumps(found if "\\u" in content else "", ensure_ascii=False).encode()
+    except UnicodeEncodeError as error:
+        half = error.object[error.start]
+        raise UserError(
+            f"{location}: {half!r} is half a letter, no text holds it; fetch the list anew"
+        ) from error
+    return found
 
 
 def counted(location: str, rows: int, published: tuple[int, ...], partial: bool) -> None:
@@ -201,6 +230,16 @@ def counted(location: str, rows: int, published: tuple[int, ...], partial: bool)
             f"{location}: {rows:,} rows, the published list has {wanted}; fetch it anew, "
             "or write `partial: true` in the config if a part is meant"
         )
+
+
+def _lines(content: str) -> Iterator[str]:
+    """Without blanks at their ends."""
+    start = 0
+    while start <= len(content):
+        end = content.find("\n", start + BLOCK)
+        end = len(content) if end < 0 else end
+        yield from map(str.rstrip, content[start:end].split("\n"))
+        start = end + 1
 
 
 def _skipped(line: str) -> bool:

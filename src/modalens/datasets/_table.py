@@ -1,17 +1,20 @@
-"""A CSV as people have it: from a path or URL, any usual separator and encoding -> (column names, numbered rows)."""
+"""A CSV as people have it: from a path or URL, any usual separator and encoding -> a table of numbered rows."""
 
 import csv
 import io
 import logging
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from difflib import get_close_matches
 from http.client import HTTPException
 from pathlib import Path
 from urllib import request
 from urllib.error import HTTPError
 
+import pandas as pd
+
 from modalens.cli import UserError
+from modalens.datasets import _parts
 
 log = logging.getLogger("modalens")
 
@@ -27,58 +30,67 @@ HANDLERS: tuple[type[request.BaseHandler], ...] = (
     request.HTTPDefaultErrorHandler,
     request.HTTPErrorProcessor,
 )
-Row = tuple[int, dict[str, str]]
 
 
 def is_url(location: str) -> bool:
     return "://" in location
 
 
-def read(location: str) -> tuple[list[str], list[Row]]:
-    """Column names and (line number, {column: text without blanks at its ends}) for each row that is not blank."""
-    text = decoded(download(location) if is_url(location) else _local(location), location)
-    if not text.strip():
+def read(location: str) -> pd.DataFrame:
+    """One row a row that is not blank: text without blanks at its ends; the index is the line number."""
+    content = download(location) if is_url(location) else _local(location)
+    encoding = _encoding(content, location)
+    with _opened(content, encoding) as lines:
+        header_line = next((line for line in lines if line.strip()), "")
+    if not header_line:
         raise UserError(f"{location} is empty")
-    header_line = next(line for line in text.splitlines() if line.strip())
     # The header tells the separator: names rarely hold one, cells often do.
     separator = max(SEPARATORS, key=lambda candidate: len(next(csv.reader([header_line], delimiter=candidate))))
-    reader = csv.reader(io.StringIO(text, newline=None), delimiter=separator)
-    columns: list[str] = []
-    rows: list[Row] = []
+    with _opened(content, encoding) as lines:
+        rows = _rows(lines, separator, location)
+        columns = _header([cell.strip() for cell in next(rows)[1]], location)
+        # By number: several columns may be without a name.
+        found = [_stripped(part) for part in _parts.gathered(rows, range(len(columns)))]
+    if not any(map(len, found)):
+        raise UserError(f"{location} has a header and no rows")
+    return pd.concat(found).set_axis(columns, axis=1)
+
+
+def _rows(lines: Iterable[str], separator: str, location: str) -> Iterator[tuple[int, list[str]]]:
+    """Line number and cells: the header, then rows as wide as it; few of them are blank."""
+    reader = csv.reader(lines, delimiter=separator)
+    width = -1
     try:
         for cells in reader:
-            values = [cell.strip() for cell in cells]
-            if not any(values):
-                continue
-            if not columns:
-                columns = _header(values, location)
-            elif any(values[len(columns) :]):
-                raise UserError(
-                    f"{location}, line {reader.line_num}: {len(values)} cells under {len(columns)} columns; "
-                    "put quotes round a cell that holds the separator"
-                )
-            else:
-                values += [""] * (len(columns) - len(values))
-                rows.append((reader.line_num, dict(zip(columns, values, strict=False))))
+            if len(cells) != width:
+                if not any(cell.strip() for cell in cells):
+                    continue
+                if width < 0:
+                    width = len(cells)
+                elif any(cell.strip() for cell in cells[width:]):
+                    raise UserError(
+                        f"{location}, line {reader.line_num}: {len(cells)} cells under {width} columns; "
+                        "put quotes round a cell that holds the separator"
+                    )
+                cells = cells[:width] + [""] * (width - len(cells))
+            yield reader.line_num, cells
     except csv.Error as error:
         raise UserError(f"{location}, line {reader.line_num}: no readable CSV ({error})") from error
-    if not rows:
-        raise UserError(f"{location} has a header and no rows")
-    return columns, rows
+
+
+def _stripped(part: pd.DataFrame) -> pd.DataFrame:
+    part = part.apply(lambda cells: cells.str.strip())
+    return part[(part != "").any(axis=1)]
+
+
+def _opened(content: bytes, encoding: str) -> io.TextIOWrapper:
+    """Lines of any end, decoded as they are read: a text in memory takes up to four bytes a letter."""
+    return io.TextIOWrapper(io.BytesIO(content), encoding, errors="replace", newline=None)
 
 
 def decoded(content: bytes, location: str) -> str:
-    """UTF-8 with or without a byte-order mark, UTF-16 with one, else Latin-1, which is said."""
-    if content.startswith((b"\xff\xfe", b"\xfe\xff")):
-        return content.decode("utf-16", errors="replace")
-    if b"\0" in content:
-        raise UserError(f"{location} is no text file; a CSV is wanted")
-    try:
-        return content.decode("utf-8-sig")
-    except UnicodeDecodeError as error:
-        line = content[: error.start].count(b"\n") + 1
-        log.warning("%s is not UTF-8 (line %d): read as Latin-1; save it as UTF-8 if names look wrong", location, line)
-        return content.decode("latin-1")
+    """Text of UTF-8 with or without a byte-order mark, UTF-16 with one, else Latin-1, which is said."""
+    return content.decode(_encoding(content, location), errors="replace")
 
 
 def download(url: str) -> bytes:
@@ -120,6 +132,20 @@ def _local(location: str) -> bytes:
         raise UserError(f"{location} is not there; the path counts from {Path.cwd()}") from None
     except OSError as error:
         raise UserError(f"{location} cannot be read: {error.strerror}") from error
+
+
+def _encoding(content: bytes, location: str) -> str:
+    if content.startswith((b"\xff\xfe", b"\xfe\xff")):
+        return "utf-16"
+    if b"\0" in content:
+        raise UserError(f"{location} is no text file; a CSV is wanted")
+    try:
+        content.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        line = content[: error.start].count(b"\n") + 1
+        log.warning("%s is not UTF-8 (line %d): read as Latin-1; save it as UTF-8 if names look wrong", location, line)
+        return "latin-1"
+    return "utf-8-sig"
 
 
 def _header(names: list[str], location: str) -> list[str]:

@@ -7,15 +7,17 @@ import hashlib
 import logging
 import re
 from collections import Counter
+from collections.abc import Iterator
 from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
 
 from modalens import sources
 from modalens.cli import UserError
-from modalens.datasets import _lists
+from modalens.datasets import _lists, _parts
 from modalens.datasets._audioset_classes import MACHINE_ID, Classes
 from modalens.datasets._youtube import Clips
 
@@ -71,24 +73,22 @@ class Audioset:
         known = Classes(self.classes) if self.classes else None
         choices = {task: self._choice(task, known) for task in dict.fromkeys((self.clips_of, *self.tasks))}
         tallies: dict[str, Counter[str]] = {task: Counter() for task in choices}
-        clips, rows, total = Clips(SECONDS), [], 0
-        for split, location in self.csv:
-            check = _Check(location, known, self.partial)
-            for line, (youtube_id, start, end, positive) in check.sheet.rows():
-                classes = check.classes(line, positive)
-                row = clips.row(check.sheet, line, youtube_id, start, end, split)
-                check.ids.add(youtube_id)
-                labels = {task: _label(classes, choice, tallies[task]) for task, choice in choices.items()}
-                if labels[self.clips_of]:
-                    rows.append(row | labels)
-            check.finish()
-            total += check.rows
-        clips.finish()
+        found, total = [], 0
+        with Clips(SECONDS) as clips:
+            for split, location in self.csv:
+                check = _Check(location, known, self.partial)
+                for part in check.parts():
+                    for rows in clips.rows(check.sheet, part.assign(split=split)):
+                        positive = rows.pop("positive_labels")
+                        labels = {task: _labels(positive, choice, tallies[task]) for task, choice in choices.items()}
+                        found.append(rows.assign(**labels)[labels[self.clips_of] != ""])
+                check.finish()
+                total += check.rows
         for task, choice in choices.items():
             _say(task, choice, tallies[task], total)
-        if not rows:
+        if not sum(map(len, found)):
             raise UserError(f"dataset audioset: no clip has a label of task {self.clips_of!r}")
-        table = pd.DataFrame(rows)
+        table = pd.concat(found, ignore_index=True)
         if self.balance:
             table = balanced(table, self.clips_of, self.seed)
         return table
@@ -140,24 +140,33 @@ class _Check:
     def __init__(self, location: str, known: Classes | None, partial: bool) -> None:
         self.sheet = _lists.Sheet(location, _lists.text(location), COLUMNS, spread=",")
         self._known, self._partial = known, partial
-        self.ids: set[str] = set()
         self.rows = self._labels = 0
+        self._ids: list[pd.Series[str]] = []
         self._seen: set[str] = set()
 
-    def classes(self, line: int, positive: str) -> set[str]:
-        """Machine ids of a row."""
-        found = [part.strip() for part in positive.strip(" \"'").split(",")]
-        for machine_id in found:
+    def parts(self) -> Iterator[pd.DataFrame]:
+        """Rows whose classes are in order, as `Clips` wants them."""
+        for part in self.sheet.parts():
+            wrong = _parts.each(part["positive_labels"], self._wrong)
+            faults: list[_parts.Fault] = [(wrong != "", lambda row: row["wrong"])]
+            for good in _parts.sound(part.assign(wrong=wrong), self.sheet.place, faults):
+                self.rows += len(good)
+                self._labels += int(_parts.each(good["positive_labels"], lambda text: len(_ids(text)), int).sum())
+                self._ids.append(good["ytid"])
+                names = {"ytid": "youtube_id", "start_seconds": "start", "end_seconds": "end"}
+                yield good.drop(columns="wrong").rename(columns=names)
+
+    def _wrong(self, positive: str) -> str:
+        """What is said of the first class that cannot be; nothing where all can."""
+        for machine_id in _ids(positive):
             if machine_id in self._seen:
                 continue
             if not MACHINE_ID.fullmatch(machine_id):
-                raise UserError(f"{self.sheet.place(line)}: {machine_id!r} is no class id such as /m/09x0r")
+                return f"{machine_id!r} is no class id such as /m/09x0r"
             if self._known and machine_id not in self._known.names:
-                raise UserError(f"{self.sheet.place(line)}: class {machine_id} is not in {self._known.location}")
+                return f"class {machine_id} is not in {self._known.location}"
             self._seen.add(machine_id)
-        self.rows += 1
-        self._labels += len(found)
-        return set(found)
+        return ""
 
     def finish(self) -> None:
         stated = {
@@ -173,7 +182,7 @@ class _Check:
             return
         found = {
             "segs": (self.rows, "rows"),
-            "ytids": (len(self.ids), "videos"),
+            "ytids": (pd.concat(self._ids).nunique() if self._ids else 0, "videos"),
             "unique_labels": (len(self._seen), "classes"),
             "positive_labels": (self._labels, "labels"),
         }
@@ -189,20 +198,35 @@ class _Check:
 def balanced(table: pd.DataFrame, task: str, seed: int) -> pd.DataFrame:
     """As many clips of each label of `task` as the rarest has; which ones depends on their ids and the seed alone."""
     fewest = int(table[task].value_counts().min())
-    draw = table["clip_id"].map(lambda clip_id: hashlib.sha256(f"{seed} {clip_id}".encode()).hexdigest())
-    kept = table.loc[draw.sort_values().index].groupby(task).head(fewest).sort_index()
+    # 64 bits of the digest put the clips in the order that all of them would.
+    draw = [
+        int.from_bytes(hashlib.sha256(f"{seed} {clip_id}".encode()).digest()[:8])
+        for part in _parts.parts(table["clip_id"])
+        for clip_id in part.tolist()
+    ]
+    order = np.argsort(np.array(draw, np.uint64), kind="stable")
+    kept = table[task].iloc[order].groupby(table[task].iloc[order]).head(fewest).index.sort_values()
     log.info("%s: balanced to %d clips of each label, drawn with seed %d", task, fewest, seed)
-    return kept.reset_index(drop=True)
+    return table.loc[kept].reset_index(drop=True)
 
 
-def _label(classes: set[str], choice: Choice, tally: Counter[str]) -> str:
-    """The one label that the classes give, else "". Counts rows per label, and under "" those with two or more."""
-    hits = [label for label, wanted in choice.items() if wanted and not wanted.isdisjoint(classes)]
-    hits = hits or [label for label, wanted in choice.items() if wanted is None]
-    tally.update(hits)
-    if len(hits) > 1:
-        tally[""] += 1
-    return hits[0] if len(hits) == 1 else ""
+def _ids(positive: str) -> list[str]:
+    """Machine ids of a row."""
+    return [part.strip() for part in positive.strip(" \"'").split(",")]
+
+
+def _labels(positive: "pd.Series[str]", choice: Choice, tally: Counter[str]) -> "pd.Series[str]":
+    """The one label that each row's classes give, else "". Counts rows per label, and under "" those with several."""
+    codes, distinct = pd.factorize(positive)
+    found = []
+    for text, count in zip(distinct.tolist(), np.bincount(codes).tolist(), strict=True):
+        classes = _ids(text)
+        hits = [label for label, wanted in choice.items() if wanted and not wanted.isdisjoint(classes)]
+        hits = hits or [label for label, wanted in choice.items() if wanted is None]
+        for label in hits if len(hits) < 2 else [*hits, ""]:
+            tally[label] += count
+        found.append(hits[0] if len(hits) == 1 else "")
+    return pd.Series(found, dtype="str").take(codes).set_axis(positive.index)
 
 
 def _say(task: str, choice: Choice, tally: Counter[str], total: int) -> None:

@@ -1,7 +1,8 @@
 """Your own clips: a CSV with one row a clip, and a folder of media files."""
 
+from collections.abc import Iterator
 from difflib import get_close_matches
-from math import isfinite
+from math import isfinite, nan
 from pathlib import Path, PurePosixPath, PureWindowsPath
 from typing import Any
 
@@ -9,10 +10,11 @@ import pandas as pd
 
 from modalens import sources
 from modalens.cli import UserError
-from modalens.datasets import _table
+from modalens.datasets import _parts, _table
 
 FIELDS = ("file", "clip_id", "start", "end", "group", "split", "text")
 SPLITS = {"train": "train", "test": "test"} | dict.fromkeys(("validation", "val", "valid", "dev"), "validation")
+ODD_PATH = r"(?:^|/)\.?(?:/|$)|[\\:]"
 
 
 class Folder:
@@ -46,16 +48,12 @@ class Folder:
 
     def manifest(self) -> pd.DataFrame:
         """One row a row of the CSV. A media file that is not there is no error here: `fetch` finds that out."""
-        present, rows = _table.read(self.csv)
+        table = _table.read(self.csv)
+        present = list(table.columns)
         columns = self._columns(present)
-        table = []
-        for line, row in rows:
-            fields = {name: row.get(column, "") for name, column in columns.items()}
-            try:
-                table.append(self._row(fields, "group" in columns))
-            except _BadCell as error:
-                raise UserError(f"{self.csv}, line {line}: {error}") from error
-        return _unique(pd.DataFrame(table), self.csv)
+        table = pd.DataFrame({name: table.iloc[:, present.index(column)] for name, column in columns.items()})
+        found = [self._rows(good) for part in _parts.parts(table) for good in self._sound(part)]
+        return _unique(pd.concat(found, ignore_index=True), self.csv)
 
     def answers(self) -> dict[str, dict[str, Any]]:
         return {}
@@ -75,40 +73,65 @@ class Folder:
             if column in present or name not in optional
         }
 
-    def _row(self, fields: dict[str, str], grouped: bool) -> dict[str, str]:
-        file = fields["file"]
-        if not file:
-            raise _BadCell("no file is named")
-        if self.remote and escapes(file):
-            raise _BadCell(f"{file!r} leads out of the media folder, which a list from the web may not do")
-        if grouped and not fields["group"]:
-            raise _BadCell("the group is empty; without it a split may cut a source video in two")
-        start, end = _seconds(fields.get("start", ""), "start"), _seconds(fields.get("end", ""), "end")
-        if end is not None and end <= (start or 0):
-            raise _BadCell(f"end {fields['end']} is not after start {fields.get('start') or 0}")
-        split = fields.get("split", "")
-        if split and split.lower() not in SPLITS:
-            raise _BadCell(f"split {split!r} is none of {', '.join(SPLITS)}")
-        return {
-            "clip_id": fields.get("clip_id")
-            or PurePosixPath(file).stem + ("" if start is None else f"_{_text(start)}"),
-            "source": file if sources.is_address(file) else (self.media / file).as_posix(),
-            "start_s": _text(start),
-            "end_s": _text(end),
-            "group": fields["group"] if grouped else file,
-            "split": SPLITS[split.lower()] if split else "",
-            "text": fields.get("text", ""),
-            **{task: fields[task] for task in self.tasks},
+    def _sound(self, part: pd.DataFrame) -> Iterator[pd.DataFrame]:
+        blank = pd.Series("", index=part.index, dtype="str")
+        file, start, end, split = (part.get(name, blank) for name in ("file", "start", "end", "split"))
+        first, last = (_parts.each(cells, _seconds, float) for cells in (start, end))
+        suspect = file.str.contains(r"\.\.|[:/\\]") & self.remote
+        leads_out = _parts.each(file.where(suspect, ""), escapes, bool)
+        faults: list[_parts.Fault] = [
+            (file == "", lambda _: "no file is named"),
+            (
+                leads_out,
+                lambda row: f"{row['file']!r} leads out of the media folder, which a list from the web may not do",
+            ),
+            (
+                part.get("group", file) == "",
+                lambda _: "the group is empty; without it a split may cut a source video in two",
+            ),
+            (first < 0, lambda row: f"start {row['start']!r} is no time; seconds, m:s or h:m:s is wanted"),
+            (last < 0, lambda row: f"end {row['end']!r} is no time; seconds, m:s or h:m:s is wanted"),
+            (last <= first.fillna(0), lambda row: f"end {row['end']} is not after start {row.get('start') or 0}"),
+            (
+                ~_parts.each(split, lambda name: not name or name.lower() in SPLITS, bool),
+                lambda row: f"split {row['split']!r} is none of {', '.join(SPLITS)}",
+            ),
+        ]
+        return _parts.sound(part, lambda line: f"{self.csv}, line {line}", faults)
+
+    def _rows(self, part: pd.DataFrame) -> pd.DataFrame:
+        """Rows that are sound -> rows of the manifest."""
+        blank = pd.Series("", index=part.index, dtype="str")
+        start, end = (_parts.each(part.get(name, blank), _written) for name in ("start", "end"))
+        split = _parts.each(part.get("split", blank), lambda name: SPLITS.get(name.lower(), ""))
+        clip_id = part.get("clip_id", blank)
+        if (clip_id == "").any():
+            stem = pd.Series([_stem(file) for file in part["file"].tolist()], index=part.index, dtype="str")
+            clip_id = clip_id.where(clip_id != "", stem + ("_" + start).where(start != "", ""))
+        fields = {
+            "clip_id": clip_id,
+            "source": self._source(part["file"]),
+            "start_s": start,
+            "end_s": end,
+            "group": part.get("group", part["file"]),
+            "split": split,
+            "text": part.get("text", blank),
         }
+        return pd.DataFrame(fields | {task: part[task] for task in self.tasks})
 
+    def _source(self, file: "pd.Series[str]") -> "pd.Series[str]":
+        # A Path writes these otherwise than they are: `./a`, `a//b`, `/a`; and addresses are left alone.
+        odd = file.str.contains(ODD_PATH)
+        plain = (self.media / "x").as_posix().removesuffix("x") + file
+        return plain.where(~odd, _parts.each(file.where(odd, ""), self._path))
 
-class _BadCell(Exception):
-    """What is wrong with one row; the caller knows its line."""
+    def _path(self, file: str) -> str:
+        return file if sources.is_address(file) else (self.media / file).as_posix()
 
 
 def _unique(table: pd.DataFrame, location: str) -> pd.DataFrame:
-    again = table[table["clip_id"].duplicated()]
-    if len(again):
+    if not table["clip_id"].is_unique:
+        again = table[table["clip_id"].duplicated()]
         clip_id = again["clip_id"].iloc[0]
         first, second = table.loc[table["clip_id"] == clip_id, "source"].iloc[:2]
         raise UserError(
@@ -125,19 +148,26 @@ def escapes(file: str) -> bool:
     )
 
 
-def _seconds(text: str, name: str) -> float | None:
-    """'12.5', '1:02' or '0:01:02.5' -> seconds; None for an empty cell."""
+def _stem(file: str) -> str:
+    name = file[file.rfind("/") + 1 :]
+    dot = name.rfind(".")
+    # A Path takes ten times as long; it knows what `.a`, `a.` and `a/.` are called.
+    return name[:dot] if 0 < dot < len(name) - 1 else PurePosixPath(file).stem
+
+
+def _seconds(text: str) -> float:
+    """'12.5', '1:02' or '0:01:02.5' -> seconds; not a number for an empty cell, -1 for what is no time."""
     if not text:
-        return None
+        return nan
     parts = text.split(":")
     try:
         numbers = [float(part) for part in parts]
     except ValueError:
-        numbers = []
-    if not 1 <= len(numbers) <= 3 or any(number < 0 or not isfinite(number) for number in numbers):
-        raise _BadCell(f"{name} {text!r} is no time; seconds, m:s or h:m:s is wanted")
+        return -1.0
+    if len(numbers) > 3 or any(number < 0 or not isfinite(number) for number in numbers):
+        return -1.0
     return sum(number * 60**power for power, number in enumerate(reversed(numbers)))
 
 
-def _text(seconds: float | None) -> str:
-    return "" if seconds is None else format(seconds, ".12g")
+def _written(text: str) -> str:
+    return format(_seconds(text), ".12g") if text else ""

@@ -24,25 +24,21 @@ class Frozen:
         self.remote = _table.is_url(self.csv)
 
     def manifest(self) -> pd.DataFrame:
-        present, rows = self._read()
+        table = _table.read(self.csv)
         for name in ("clip_id", "source", *self.tasks):
-            _table.column(name, present, self.csv)
-        splits = {f"split:{task}" for task in self.tasks} & set(present)
-        table = []
-        for line, row in rows:
-            for name in ("start_s", "end_s"):
-                _check_time(f"{self.csv}, line {line}", name, row.get(name, ""))
-            kept = {name: row.get(name, "") for name in (*OPTIONAL, *sorted(splits), *self.tasks)}
-            source = self._source(row["source"], line)
-            table.append({"clip_id": row["clip_id"], "source": source, "split": "", **kept})
-        found = pd.DataFrame(table)
-        found["group"] = found["group"].where(found["group"] != "", found["source"])
-        return found
+            _table.column(name, list(table.columns), self.csv)
+        splits = sorted({f"split:{task}" for task in self.tasks} & set(table.columns))
+        blank = pd.Series("", index=table.index, dtype="str")
+        kept = {name: table.get(name, blank) for name in (*OPTIONAL, *splits, *self.tasks)}
+        rows = zip(table.index, kept["start_s"], kept["end_s"], table["source"], strict=True)
+        source = pd.Series([self._source(*row) for row in rows], index=table.index, dtype="str")
+        kept["group"] = kept["group"].where(kept["group"] != "", source)
+        found = pd.DataFrame({"clip_id": table["clip_id"], "source": source, "split": blank} | kept)
+        return found.reset_index(drop=True)
 
     def expected(self) -> pd.DataFrame:
         """What each clip was when the list was written: EXPECTED, in order of clip id."""
-        _, rows = self._read()
-        table = pd.DataFrame([{name: row.get(name, "") for name in EXPECTED} for _, row in rows])
+        table = _table.read(self.csv).reindex(columns=EXPECTED, fill_value="")
         return table.sort_values("clip_id", ignore_index=True)
 
     def answers(self) -> dict[str, dict[str, Any]]:
@@ -65,10 +61,9 @@ class Frozen:
             return fetched
         return sources.fetch(source, start_s, end_s, destination, options)
 
-    def _read(self) -> tuple[list[str], list[_table.Row]]:
-        return _table.read(self.csv)
-
-    def _source(self, source: str, line: int) -> str:
+    def _source(self, line: int, start: str, end: str, source: str) -> str:
+        _check_time(f"{self.csv}, line {line}", "start_s", start)
+        _check_time(f"{self.csv}, line {line}", "end_s", end)
         if not source:
             raise UserError(f"{self.csv}, line {line}: the source is empty")
         if not on_disk(source):

@@ -16,7 +16,7 @@ import pandas as pd
 
 from modalens import sources
 from modalens.cli import UserError
-from modalens.datasets import _lists
+from modalens.datasets import _lists, _parts
 from modalens.datasets._youtube import Clips
 
 log = logging.getLogger("modalens")
@@ -62,8 +62,9 @@ KINETICS: _lists.Columns = {
 TEXT: _lists.Columns = {"clip": (), "seconds": (), "class": ()}
 TEXT_ROW = re.compile(r'"?[A-Za-z0-9_-]{11}_\d+(_\d+)?"?\s*[,;\t]')
 CLIP = re.compile(r"(.{11})_(\d+)(?:_(\d+))?")
-# One clip of a list: sheet and line, YouTube id, start, end, split, class.
-Found = tuple[_lists.Sheet | _lists.Entries, int, str, str, str, str, str]
+# Line, and the clip's columns: as `Clips` wants them, and the class.
+CLIP_COLUMNS = ["youtube_id", "start", "end", "split", "label"]
+Found = Iterator[tuple[int, tuple[str, str, str, str, str]]]
 
 
 class KineticsSounds:
@@ -93,22 +94,21 @@ class KineticsSounds:
         self.classes = list(VARIANTS[classes]) if isinstance(classes, str) else [_plain(name) for name in classes]
 
     def manifest(self) -> pd.DataFrame:
-        clips, rows = Clips(SECONDS), []
         present: Counter[str] = Counter()
-        wanted = set(self.classes)
-        for split, location in self.csv:
-            for sheet, line, youtube_id, start, end, stated, label in self._read(split, location):
-                row = clips.row(sheet, line, youtube_id, start, end, stated)
-                if split and row["split"] != split:
-                    raise UserError(f"{sheet.place(line)}: split {stated!r} in a list that the config calls {split}")
-                if not row["split"]:
-                    raise UserError(f"{location} tells no split; write csv: {{train: ..., test: ...}}")
-                present[_plain(label)] += 1
-                if _plain(label) in wanted:
-                    rows.append(row | {self.task: _plain(label)})
-        clips.finish()
-        self._say(present, len(rows))
-        return pd.DataFrame(rows)
+        found = []
+        with Clips(SECONDS) as clips:
+            for split, location in self.csv:
+                sheet, rows = self._read(split, location)
+                for part in _parts.gathered(rows, CLIP_COLUMNS):
+                    for good in clips.rows(sheet, part, split):
+                        if (good["split"] == "").any():
+                            raise UserError(f"{location} tells no split; write csv: {{train: ..., test: ...}}")
+                        label = _parts.each(good.pop("label"), _plain)
+                        present.update(label.tolist())
+                        found.append(good.assign(**{self.task: label})[label.isin(self.classes)])
+        table = pd.concat(found, ignore_index=True)
+        self._say(present, len(table))
+        return table
 
     def answers(self) -> dict[str, dict[str, Any]]:
         return {}
@@ -118,36 +118,38 @@ class KineticsSounds:
 
     fetch = staticmethod(sources.fetch)
 
-    def _read(self, split: str, location: str) -> Iterator[Found]:
+    def _read(self, split: str, location: str) -> tuple[_lists.Sheet | _lists.Entries, Found]:
         content = _lists.text(location)
         if _lists.is_json(content):
-            return _json(location, content)
+            entries = _lists.Entries(location)
+            return entries, _json(entries, content)
         if TEXT_ROW.match(content.lstrip()):
-            return self._text(split, location, content)
-        return self._kinetics(location, content)
-
-    def _kinetics(self, location: str, content: str) -> Iterator[Found]:
+            sheet = _lists.Sheet(location, content, TEXT)
+            return sheet, self._text(split, sheet)
         sheet = _lists.Sheet(location, content, KINETICS, optional=("is_cc",))
+        return sheet, self._kinetics(sheet)
+
+    def _kinetics(self, sheet: _lists.Sheet) -> Found:
         labels = set()
         for line, (label, youtube_id, start, end, stated, _) in sheet.rows():
             labels.add(label)
-            yield sheet, line, youtube_id, start, end, stated, label
+            yield line, (youtube_id, start, end, stated, label)
         if not self.partial:
             _label_count(sheet, labels)
 
-    def _text(self, split: str, location: str, content: str) -> Iterator[Found]:
+    def _text(self, split: str, sheet: _lists.Sheet) -> Found:
         """Rows `<id>_<start>[_<end>],10,<number of the class>`."""
-        sheet, count = _lists.Sheet(location, content, TEXT), 0
+        count = 0
         for line, (clip, seconds, number) in sheet.rows():
             count += 1
             if seconds != "10":
                 raise UserError(f"{sheet.place(line)}: {seconds} s where 10 are wanted")
             if not number.isdecimal() or int(number) >= len(OGM_GE):
                 raise UserError(f"{sheet.place(line)}: {number!r} is no class; 0 to {len(OGM_GE) - 1} are")
-            yield (sheet, line, *_parts(clip, sheet.place(line)), split, OGM_GE[int(number)])
+            yield line, (*_cut(clip, sheet.place(line)), split, OGM_GE[int(number)])
         sheet.refuse_cut()
         if split in OGM_GE_ROWS:
-            _lists.counted(location, count, OGM_GE_ROWS[split], self.partial)
+            _lists.counted(sheet.location, count, OGM_GE_ROWS[split], self.partial)
 
     def _say(self, present: Counter[str], used: int) -> None:
         """One line on what the classes yield, and which of them no released list has."""
@@ -170,22 +172,21 @@ def _label_count(sheet: _lists.Sheet, labels: set[str]) -> None:
         )
 
 
-def _json(location: str, content: str) -> Iterator[Found]:
+def _json(sheet: _lists.Entries, content: str) -> Found:
     """{"labels": [...], "database": {"<id>_<start>[_<end>]": {"subset": split, "label": class}}}."""
-    found = _lists.parse_json(location, content)
+    found = _lists.parse_json(sheet.location, content)
     try:
         labels = set(found["labels"])
         entries = [(clip, entry["subset"], entry["label"]) for clip, entry in found["database"].items()]
     except (TypeError, KeyError, AttributeError) as error:
-        raise UserError(f"{location}: labels, and a database of subset and label by clip, are wanted") from error
-    sheet = _lists.Entries(location)
+        raise UserError(f"{sheet.location}: labels, and a database of subset and label by clip, are wanted") from error
     for number, (clip, subset, label) in enumerate(entries, 1):
         if label not in labels:
             raise UserError(f"{sheet.place(number)}: {label!r} is none of the file's labels")
-        yield (sheet, number, *_parts(clip, sheet.place(number)), subset, label)
+        yield number, (*_cut(clip, sheet.place(number)), subset, label)
 
 
-def _parts(clip: str, place: str) -> tuple[str, str, str]:
+def _cut(clip: str, place: str) -> tuple[str, str, str]:
     """`<id>_<start>[_<end>]` -> YouTube id, start, end."""
     match = CLIP.fullmatch(clip)
     if not match:

@@ -14,7 +14,7 @@ import pandas as pd
 
 from modalens import sources
 from modalens.cli import UserError
-from modalens.datasets import _lists
+from modalens.datasets import _lists, _parts
 from modalens.datasets._youtube import NUMBER, Clips
 
 SECONDS = 10
@@ -27,6 +27,8 @@ WHOLE: _lists.Columns = {
 }
 OLDER: _lists.Columns = {"file": ("filename", "video"), "label": ("class",)}
 OLDER_ROW = re.compile(r'"?[A-Za-z0-9_-]{11}_\d{6}(\.\w+)?"?\s*[,;\t]')
+# Line, YouTube id, start, end, split and class.
+Found = Iterator[tuple[int, tuple[str, str, str, str, str]]]
 FILE = re.compile(r"(.{11})_(\d{6})(?:\.\w+)?")
 
 
@@ -51,30 +53,26 @@ class Vggsound:
         self.csv = _lists.sources(csv, "dataset vggsound: csv")
 
     def manifest(self) -> pd.DataFrame:
-        clips, rows = Clips(SECONDS), []
         labels: Counter[str] = Counter()
         splits: Counter[str] = Counter()
-        for split, location in self.csv:
-            for sheet, line, youtube_id, start, stated, label in _read(split, location):
-                if not NUMBER.fullmatch(start):
-                    raise UserError(f"{sheet.place(line)}: start {start!r} is no number of seconds")
-                row = clips.row(sheet, line, youtube_id, start, str(float(start) + SECONDS), stated)
-                if split and row["split"] != split:
-                    raise UserError(f"{sheet.place(line)}: split {stated!r} in a list that the config calls {split}")
-                if not row["split"]:
-                    raise UserError(f"{location} tells no split; write csv: {{train: ..., test: ...}}")
-                labels[label] += 1
-                splits[row["split"]] += 1
-                if self.classes is None or label in self.classes:
-                    rows.append(row | {self.task: label})
-        clips.finish()
+        found = []
+        with Clips(SECONDS) as clips:
+            for split, location in self.csv:
+                sheet, rows = _read(split, location)
+                for part in _parts.gathered(rows, ["youtube_id", "start", "end", "split", self.task]):
+                    for good in clips.rows(sheet, part, split):
+                        if (good["split"] == "").any():
+                            raise UserError(f"{location} tells no split; write csv: {{train: ..., test: ...}}")
+                        labels.update(good[self.task].tolist())
+                        splits.update(good["split"].tolist())
+                        found.append(good if self.classes is None else good[good[self.task].isin(self.classes)])
         locations = " and ".join(location for _, location in self.csv)
         for split in sorted(set(splits) & set(PUBLISHED)):
             _lists.counted(f"{locations}, {split}", splits[split], PUBLISHED[split], self.partial)
         unknown = [name for name in self.classes or () if name not in labels]
         if unknown:
             raise UserError(f"dataset vggsound: the lists have no clip of class {unknown[0]!r}")
-        return pd.DataFrame(rows)
+        return pd.concat(found, ignore_index=True)
 
     def answers(self) -> dict[str, dict[str, Any]]:
         return {}
@@ -85,18 +83,27 @@ class Vggsound:
     fetch = staticmethod(sources.fetch)
 
 
-def _read(split: str, location: str) -> Iterator[tuple[_lists.Sheet, int, str, str, str, str]]:
-    """Sheet and line, YouTube id, start, split, class of each clip."""
+def _read(split: str, location: str) -> tuple[_lists.Sheet, Found]:
     content = _lists.text(location)
-    if not OLDER_ROW.match(content.lstrip()):
-        sheet = _lists.Sheet(location, content, WHOLE)
-        for line, (youtube_id, start, label, stated) in sheet.rows():
-            yield sheet, line, youtube_id, start, stated, label
-        return
-    sheet = _lists.Sheet(location, content, OLDER)
+    if OLDER_ROW.match(content.lstrip()):
+        sheet = _lists.Sheet(location, content, OLDER)
+        return sheet, _older(split, sheet)
+    sheet = _lists.Sheet(location, content, WHOLE)
+    return sheet, _whole(sheet)
+
+
+def _whole(sheet: _lists.Sheet) -> Found:
+    for line, (youtube_id, start, label, stated) in sheet.rows():
+        if not NUMBER.fullmatch(start):
+            raise UserError(f"{sheet.place(line)}: start {start!r} is no number of seconds")
+        yield line, (youtube_id, start, str(float(start) + SECONDS), stated, label)
+
+
+def _older(split: str, sheet: _lists.Sheet) -> Found:
     for line, (file, label) in sheet.rows():
         match = FILE.fullmatch(file)
         if not match:
             raise UserError(f"{sheet.place(line)}: {file!r} is not made of a YouTube id and a start in six digits")
-        yield sheet, line, match[1], str(int(match[2])), split, label
+        start = int(match[2])
+        yield line, (match[1], str(start), str(start + SECONDS), split, label)
     sheet.refuse_cut()
