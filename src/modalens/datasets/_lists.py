@@ -216,9 +216,7 @@ def parse_json(location: str, content: str) -> Any:
         json.dumps(found if "\\u" in content else "", ensure_ascii=False).encode()
     except UnicodeEncodeError as error:
         half = error.object[error.start]
-        raise UserError(
-            f"{location}: {half!r} is half a letter, no text holds it; fetch the list anew"
-        ) from error
+        raise UserError(f"{location}: {half!r} is half a letter, no text holds it; fetch the list anew") from error
     return found
 
 
