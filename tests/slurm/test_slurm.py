@@ -1,6 +1,6 @@
 """A whole study through a real SLURM without accounting, and jobs that SLURM ends before they are done.
 
-`make test-slurm` runs it: as root, about a quarter of an hour; no other test target does.
+`make test-slurm` runs it, as root, and the whole demo before it: three quarters of an hour. No other test target does.
 """
 
 import os
