@@ -1,16 +1,15 @@
 """One pass of a decoder over a shard: what `frames` and `waveforms` share."""
 
 import argparse
-import contextlib
 import logging
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 from modalens import kept, store
-from modalens.cli import UserError, digest, pair
+from modalens.cli import digest, pair
 from modalens.progress import progress
-from modalens.rows import read_table, rows_of
+from modalens.rows import earlier_table, read_table, rows_of
 from modalens.shards import STATUS, add_workers, seconds, status, write_record, write_status
 from modalens.workers import Outcome, Task, map_clips
 
@@ -101,27 +100,21 @@ def _keep(arguments: argparse.Namespace, columns: tuple[str, ...], keys: dict[st
     here = kept.keys(arguments.output)
     consumers = {made: kept.keys(path) for made, path in arguments.consumers}
     rows, stay = [], {}
-    for row in _before(arguments.status, columns):
+    for row in rows_of(earlier_table(arguments.status, [*STATUS, *columns])):
         clip_id = row["clip_id"]
         key = keys.get(clip_id, "")
         if not key or row["key"] != key or row["cause"] in MACHINE:
             continue
-        if row["status"] == "ok" and here.get(clip_id) == key:
-            stay[clip_id] = key
-        elif row["status"] == "ok" and kept.there(clip_id, key, consumers):
-            writer.leave(clip_id, key)
-        elif row["status"] == "ok":
-            continue
+        if row["status"] == "ok":
+            if here.get(clip_id) == key:
+                stay[clip_id] = key
+            elif kept.there(clip_id, key, consumers):
+                writer.leave(clip_id, key)
+            else:
+                continue
         rows.append(row)
     writer.take(arguments.output, stay)
     return rows
-
-
-def _before(path: Path, columns: tuple[str, ...]) -> Rows:
-    """The status table that an earlier run of this job left; none is none."""
-    with contextlib.suppress(UserError):
-        return rows_of(read_table(path, [*STATUS, *columns]))
-    return []
 
 
 def _decoded(

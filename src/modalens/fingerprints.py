@@ -5,7 +5,6 @@ the same. Neither depends on an encoder or its weights.
 """
 
 import argparse
-import contextlib
 import hashlib
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -16,7 +15,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from modalens import cli, kept, records, store
-from modalens.rows import read_table
+from modalens.rows import earlier_table, read_table
 
 Array = NDArray[Any]
 
@@ -114,7 +113,7 @@ def main(arguments: argparse.Namespace) -> None:
     clips = read_table(arguments.clips)
     good = clips[clips["status"] == "ok"]
     output = arguments.output / f"{arguments.clips.stem}.csv"
-    before = _before(output)
+    before = earlier_table(output, ["clip_id", *COLUMNS]).set_index("clip_id")
     table = pd.DataFrame("", index=pd.Index(good["clip_id"], name="clip_id"), columns=COLUMNS)
     for stage, path in sorted(arguments.decoded):
         columns = [stage, WORDS[stage][0]]
@@ -141,13 +140,6 @@ def _sketched(
                 made = sketch(row)
                 writer.append(clip_id, made, wanted[clip_id])
                 yield clip_id, digest(row), word(made)
-
-
-def _before(path: Path) -> pd.DataFrame:
-    """The table that an earlier run of this job left; none is none."""
-    with contextlib.suppress(cli.UserError):
-        return read_table(path, ["clip_id", *COLUMNS]).set_index("clip_id")
-    return pd.DataFrame(columns=COLUMNS)
 
 
 def parser() -> argparse.ArgumentParser:

@@ -1,5 +1,6 @@
 """CSV tables that stages hand on: every cell is text, as a clip may be called `NA` or `007`."""
 
+import contextlib
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
@@ -21,6 +22,14 @@ def read_table(path: str | Path, columns: Iterable[str] = ()) -> pd.DataFrame:
     if absent:
         raise UserError(f"{path} has no column {absent[0]!r}")
     return table
+
+
+def earlier_table(path: str | Path, columns: Iterable[str]) -> pd.DataFrame:
+    """The table that an earlier run of a job left at `path`; one that is not there, or is another one, has no rows."""
+    columns = list(columns)
+    with contextlib.suppress(UserError):
+        return read_table(path, columns)
+    return pd.DataFrame(columns=columns, dtype="str")
 
 
 def rows_of(table: pd.DataFrame) -> list[dict[str, Any]]:

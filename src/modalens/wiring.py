@@ -13,7 +13,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from modalens.cli import UserError, write_if_changed
+from modalens.cli import UserError, digest, write_if_changed
 
 PACKAGE = Path(__file__).parent
 
@@ -89,17 +89,8 @@ def ensure_manifest(config: dict[str, Any], folder: Path) -> None:
     when one clip is added, and a checkpoint would hide the graph from a dry run.
     """
     dataset = json.dumps(config["dataset"], sort_keys=True)
-    key = hashlib.sha256(
-        json.dumps(
-            [
-                dataset,
-                config["tasks"],
-                config["shards"],
-                config.get("only"),
-                code_digest("manifest", f"datasets/{config['dataset']['name']}"),
-            ]
-        ).encode()
-    ).hexdigest()
+    code = code_digest("manifest", f"datasets/{config['dataset']['name']}")
+    key = digest(dataset, config["tasks"], config["shards"], config.get("only"), code)
     stamp = folder / "stamp.json"
     if stamp.exists():
         old = json.loads(stamp.read_text(encoding="utf-8"))

@@ -104,8 +104,7 @@ class Sheet:
         """Tables of `columns`, the index is the line number; an optional cell that is not there is ""."""
         required = [name for name in self._columns if name not in self._optional]
         for raw in _parts.gathered(self._cells(), range(len(self._names))):
-            part = raw.apply(lambda cells: cells.str.strip())
-            part = part[(part != "").any(axis=1)]
+            part = _parts.stripped(raw)
             blank = pd.Series("", index=part.index, dtype="str")
             part = pd.DataFrame(
                 {name: part[self._names.index(name)] if name in self._names else blank for name in self._columns}

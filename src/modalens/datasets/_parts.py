@@ -64,6 +64,12 @@ def parts(table: Any) -> Iterator[Any]:
         yield table.iloc[start : start + PART]
 
 
+def stripped(part: pd.DataFrame) -> pd.DataFrame:
+    """Without blanks at the ends of cells, and without rows that are blank."""
+    part = part.apply(lambda cells: cells.str.strip())
+    return part[(part != "").any(axis=1)]
+
+
 def each(cells: "pd.Series[str]", function: Callable[[str], Any], dtype: Any = "str") -> Any:
     """function of every cell, called once for each distinct one."""
     codes, distinct = pd.factorize(cells)

@@ -50,7 +50,7 @@ def read(location: str) -> pd.DataFrame:
         rows = _rows(lines, separator, location)
         columns = _header([cell.strip() for cell in next(rows)[1]], location)
         # By number: several columns may be without a name.
-        found = [_stripped(part) for part in _parts.gathered(rows, range(len(columns)))]
+        found = [_parts.stripped(part) for part in _parts.gathered(rows, range(len(columns)))]
     if not any(map(len, found)):
         raise UserError(f"{location} has a header and no rows")
     return pd.concat(found).set_axis(columns, axis=1)
@@ -76,11 +76,6 @@ def _rows(lines: Iterable[str], separator: str, location: str) -> Iterator[tuple
             yield reader.line_num, cells
     except csv.Error as error:
         raise UserError(f"{location}, line {reader.line_num}: no readable CSV ({error})") from error
-
-
-def _stripped(part: pd.DataFrame) -> pd.DataFrame:
-    part = part.apply(lambda cells: cells.str.strip())
-    return part[(part != "").any(axis=1)]
 
 
 def _opened(content: bytes, encoding: str) -> io.TextIOWrapper:
