@@ -13,6 +13,7 @@ from synthetic import answers_of, predictions, write_study
 
 from modalens import comparison, figures, leaderboard, losses, records, relevance, report
 from modalens.cli import UserError
+from modalens.drawing import draw, inline, panels
 from modalens.findings import find
 from modalens.report import number, probability
 from modalens.tables import Study, per_class, read, results
@@ -260,12 +261,10 @@ def test_without_measures_and_histories_the_rest_is_still_reported(tmp_path):
 
 
 def test_long_figures_become_pictures_until_the_page_fits():
-    made = {
-        name: figures.draw(name, lambda: figures.panels(1, 3, 2, 2)[0], 'three "empty" <panels>') for name in ("a", "b")
-    }
+    made = {name: draw(name, lambda: panels(1, 3, 2, 2)[0], 'three "empty" <panels>') for name in ("a", "b")}
     whole = sum(len(drawing.svg) for drawing in made.values())
-    assert figures.inline(made, whole) == {name: drawing.svg for name, drawing in made.items()}
-    shown = figures.inline(made, whole - 1)
+    assert inline(made, whole) == {name: drawing.svg for name, drawing in made.items()}
+    shown = inline(made, whole - 1)
     assert sum("data:image/png" in text for text in shown.values()) == 1
     assert 'alt="three &quot;empty&quot; &lt;panels>"' in "".join(shown.values())
 

@@ -1,140 +1,24 @@
-"""The report's figures: tables -> matplotlib figures, the same bytes for the same tables."""
+"""The report's figures: tables -> matplotlib figures, the same for the same tables."""
 
-import base64
-import io
-import re
-import warnings
-from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
-from typing import Any, cast
+from collections.abc import Sequence
+from typing import Any
 
-import matplotlib
 import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import MaxNLocator
-from PIL import Image
 
-# Okabe and Ito's colours, told apart by the colour-blind; sound and picture are always the same two.
-COLOURS = {"audio": "#D55E00", "video": "#0072B2"}
-OTHERS = ("#009E73", "#CC79A7", "#7A5C00", "#56B4E9", "#8C6BB1")
+from modalens.drawing import DARK, colours, legend, panels, plain
+
 PALE = {"#D55E00": "#F2B48C", "#0072B2": "#8CC0E0"}
-DARK = "#333333"
 CAUSES = ("#333333", "#7A7A7A", "#B0B0B0", "#CC79A7", "#009E73", "#E69F00", "#56B4E9", "#8C6BB1", "#F0E442", "#000000")
-STYLE: dict[str, Any] = {
-    "font.size": 9,
-    "font.family": "DejaVu Sans",
-    "axes.spines.top": False,
-    "axes.spines.right": False,
-    "axes.edgecolor": "#888888",
-    "axes.titlesize": 9,
-    "axes.titlelocation": "left",
-    # A stated height spares matplotlib a second layout of every panel.
-    "axes.titley": 1.02,
-    "axes.grid": True,
-    "axes.axisbelow": True,
-    "grid.color": "#E4E4E4",
-    "grid.linewidth": 0.6,
-    "xtick.color": DARK,
-    "ytick.color": DARK,
-    "legend.frameon": False,
-    "svg.fonttype": "none",
-    "svg.hashsalt": "modalens",
-    # A class may be called "$5 to $10".
-    "text.parse_math": False,
-}
 # Against the reference model. Not the two modalities' colours, and told apart by lightness, too.
 VERDICTS = {"better": "#00795A", "reference": "#333333", "tie": "#999999", "worse": "#CC79A7"}
 DRAWN_POINTS = 6000
 SPLITS = ("train", "validation", "test")
 WORST_CLASSES = 8  # of a task, in the figure of what was lost
-PNG_DPI = 120
-
-
-@dataclass(frozen=True)
-class Drawing:
-    """One figure as it is written: name (of its files), svg (text), png (bytes), what it shows in words."""
-
-    name: str
-    svg: str
-    png: bytes
-    words: str
-
-    def small(self) -> str:
-        """HTML of a PNG in few colours, for the page that its SVG would make too long."""
-        image = Image.open(io.BytesIO(self.png)).convert("RGB").quantize(32)
-        packed = io.BytesIO()
-        image.save(packed, "PNG", optimize=True)
-        data = base64.b64encode(packed.getvalue()).decode()
-        width = round(image.width * 96 / PNG_DPI)
-        return f'<img width="{width}" alt="{_attribute(self.words)}" src="data:image/png;base64,{data}">'
-
-
-def inline(made: dict[str, Drawing], budget: int) -> dict[str, str]:
-    """HTML of each figure: its SVG, but PNGs in place of the longest ones until all fit in `budget` characters."""
-    shown = {name: drawing.svg for name, drawing in made.items()}
-    for name in sorted(made, key=lambda name: -len(made[name].svg)):
-        if sum(map(len, shown.values())) <= budget:
-            break
-        shown[name] = min(made[name].small(), shown[name], key=len)
-    return shown
-
-
-def draw(name: str, make: Callable[[], Figure], words: str) -> Drawing:
-    """Make a figure in our style and write it. words: what it shows, for who cannot see it."""
-    svg, png = io.StringIO(), io.BytesIO()
-    with matplotlib.rc_context(cast(Any, STYLE)), warnings.catch_warnings():
-        # The page shows a label in the reader's own fonts; ours need not hold its letters.
-        warnings.filterwarnings("ignore", message="Glyph .* missing")
-        figure = make()
-        figure.savefig(svg, format="svg", metadata={"Date": None, "Creator": None})
-        figure.savefig(png, format="png", dpi=PNG_DPI, metadata={"Software": None})
-    text = svg.getvalue()
-    text = text[text.index("<svg") :]
-    text = re.sub(r"<metadata>.*?</metadata>", "", text, flags=re.DOTALL)
-    # Several figures share one page: what they refer to by id must be their own.
-    prefix = re.sub(r"\W", "_", name)
-    text = re.sub(r'\bid="', f'id="{prefix}-', text)
-    text = re.sub(r"url\(#", f"url(#{prefix}-", text)
-    text = re.sub(r'href="#', f'href="#{prefix}-', text)
-    text = text.replace("<svg ", f'<svg role="img" aria-label="{_attribute(words)}" ', 1)
-    return Drawing(name, text, png.getvalue(), words)
-
-
-def _attribute(words: str) -> str:
-    return words.replace("&", "&amp;").replace('"', "&quot;").replace("<", "&lt;")
-
-
-def colours(modalities: Iterable[str]) -> dict[str, str]:
-    others = sorted(set(modalities) - set(COLOURS))
-    return COLOURS | {name: OTHERS[index % len(OTHERS)] for index, name in enumerate(others)}
-
-
-def plain(text: str, limit: int = 26) -> str:
-    """A label that fits, on one line, without characters that SVG cannot hold."""
-    text = "".join(letter if letter.isprintable() else "?" for letter in str(text))
-    return text if len(text) <= limit else f"{text[: limit - 1]}…"
-
-
-def panels(rows: int, columns: int, width: float, height: float, left: float = 0.6, top: float = 0.55) -> tuple:
-    """Figure and axes (rows, columns) with panels of width x height inches; far quicker than a layout engine."""
-    gap_x, gap_y, right, bottom = 0.35, 0.6, 0.15, 0.5
-    total_x = left + columns * width + (columns - 1) * gap_x + right
-    total_y = top + rows * height + (rows - 1) * gap_y + bottom
-    figure = Figure(figsize=(total_x, total_y))
-    axes = figure.subplots(rows, columns, squeeze=False)
-    figure.subplots_adjust(
-        left / total_x, bottom / total_y, 1 - right / total_x, 1 - top / total_y, gap_x / width, gap_y / height
-    )
-    return figure, axes
-
-
-def _legend(figure: Figure, names: dict[str, str], **marker: Any) -> None:
-    style = {"marker": "o", "linestyle": "-", "markersize": 5, **marker}
-    handles = [Line2D([], [], color=colour, label=plain(name, 40), **style) for name, colour in names.items()]
-    figure.legend(handles=handles, loc="upper left", ncols=len(handles), borderaxespad=0.3, handlelength=1.5)
 
 
 def _points(axes: Axes, table: pd.DataFrame, value: str, rows: Sequence[Any], by: str, palette: dict[str, str]) -> None:
@@ -168,7 +52,7 @@ def withheld(table: pd.DataFrame, models: list[str]) -> Figure:
         axis.set_xlim(low - 0.04, high + 0.04)
         axis.set_yticks(range(len(rows)), [plain(row) for row in rows] if index % count == 0 else [])
         axis.set_xlabel("drop of accuracy when withheld")
-    _legend(figure, {f"{name} withheld": palette[name] for name in sorted(table["modality"].unique())})
+    legend(figure, {f"{name} withheld": palette[name] for name in sorted(table["modality"].unique())})
     return figure
 
 
@@ -189,7 +73,7 @@ def shapley(table: pd.DataFrame, models: list[str], known: dict[str, dict[str, f
         axis.set_yticks(range(len(rows)), [_row_name(*key) for key in rows] if index == 0 else [])
         axis.set_title("payoff: log-probability (nats)" if payoff == "log_probability" else f"payoff: {payoff}")
         axis.set_xlabel("Shapley value")
-    _legend(figure, {name: palette[name] for name in sorted(table["modality"].unique())})
+    legend(figure, {name: palette[name] for name in sorted(table["modality"].unique())})
     return figure
 
 
@@ -215,7 +99,7 @@ def leaderboard(table: pd.DataFrame, chance: float) -> Figure:
     axis.margins(x=0.04)
     axis.grid(axis="y", visible=False)
     axis.set_xlabel("accuracy, %")
-    _legend(figure, {name: colour for name, colour in VERDICTS.items() if name in set(table["verdict"])})
+    legend(figure, {name: colour for name, colour in VERDICTS.items() if name in set(table["verdict"])})
     return figure
 
 
@@ -304,7 +188,7 @@ def curves(table: pd.DataFrame, models: list[str]) -> Figure:
             axis.yaxis.set_major_locator(MaxNLocator(3))
         pair[0].set_title(plain(models[index], 28))
         pair[1].set_xlabel("epoch")
-    _legend(figure, dict(lines), marker="")
+    legend(figure, dict(lines), marker="")
     return figure
 
 
@@ -333,5 +217,5 @@ def attrition(table: pd.DataFrame) -> Figure:
     axis.grid(axis="y", visible=False)
     axis.set_xlabel("clips lost, %")
     colour = {cause: CAUSES[index % len(CAUSES)] for index, cause in enumerate(causes)}
-    _legend(figure, colour, marker="s", linestyle="")
+    legend(figure, colour, marker="s", linestyle="")
     return figure

@@ -16,6 +16,7 @@ import yaml
 from markupsafe import Markup
 
 from modalens import cli, comparison, figures, losses, records, store
+from modalens.drawing import Drawing, colours, draw, inline
 from modalens.findings import Finding, caveats, find, known
 from modalens.tables import METRIC_NAMES, Study, per_class, results
 
@@ -45,12 +46,12 @@ def probability(value: float) -> str:
     return "–" if math.isnan(value) else "< 0.001" if value < 0.001 else f"{value:.3f}"
 
 
-def drawings(study: Study, tables: dict[str, pd.DataFrame], answers: dict[str, Any]) -> dict[str, figures.Drawing]:
+def drawings(study: Study, tables: dict[str, pd.DataFrame], answers: dict[str, Any]) -> dict[str, Drawing]:
     """All figures by name; a figure whose table the study does not have is left out."""
-    made: dict[str, figures.Drawing] = {}
+    made: dict[str, Drawing] = {}
 
     def add(name: str, make: Any, words: str) -> None:
-        made[name] = figures.draw(name, make, words)
+        made[name] = draw(name, make, words)
 
     for task in study.tasks:
         board = _of(tables["leaderboard"], task)
@@ -158,9 +159,7 @@ def _of(table: pd.DataFrame, task: str) -> pd.DataFrame:
     return table[table["task"] == task] if len(table) else table
 
 
-def page(
-    study: Study, config_text: str
-) -> tuple[str, dict[str, pd.DataFrame], dict[str, figures.Drawing], list[Finding]]:
+def page(study: Study, config_text: str) -> tuple[str, dict[str, pd.DataFrame], dict[str, Drawing], list[Finding]]:
     findings = [find(study, task) for task in study.tasks]
     answers = study.answers()
     tables = {"results": results(study), "per_class": per_class(study), "attrition": study.attrition()}
@@ -185,11 +184,11 @@ def page(
         findings=findings,
         answers=answers,
         scale=scale(findings, answers),
-        colours=figures.colours(modalities),
+        colours=colours(modalities),
         modalities=modalities,
         caveats=caveats(study, encoders),
         evidence={task: evidence(study, task, tables) for task in study.tasks},
-        figures={name: Markup(html) for name, html in figures.inline(made, FIGURE_BUDGET).items()},
+        figures={name: Markup(html) for name, html in inline(made, FIGURE_BUDGET).items()},
         metric_names=METRIC_NAMES.values(),
         known=tables["known"].to_dict("records"),
         boards={task: _of(tables["leaderboard"], task).to_dict("records") for task in study.tasks},
