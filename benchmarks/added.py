@@ -6,35 +6,25 @@ call that finds all done. What is left above that is the start of each stage and
 
 import argparse
 import json
-import os
-import resource
-import subprocess
-import sys
 import tempfile
-import time
 from pathlib import Path
 from typing import Any
 
 import yaml
-from machine import machine
+from machine import ROOT, machine, timed
 
-ROOT = Path(__file__).resolve().parents[1]
 TARGETS = ("features/resnet50/0.h5", "features/log_mel/0.h5", "fingerprints/0.csv")
 
 
 def call(folder: Path, clips: int) -> dict[str, Any]:
-    """Seconds, seconds of processor, and how many clips were decoded and encoded, of a study that now has so many."""
+    """Seconds, and seconds of processor, of the study that now has so many clips."""
     config = yaml.safe_load((ROOT / "config" / "config.yaml").read_text())
     config |= {"study": "added", "results": str(folder), "shards": 1, "dataset": config["dataset"] | {"clips": clips}}
     path = folder / "study.yaml"
     path.write_text(yaml.safe_dump(config))
-    line = [sys.executable, "-m", "snakemake", "--cores", "2", "--configfile", path, "--directory", folder]
-    line += ["--snakefile", ROOT / "Snakefile", *(folder / "added" / name for name in TARGETS), "--quiet", "all"]
-    environment = {name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}
-    began, before = time.perf_counter(), resource.getrusage(resource.RUSAGE_CHILDREN)
-    subprocess.run(list(map(str, line)), cwd=ROOT, check=True, env=environment, stdout=subprocess.DEVNULL)
-    seconds, after = time.perf_counter() - began, resource.getrusage(resource.RUSAGE_CHILDREN)
-    used = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
+    targets = [folder / "added" / name for name in TARGETS]
+    where = ["--configfile", path, "--directory", folder, "--snakefile", ROOT / "Snakefile"]
+    seconds, used = timed("-m", "snakemake", *targets, "--cores", 2, *where)
     return {"clips": clips, "seconds": round(seconds, 1), "processor_s": round(used, 1)}
 
 

@@ -1,10 +1,15 @@
-"""What a benchmark ran on, to stand beside its numbers."""
+"""What a benchmark ran on, to stand beside its numbers, and what a process of it took."""
 
 import os
 import platform
+import resource
+import subprocess
+import sys
+import time
 from importlib import metadata
 from pathlib import Path
 
+ROOT = Path(__file__).resolve().parents[1]
 PACKAGES = ("torch", "torchvision", "decord", "av", "h5py", "snakemake", "mlflow")
 
 
@@ -24,6 +29,19 @@ def machine() -> dict[str, object]:
         "python": platform.python_version(),
         **{name: _version(name) for name in sorted(present)},
     }
+
+
+def timed(*arguments: object) -> tuple[float, float]:
+    """Seconds, and seconds of processors, of one Python process and its children. One that fails ends the benchmark."""
+    environment = os.environ | {"PYTHONPATH": str(ROOT / "src"), "OMP_NUM_THREADS": "1"}
+    environment.pop("PYTHONDONTWRITEBYTECODE", None)
+    before, began = resource.getrusage(resource.RUSAGE_CHILDREN), time.perf_counter()
+    done = subprocess.run([sys.executable, *map(str, arguments)], env=environment, capture_output=True, text=True)
+    if done.returncode:
+        sys.exit(done.stderr)
+    after = resource.getrusage(resource.RUSAGE_CHILDREN)
+    used = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
+    return time.perf_counter() - began, used
 
 
 def _version(name: str) -> str:

@@ -12,10 +12,6 @@ the learning steps' arithmetic took no time at all: as many steps of the same mo
 
 import argparse
 import json
-import os
-import resource
-import subprocess
-import sys
 import tempfile
 import time
 from pathlib import Path
@@ -25,14 +21,13 @@ import h5py
 import numpy as np
 import pandas as pd
 import torch
-from machine import machine
+from machine import ROOT, machine, timed
 from torch.utils.data import DataLoader, Dataset
 
 from modalens import device, loop, store
 from modalens.models._base import build
 from modalens.stack import AdamW, Stack
 
-ROOT = Path(__file__).resolve().parents[1]
 SHAPES = {"audio": (64, 101), "video": (8, 2048)}  # log-mel of a second, resnet50: those of the demo study
 CLASSES = 31
 SHARDS = 8
@@ -120,19 +115,6 @@ def arithmetic(name: str, steps: int) -> float:
     for _ in range(steps):
         optimiser.step(loop.gradients(stack, features, labels)[0])
     return time.process_time() - began
-
-
-def timed(*arguments: object) -> tuple[float, float]:
-    """Seconds, and seconds of processors, of one Python process and its workers."""
-    environment = os.environ | {"PYTHONPATH": str(ROOT / "src"), "OMP_NUM_THREADS": "1"}
-    environment.pop("PYTHONDONTWRITEBYTECODE", None)
-    before, began = resource.getrusage(resource.RUSAGE_CHILDREN), time.perf_counter()
-    done = subprocess.run([sys.executable, *map(str, arguments)], env=environment, capture_output=True, text=True)
-    if done.returncode:
-        sys.exit(done.stderr)
-    after = resource.getrusage(resource.RUSAGE_CHILDREN)
-    used = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
-    return time.perf_counter() - began, used
 
 
 def ours(root: Path, name: str, seeds: int, epochs: int, together: int) -> tuple[float, float]:
