@@ -24,8 +24,8 @@ import torchvision
 from machine import machine
 from torch import Tensor, nn
 
-from modalens import device, store
 from modalens.encoders.resnet50 import MEAN, STD, Resnet50
+from modalens.utils import hdf5, device
 
 ROOT = Path(__file__).resolve().parents[1]
 FRAMES, SIZE = 8, 224
@@ -64,7 +64,7 @@ def seconds(work: Callable[[], object], where: torch.device) -> float:
 
 def shard(path: Path, clips: int) -> None:
     draw = np.random.default_rng(0)
-    with store.write(path, {"kind": "frames"}) as writer:
+    with hdf5.write(path, {"kind": "frames"}) as writer:
         for number in range(clips):
             writer.append(f"clip{number}", draw.integers(0, 256, (FRAMES, SIZE, SIZE, 3), np.uint8))
 

@@ -19,8 +19,8 @@ import numpy as np
 import torch
 from machine import machine
 
-from modalens import device
 from modalens.models._base import Model, build
+from modalens.utils import device
 
 SHAPES = {"audio": (64, 1001), "video": (8, 2048)}  # log-mel of 10 s, resnet50
 CLASSES = 31

@@ -24,9 +24,10 @@ import torch
 from machine import ROOT, machine, timed
 from torch.utils.data import DataLoader, Dataset
 
-from modalens import device, loop, store
 from modalens.models._base import build
-from modalens.stack import AdamW, Stack
+from modalens.training.ensemble import AdamW, Stack
+from modalens.utils import hdf5, device
+from modalens.training import loop
 
 SHAPES = {"audio": (64, 101), "video": (8, 2048)}  # log-mel of a second, resnet50: those of the demo study
 CLASSES = 31
@@ -42,7 +43,7 @@ def study(root: Path, clips: int) -> None:
     shard = np.arange(clips) % SHARDS
     for modality, shape in SHAPES.items():
         for number in range(SHARDS):
-            with store.write(root / "features" / modality / f"{number}.h5", {"encoder": "synthetic"}) as writer:
+            with hdf5.write(root / "features" / modality / f"{number}.h5", {"encoder": "synthetic"}) as writer:
                 for index in np.flatnonzero(shard == number):
                     writer.append(names[index], draw.standard_normal(shape, np.float32).astype(np.float16))
     labels = [f"class{number:02d}" for number in draw.integers(0, CLASSES, clips)]

@@ -4,7 +4,7 @@ from functools import cache
 
 import torch
 
-from modalens.data import Clips
+from modalens.training.dataset import Clips
 from modalens.models._base import Model, build
 
 SHAPES = {"audio": (16, 40), "text": (5, 12), "video": (3, 24)}

@@ -8,8 +8,10 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from modalens import evaluate, store, train
-from modalens.replacements import BLANK, NOISES
+from modalens.evaluation.baselines import BLANK, NOISES
+from modalens.utils import hdf5
+from modalens.training import fit_job
+from modalens.evaluation import predict
 
 SHAPES = {"audio": (8, 16), "video": (2, 6)}
 ENCODERS = {"audio": "log_mel", "video": "resnet50"}
@@ -33,10 +35,10 @@ def make(root: Path, shuffle: int = 0) -> Path:
     for modality, values in rows.items():
         for shard in range(3):
             order = np.random.default_rng([shuffle, shard, len(modality)]).permutation(np.flatnonzero(shards == shard))
-            with store.write(root / "features" / modality / f"{shard}.h5", attributes(modality)) as writer:
+            with hdf5.write(root / "features" / modality / f"{shard}.h5", attributes(modality)) as writer:
                 for index in order:
                     writer.append(names[index], values[index])
-        with store.write(root / "replacements" / f"{modality}.h5", attributes(modality)) as writer:
+        with hdf5.write(root / "replacements" / f"{modality}.h5", attributes(modality)) as writer:
             for name in (BLANK, *NOISES):
                 writer.append(name, draw.normal(size=SHAPES[modality]).astype(np.float16))
     labels = [LABELS[index] for index in classes]
@@ -67,7 +69,7 @@ def train_line(
 
 
 def trained(root: Path, *arguments: object, **options: object) -> Path:
-    train.main(parsed := train.command_line().parse_args(train_line(root, *arguments, **options)))  # type: ignore[arg-type]
+    fit_job.main(parsed := fit_job.command_line().parse_args(train_line(root, *arguments, **options)))  # type: ignore[arg-type]
     return Path(parsed.output)
 
 
@@ -76,6 +78,6 @@ def evaluated(root: Path, models: Path, seeds: Sequence[int] = (0,), *more: str)
     line += [f"{name}={root}/features/{name}" for name in SHAPES]
     line += ["--replacements", *(f"{name}={root}/replacements/{name}.h5" for name in SHAPES)]
     line += ["--output", f"{root}/out.parquet", "--record", f"{root}/out.json", "--device", "cpu", *more]
-    arguments: Namespace = evaluate.command_line().parse_args(line)
-    evaluate.main(arguments)
+    arguments: Namespace = predict.command_line().parse_args(line)
+    predict.main(arguments)
     return pd.read_parquet(root / "out.parquet")

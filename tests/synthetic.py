@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 import yaml
 
-from modalens import store
+from modalens.utils import hdf5
 
 REPLACEMENTS = ["blank@input", "gaussian@input", "mean@fusion"]
 
@@ -143,7 +143,7 @@ def _statuses(root: Path, lost: int) -> None:
             table["decoder"], table["seconds"] = decoder, 0.05
         table.to_csv(root / stage / "0.csv", index=False)
     for encoder, weights in (("resnet50", "untrained seed 0"), ("log_mel", "none: no weights")):
-        with store.write(root / "features" / encoder / "0.h5", {"encoder": encoder, "weights": weights}) as writer:
+        with hdf5.write(root / "features" / encoder / "0.h5", {"encoder": encoder, "weights": weights}) as writer:
             writer.append("clip00000", np.zeros(2, np.float16))
 
 

@@ -5,9 +5,9 @@ from pathlib import Path
 
 import pytest
 
-from modalens.cli import UserError
-from modalens.datasets import _parts
+from modalens.utils.cli import UserError
 from modalens.datasets.audioset import Audioset
+from modalens.utils import csv_chunks
 
 pytestmark = pytest.mark.slow
 
@@ -208,7 +208,7 @@ def test_times_in_another_unit_are_refused(tmp_path):
     ],
 )
 def test_of_several_wrong_rows_the_first_is_told_wherever_parts_end(tmp_path, monkeypatch, part, faults, line):
-    monkeypatch.setattr(_parts, "PART", part)
+    monkeypatch.setattr(csv_chunks, "PART", part)
     rows = {number: f'{number}aaaaaaaaaA,0,10,"/m/09x0r"' for number in range(1, 8)}
     for number, change in faults.items():
         assert change[0] in rows[number]

@@ -9,18 +9,19 @@ from _members import CLASSES, COUNT, LABELS, PAIR, SHAPES, clips, made, planted
 from test_registry_members import MODELS as FACTS
 from torch import nn
 
-from modalens import loop, registry
 from modalens.balancing._base import evaluating, plain, wrapped
 from modalens.balancing._modulation import contributions
 from modalens.balancing.agm import LARGEST_GAP
 from modalens.balancing.gradient_blending import LEAST_WEIGHT, blended
 from modalens.balancing.mm_pareto import pareto
 from modalens.balancing.modality_dropout import dropped
-from modalens.checkpoint import Checkpoint
-from modalens.cli import UserError
-from modalens.data import Clips
+from modalens.training.checkpoint import Checkpoint
+from modalens.utils.cli import UserError
+from modalens.training.dataset import Clips
 from modalens.models._base import Model, Trained, load_model
-from modalens.stack import AdamW, Stack, stackable
+from modalens.training.ensemble import AdamW, Stack, stackable
+from modalens.plugins import registry
+from modalens.training import loop
 
 SMALL = {"audio_size": 12, "channels": 4, "sequence_size": 10, "step_size": 8, "hidden": [16, 16]}
 MODELS = {"late_fusion": SMALL, "decision_fusion": SMALL, "distillation": {"audio_size": 12, "sequence_size": 10}}

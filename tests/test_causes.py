@@ -2,7 +2,7 @@
 
 import pytest
 
-from modalens import causes
+from modalens.media import failure_causes
 
 LOGIN = (
     " Use --cookies-from-browser or --cookies for the authentication. See  https://github.com/yt-dlp/yt-dlp/wiki/FAQ"
@@ -111,14 +111,14 @@ MESSAGES = [
 
 @pytest.mark.parametrize(("cause", "message"), MESSAGES)
 def test_a_message_means_its_cause_also_without_the_advice(cause: str, message: str) -> None:
-    assert causes.classify(message) == cause
-    assert causes.classify(causes.tidy(message)) == cause
+    assert failure_causes.classify(message) == cause
+    assert failure_causes.classify(failure_causes.tidy(message)) == cause
 
 
 @pytest.mark.parametrize("name", ["TLS-private", "bot_wall", "age-restricted", "members-only", "HTTP"])
 def test_the_name_of_a_video_and_its_address_say_nothing(name: str) -> None:
-    assert causes.classify(f"[youtube] {name}: Video unavailable") == "removed"
-    assert causes.classify(f"Unsupported URL: http://private.video/{name}") == "not_media"
+    assert failure_causes.classify(f"[youtube] {name}: Video unavailable") == "removed"
+    assert failure_causes.classify(f"Unsupported URL: http://private.video/{name}") == "not_media"
 
 
 def test_every_cause_of_the_tables_is_known_once_and_has_a_sentence() -> None:
@@ -126,23 +126,23 @@ def test_every_cause_of_the_tables_is_known_once_and_has_a_sentence() -> None:
         "removed private age region bot_wall rate_limit network disk_full not_media no_audio no_video too_short "
         "damaged still_picture muted missing timeout crashed memory unsupported too_large bad_url unknown"
     )
-    assert set(wanted.split()) <= set(causes.BY_NAME)
-    assert len(causes.BY_NAME) == len(causes.CAUSES)
-    assert all(cause.sentence.endswith(".") for cause in causes.CAUSES)
+    assert set(wanted.split()) <= set(failure_causes.BY_NAME)
+    assert len(failure_causes.BY_NAME) == len(failure_causes.CAUSES)
+    assert all(cause.sentence.endswith(".") for cause in failure_causes.CAUSES)
 
 
 def test_only_transient_causes_stop_the_stage() -> None:
     """What is stopped goes on in the next run, so the clip that stopped it must be tried again."""
-    assert not [cause.name for cause in causes.CAUSES if cause.stops_after and cause.permanent]
+    assert not [cause.name for cause in failure_causes.CAUSES if cause.stops_after and cause.permanent]
 
 
 def test_permanent_failures_are_not_tried_again_and_transient_ones_are() -> None:
-    assert not causes.again("ok", "")
-    assert not causes.again("failed", "removed")
-    assert causes.again("failed", "network")
-    assert causes.again("failed", "a cause of a later version")
-    assert causes.again("not_tried", "bot_wall")
+    assert not failure_causes.again("ok", "")
+    assert not failure_causes.again("failed", "removed")
+    assert failure_causes.again("failed", "network")
+    assert failure_causes.again("failed", "a cause of a later version")
+    assert failure_causes.again("not_tried", "bot_wall")
 
 
 def test_a_detail_is_without_prefix_colour_and_advice() -> None:
-    assert causes.tidy(f"\x1b[0;31mERROR:\x1b[0m [youtube] x: Private video.{LOGIN}") == "[youtube] x: Private video."
+    assert failure_causes.tidy(f"\x1b[0;31mERROR:\x1b[0m [youtube] x: Private video.{LOGIN}") == "[youtube] x: Private video."

@@ -2,7 +2,9 @@ import sys
 
 import pytest
 
-from modalens import cli, records, registry
+from modalens.utils import cli
+from modalens.plugins import registry
+from modalens.tracking import records
 
 
 def test_a_users_mistake_is_one_line_and_no_traceback(monkeypatch, capsys):

@@ -18,12 +18,14 @@ import pytest
 from badserver import BadServer, movie
 from filming import RATE, film
 
-from modalens import clips, ledger, ytdlp
-from modalens.cli import UserError
-from modalens.decode import read_frames
-from modalens.shards import media_name
-from modalens.sound import read_waveform
-from modalens.workers import Outcome, Task
+from modalens.utils.cli import UserError
+from modalens.media.video import read_frames
+from modalens.media.status import media_name
+from modalens.media.audio import read_waveform
+from modalens.media.worker_pool import Outcome, Task
+import modalens.config.workflow
+from modalens.media import ytdlp, fetch_log
+from modalens.stages import clips
 
 pytestmark = pytest.mark.slow
 
@@ -104,7 +106,7 @@ def test_one_row_a_clip_with_what_is_in_it_or_why_not(server: BadServer, tmp_pat
     for clip_id in ("-a", "../b"):
         assert (tmp_path / "media").resolve() in Path(found.loc[clip_id, "path"]).resolve().parents
         assert Path(found.loc[clip_id, "path"]).read_bytes() == movie()
-    assert found.loc["-a", "sha256"] == found.loc["../b", "sha256"] == ledger.sha256(Path(found.loc["-a", "path"]))
+    assert found.loc["-a", "sha256"] == found.loc["../b", "sha256"] == fetch_log.sha256(Path(found.loc["-a", "path"]))
     notes = [json.loads(line) for line in (tmp_path / "0.jsonl").read_text().splitlines()]
     assert notes == [{"clip_id": "-a", "title": "good"}, {"clip_id": "../b", "title": "good"}]
     metrics = json.loads((tmp_path / "0.json").read_text())["runs"][0]["metrics"]
@@ -191,31 +193,31 @@ def test_a_file_that_is_put_in_its_place_or_replaced_is_found(tmp_path: Path) ->
 def test_the_number_of_the_run_changes_only_while_something_is_left(server: BadServer, tmp_path: Path) -> None:
     """Snakemake runs a job again whose parameter has changed."""
     runs, rows = tmp_path / "runs.json", [("a", server.url("flaky.mp4"), "", ""), ("b", f"{tmp_path}/b.mp4", "", "")]
-    numbers = [ledger.run_number(runs, 3)]
+    numbers = [fetch_log.run_number(runs, 3)]
     for _ in range(3):
         run(tmp_path, rows, run=numbers[-1])
-        numbers.append(ledger.run_number(runs, 3))
+        numbers.append(fetch_log.run_number(runs, 3))
     assert numbers == [0, 1, 1, 1]
     film(tmp_path / "b.mp4", EVEN)
-    assert ledger.run_number(runs, 3) == 2
+    assert fetch_log.run_number(runs, 3) == 2
 
 
 @pytest.mark.usefixtures("at_once")
 def test_what_fails_again_and_again_gets_no_more_runs_than_the_config_says(server: BadServer, tmp_path: Path) -> None:
     runs, rows = tmp_path / "runs.json", [("a", server.url("forbidden.mp4"), "", "")]
-    numbers = [ledger.run_number(runs, 3)]
+    numbers = [fetch_log.run_number(runs, 3)]
     for _ in range(4):
         run(tmp_path, rows, run=numbers[-1])
-        numbers.append(ledger.run_number(runs, 3))
+        numbers.append(fetch_log.run_number(runs, 3))
     assert numbers == [0, 1, 2, 2, 2]
-    assert ledger.run_number(runs, 4) == 3
+    assert fetch_log.run_number(runs, 4) == 3
 
 
 @pytest.mark.usefixtures("at_once")
 def test_a_rendered_clip_is_made_once_and_again_when_the_code_that_draws_it_has_changed(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from modalens import wiring
+    from modalens import workflow
     from modalens.datasets.known_answer import KnownAnswer
 
     rows = [(row.clip_id, row.source, "", "") for row in KnownAnswer(["seen"], clips=2).manifest().itertuples()]
@@ -227,7 +229,7 @@ def test_a_rendered_clip_is_made_once_and_again_when_the_code_that_draws_it_has_
 
     first = times()
     assert times() == first
-    monkeypatch.setattr(wiring, "code_digest", lambda *_: "other")
+    monkeypatch.setattr(modalens.config.workflow, "code_digest", lambda *_: "other")
     assert not set(times()) & set(first)
 
 

@@ -5,20 +5,20 @@ from pathlib import Path
 import jsonschema
 import pytest
 
-from modalens import config
-from modalens.cli import UserError
+from modalens.utils.cli import UserError
+from modalens.config import resolve
 
 ROOT = Path(__file__).resolve().parents[1]
 SMALLEST = {"study": "x", "dataset": {"name": "known_answer"}, "tasks": ["seen"]}
 
 
 def test_schema_is_itself_valid():
-    jsonschema.Draft202012Validator.check_schema(config.schema())
+    jsonschema.Draft202012Validator.check_schema(resolve.schema())
 
 
 @pytest.mark.parametrize("path", sorted((ROOT / "config").glob("*.yaml")), ids=lambda path: path.stem)
 def test_every_config_in_the_repository_resolves(path):
-    resolved = config.resolve(config.load(path))
+    resolved = resolve.resolve(resolve.load(path))
     assert resolved["report"]["model"] in resolved["models"]
 
 
@@ -107,13 +107,13 @@ def test_every_config_in_the_repository_resolves(path):
 )
 def test_a_mistake_is_one_line_that_says_where_and_what(change, line):
     with pytest.raises(UserError) as caught:
-        config.resolve({**SMALLEST, **change})
+        resolve.resolve({**SMALLEST, **change})
     assert str(caught.value).startswith(line)
     assert "\n" not in str(caught.value)
 
 
 def test_defaults_are_filled_in_and_a_model_inherits_the_training_options():
-    resolved = config.resolve(
+    resolved = resolve.resolve(
         {**SMALLEST, "training": {"epochs": 3}, "models": {"audio_only": {"training": {"patience": 2}}}}
     )
     assert resolved["models"]["audio_only"]["training"] == {**resolved["training"], "patience": 2}
@@ -125,8 +125,8 @@ def test_defaults_are_filled_in_and_a_model_inherits_the_training_options():
 
 def test_the_fusion_of_a_model_is_found_named_or_by_default():
     models = {"late_fusion": {}, "audio_only": {"options": {"fusion": "lmf"}}, "decision_fusion": {}}
-    resolved = config.resolve({**SMALLEST, "models": models})["models"]
-    found = {name: config.fusions(model) for name, model in resolved.items()}
+    resolved = resolve.resolve({**SMALLEST, "models": models})["models"]
+    found = {name: resolve.fusions(model) for name, model in resolved.items()}
     assert found == {
         "late_fusion": {"fusion": "concat"},
         "audio_only": {"fusion": "lmf"},
@@ -137,7 +137,7 @@ def test_the_fusion_of_a_model_is_found_named_or_by_default():
 def test_a_search_has_its_defaults_and_a_model_ranges_of_its_own():
     own = {"options.fusion_options.width": [64, 256], "balancing.alpha": {"low": 0.1, "high": 1}}
     models = {"late_fusion": {"balancing": {"ogm_ge": {}}, "search": own}, "audio_only": {}}
-    resolved = config.resolve({**SMALLEST, "models": models})
+    resolved = resolve.resolve({**SMALLEST, "models": models})
     space = {"training.learning_rate": {"low": 1e-4, "high": 1e-2, "log": True}}
     assert resolved["search"] == {"budget": 0, "seeds": [100], "seed": 0, "space": space}
     assert resolved["models"]["late_fusion"]["search"]["balancing.alpha"] == {"low": 0.1, "high": 1, "log": False}
@@ -146,17 +146,17 @@ def test_a_search_has_its_defaults_and_a_model_ranges_of_its_own():
 
 def test_a_teacher_may_have_a_balancing():
     models = {"late_fusion": {"balancing": {"agm": {}}}, "distillation": {"teachers": ["late_fusion"]}}
-    assert config.resolve({**SMALLEST, "models": models})["models"]["distillation"]["teachers"] == ["late_fusion"]
+    assert resolve.resolve({**SMALLEST, "models": models})["models"]["distillation"]["teachers"] == ["late_fusion"]
 
 
 def test_training_defaults_are_those_of_the_training_loop():
     loop = pytest.importorskip("modalens.loop")
-    assert config.resolve(SMALLEST)["training"] == asdict(loop.Training())
+    assert resolve.resolve(SMALLEST)["training"] == asdict(loop.Training())
 
 
 def test_config_readme_has_one_row_for_each_key_with_its_default():
     rows = dict(re.findall(r"^\| `([^`]+)` \|(.+)$", (ROOT / "config" / "README.md").read_text(), flags=re.M))
-    rules = config.schema()
+    rules = resolve.schema()
     for name, node in rules["properties"].items():
         if name == "training":
             node = {**rules["$defs"]["training"], "description": node["description"]}

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from modalens.balancing._base import plain, wrapped
-from modalens.config import load, resolve
+from modalens.config.resolve import load, resolve
 from modalens.models._base import build
 
 pytestmark = pytest.mark.slow

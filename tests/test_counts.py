@@ -10,7 +10,8 @@ import pandas as pd
 import pytest
 import yaml
 
-from modalens import counts, splits
+from modalens.curation import splitting
+from modalens.commands import counts
 
 FRACTIONS = {"train": 0.7, "validation": 0.1, "test": 0.2}
 
@@ -32,9 +33,9 @@ def test_counts_are_those_of_the_splits_stage_and_add_up():
     table = clips()
     found, origin = counts.counts(table, "mood", FRACTIONS, 0)
     assert origin == "split by group"
-    split = splits.assign(table[["clip_id", "group", "split"]].assign(label=table["mood"]), FRACTIONS, 0)
+    split = splitting.assign(table[["clip_id", "group", "split"]].assign(label=table["mood"]), FRACTIONS, 0)
     by_label = found.set_index("label")
-    for name in splits.NAMES:
+    for name in splitting.NAMES:
         assert by_label.loc["all", name] == (split == name).sum() == by_label.drop("all")[name].sum()
         assert by_label.loc["sad", name] == ((split == name) & (table["mood"] == "sad")).sum()
     assert by_label["all"].to_dict() == {"gay": 20, "sad": 40, "all": 60}

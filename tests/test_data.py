@@ -2,15 +2,16 @@ import pandas as pd
 import pytest
 import torch
 
-from modalens import data, store
-from modalens.cli import UserError
+from modalens.utils.cli import UserError
+from modalens.utils import hdf5
+from modalens.training import dataset
 
 CPU = torch.device("cpu")
 ROWS = torch.arange(24).view(6, 2, 2).half()
 
 
 def clips():
-    return data.Clips({"video": ROWS}, torch.arange(6))
+    return dataset.Clips({"video": ROWS}, torch.arange(6))
 
 
 @pytest.mark.parametrize("rows", [slice(1, 4), torch.tensor([5, 0, 5])])
@@ -33,7 +34,7 @@ def test_clips_live_on_the_device_where_it_holds_them_twice(free, there, monkeyp
 
 
 def test_pieces_are_views_in_order():
-    found = list(data.pieces(ROWS, 4))
+    found = list(dataset.pieces(ROWS, 4))
     assert [len(piece) for piece in found] == [4, 2]
     assert torch.equal(torch.cat(found), ROWS)
     assert found[1].data_ptr() == ROWS[4].data_ptr()
@@ -42,7 +43,7 @@ def test_pieces_are_views_in_order():
 def features(folder, shards):
     """shards: {number: ids}; a clip's row is its number."""
     for shard, names in shards.items():
-        with store.write(folder / f"{shard}.h5", {"encoder": "e"}) as writer:
+        with hdf5.write(folder / f"{shard}.h5", {"encoder": "e"}) as writer:
             for name in names:
                 writer.append(name, torch.full((2,), float(name[1:])).numpy())
 
@@ -50,26 +51,26 @@ def features(folder, shards):
 def test_features_are_joined_by_id_across_shards(tmp_path):
     features(tmp_path, {0: ["c4", "c1"], 1: ["c3", "c0", "c2"]})
     table = pd.DataFrame({"clip_id": ["c0", "c1", "c3", "c4"], "shard": ["1", "0", "1", "0"]})
-    assert data.read_features(tmp_path, table)[:, 0].tolist() == [0, 1, 3, 4]
+    assert dataset.read_features(tmp_path, table)[:, 0].tolist() == [0, 1, 3, 4]
 
 
 def test_shards_of_different_shapes_are_refused(tmp_path):
     features(tmp_path, {0: ["c1"]})
-    with store.write(tmp_path / "1.h5", {"encoder": "e"}) as writer:
+    with hdf5.write(tmp_path / "1.h5", {"encoder": "e"}) as writer:
         writer.append("c2", torch.zeros(3).numpy())
     with pytest.raises(UserError, match="differ in shape"):
-        data.read_features(tmp_path, pd.DataFrame({"clip_id": ["c1", "c2"], "shard": ["0", "1"]}))
+        dataset.read_features(tmp_path, pd.DataFrame({"clip_id": ["c1", "c2"], "shard": ["0", "1"]}))
 
 
 def test_a_split_that_names_a_clip_twice_is_refused(tmp_path):
     path = tmp_path / "train.csv"
     path.write_text("clip_id,shard,group,label\nb,0,g,x\na,0,g,x\nb,0,g,x\n")
     with pytest.raises(UserError, match="names a clip twice: 'b'"):
-        data.read_split(path)
+        dataset.read_split(path)
 
 
 def test_a_label_that_the_task_has_not_is_named(tmp_path):
     table = pd.DataFrame({"label": ["cat", "cow"]})
-    assert data.class_indices(table[:1], ["ant", "cat"], tmp_path).tolist() == [1]
+    assert dataset.class_indices(table[:1], ["ant", "cat"], tmp_path).tolist() == [1]
     with pytest.raises(UserError, match="'cow', which is none of the task's 2 classes"):
-        data.class_indices(table, ["ant", "cat"], tmp_path)
+        dataset.class_indices(table, ["ant", "cat"], tmp_path)

@@ -9,8 +9,7 @@ from filming import film, shown
 from PIL import Image
 from test_fuzz import damaged
 
-from modalens import _timeline
-from modalens._pyav import (
+from modalens.media.pyav_video import (
     _by_dependence,
     _Damage,
     _from_key,
@@ -21,10 +20,11 @@ from modalens._pyav import (
     _unreferenced,
     frames_at,
 )
-from modalens._timeline import timeline
-from modalens.causes import ClipError
-from modalens.decode import DECODERS, _decord_frames, fit, frame_indices, read_frames, read_key_frames
-from modalens.media import decoded, open_media, packets, probe, stream_of
+from modalens.media.timestamps import timeline
+from modalens.media.failure_causes import ClipError
+from modalens.media.video import DECODERS, _decord_frames, fit, frame_indices, read_frames, read_key_frames
+from modalens.media.container import decoded, open_media, packets, probe, stream_of
+from modalens.media import timestamps
 
 EVEN = [40 * k for k in range(100)]  # 4 s at 25 frames a second
 ENCODINGS = {
@@ -165,7 +165,7 @@ def test_a_file_is_read_up_to_the_frame_and_no_further(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kept: bool
 ) -> None:
     if not kept:
-        monkeypatch.setattr(_timeline, "KEPT_BYTES", 0)
+        monkeypatch.setattr(timestamps, "KEPT_BYTES", 0)
     path = texture(tmp_path / "a.mp4", {"bf": "3", "g": "30", "x264-params": "b-adapt=0:scenecut=0"})
     line, everything = timeline(path, None, None), all_frames(path)
     assert bool(line.packets) == kept

@@ -17,12 +17,12 @@ import pytest
 from badserver import BadServer, movie
 from yt_dlp_ejs.yt import solver
 
-from modalens import workers, ytdlp
-from modalens.causes import ClipError
-from modalens.cli import UserError
-from modalens.download import Options, address, check, download
-from modalens.media import origin
-from modalens.pace import Pace, to_try
+from modalens.media.failure_causes import ClipError
+from modalens.utils.cli import UserError
+from modalens.media.download import Options, address, check, download
+from modalens.media.container import origin
+from modalens.media.rate_limit import Pace, to_try
+from modalens.media import ytdlp, worker_pool
 
 pytestmark = pytest.mark.slow
 
@@ -160,7 +160,7 @@ def test_the_second_run_asks_only_for_what_may_have_changed(server: BadServer, t
 
 def test_it_runs_in_a_worker_that_can_be_killed(server: BadServer, tmp_path: Path) -> None:
     tasks = [(name, (server.url(name), None, None, tmp_path / name, PATIENT)) for name in ("good.mp4", "gone.mp4")]
-    outcomes = dict(workers.map_clips(download, tasks, workers=1, timeout_s=60, memory_mb=4096))
+    outcomes = dict(worker_pool.map_clips(download, tasks, workers=1, timeout_s=60, memory_mb=4096))
     assert outcomes["good.mp4"].value.path.read_bytes() == movie()
     assert (outcomes["good.mp4"].value.metadata, outcomes["gone.mp4"].cause) == ({"title": "good"}, "removed")
 
@@ -299,6 +299,6 @@ def scripts_answer(folder: Path) -> str:
 
 
 def test_the_scripts_that_youtube_asks_for_run_within_a_worker_s_memory(tmp_path: Path) -> None:
-    ((_, outcome),) = workers.map_clips(scripts_answer, [("a", (tmp_path,))], workers=1, timeout_s=60, memory_mb=4096)
+    ((_, outcome),) = worker_pool.map_clips(scripts_answer, [("a", (tmp_path,))], workers=1, timeout_s=60, memory_mb=4096)
     assert outcome.value.startswith("True")
     assert '"abc":"cba"' in outcome.value

@@ -7,11 +7,13 @@ import pandas as pd
 import pytest
 from test_fingerprints import RATE, melody, noise_film
 
-from modalens import duplicates, fingerprints, records, store
-from modalens.cli import UserError
-from modalens.duplicates import identical
-from modalens.fingerprints import picture_sketch, sound_sketch
-from modalens.likeness import Sketches, alike, centred, near, standardised
+from modalens.utils.cli import UserError
+from modalens.curation.duplicates import identical
+from modalens.curation.fingerprints import picture_sketch, sound_sketch
+from modalens.curation.near_duplicates import Sketches, alike, centred, near, standardised
+from modalens.utils import hdf5
+from modalens.curation import fingerprints, duplicates
+from modalens.tracking import records
 
 CLIPS = 30
 
@@ -41,7 +43,7 @@ def study(tmp_path):
         for place, (stage, attributes) in enumerate(
             {"frames": {"kind": "frames"}, "waveforms": {"kind": "waveforms", "sample_rate": RATE}}.items()
         ):
-            with store.write(tmp_path / stage / "0.h5", attributes) as writer:
+            with hdf5.write(tmp_path / stage / "0.h5", attributes) as writer:
                 for name, row in rows.items():
                     writer.append(name, row[place])
         (tmp_path / "clips").mkdir(exist_ok=True)

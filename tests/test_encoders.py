@@ -3,10 +3,10 @@ import pytest
 import torch
 import torchvision
 
-from modalens import registry
-from modalens.cli import UserError
+from modalens.utils.cli import UserError
 from modalens.encoders.log_mel import FLOOR, LogMel
 from modalens.encoders.resnet50 import MEAN, STD, Resnet50
+from modalens.plugins import registry
 
 CPU = torch.device("cpu")
 

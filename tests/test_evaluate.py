@@ -7,10 +7,12 @@ import pandas as pd
 import pytest
 import torch
 
-from modalens import evaluate, records
-from modalens.cli import UserError
+from modalens.utils.cli import UserError
 from modalens.models._base import load_model
-from modalens.withholding import KINDS, condition, derangement
+from modalens.evaluation.ablation import KINDS, condition, derangement
+import modalens.utils.hdf5
+from modalens.evaluation import predict
+from modalens.tracking import records
 
 COALITIONS = ["", "audio", "video"]
 
@@ -96,8 +98,8 @@ def test_replacements_are_what_they_are_called(study):
     line += ["--modalities", *(f"{name}={study}/features/{name}" for name in _study.SHAPES)]
     line += ["--replacements", *(f"{name}={study}/replacements/{name}.h5" for name in _study.SHAPES)]
     trained = load_model(study / "train" / "late_fusion" / "0" / "model.pt")
-    test = evaluate.read(evaluate.command_line().parse_args(line), trained)
-    withholder = evaluate.Withholder(trained, test.features, test.replacements, torch.device("cpu"), 5)
+    test = predict.read(predict.command_line().parse_args(line), trained)
+    withholder = predict.Withholder(trained, test.features, test.replacements, torch.device("cpu"), 5)
     with torch.no_grad():
         own = trained.model.embed(test.features)
         blank = trained.model.embed({name: rows[:1] for name, rows in test.replacements.items()})
@@ -156,7 +158,7 @@ def test_the_record_has_the_papers_metrics_and_an_accuracy_per_condition(study):
 def test_scores_match_a_table_worked_by_hand():
     label = pd.Series(["a"] * 6 + ["b"] * 2)
     predicted = pd.Series(["a"] * 5 + ["b", "b", "a"])
-    found = evaluate.scores(label, predicted)
+    found = predict.scores(label, predicted)
     assert found["accuracy"] == 6 / 8
     assert found["balanced_accuracy"] == pytest.approx((5 / 6 + 1 / 2) / 2)
     assert found["precision"] == pytest.approx((5 / 6 + 1 / 2) / 2)
@@ -164,7 +166,7 @@ def test_scores_match_a_table_worked_by_hand():
 
 def test_features_of_another_encoder_are_refused(study, tmp_path):
     other = _study.make(tmp_path / "other")
-    with evaluate.store.write(other / "replacements" / "audio.h5", {"encoder": "other"}) as writer:
+    with modalens.utils.hdf5.write(other / "replacements" / "audio.h5", {"encoder": "other"}) as writer:
         writer.append("blank", np.zeros(_study.SHAPES["audio"]))
     with pytest.raises(UserError, match=r"audio\.h5 was made with other settings"):
         _study.evaluated(other, study / "train" / "late_fusion")

@@ -5,8 +5,10 @@ import numpy as np
 import pytest
 import torch
 
-from modalens import features, records, store
-from modalens.cli import UserError
+from modalens.utils.cli import UserError
+from modalens.utils import hdf5
+from modalens.tracking import records
+from modalens.stages import features
 
 SOUND = {"kind": "waveforms", "sample_rate": 16000, "seconds": 0.1}
 
@@ -14,7 +16,7 @@ SOUND = {"kind": "waveforms", "sample_rate": 16000, "seconds": 0.1}
 def waveforms(path: Path, count: int) -> dict[str, np.ndarray[Any, Any]]:
     draw = np.random.default_rng(0)
     rows = {f"clip-{index}": draw.integers(-9000, 9000, 1600).astype(np.int16) for index in range(count)}
-    with store.write(path, SOUND) as writer:
+    with hdf5.write(path, SOUND) as writer:
         for clip_id, row in rows.items():
             writer.append(clip_id, row)
     return rows
@@ -28,17 +30,17 @@ def run(source: Path, output: Path, *more: str) -> None:
 def test_each_clip_keeps_its_id_whatever_the_batch(tmp_path):
     rows = waveforms(tmp_path / "in.h5", 5)
     run(tmp_path / "in.h5", tmp_path / "out.h5", "--encoder", "log_mel", "--options", '{"batch_size": 2}')
-    assert store.ids(tmp_path / "out.h5") == list(rows)
+    assert hdf5.ids(tmp_path / "out.h5") == list(rows)
     encoder = features.load_encoder("log_mel", {}, torch.device("cpu"))
     for clip_id, row in rows.items():
         alone = features.encode(encoder, row[None])[0]
-        np.testing.assert_array_equal(store.read(tmp_path / "out.h5", [clip_id])[0], alone)
+        np.testing.assert_array_equal(hdf5.read(tmp_path / "out.h5", [clip_id])[0], alone)
 
 
 def test_the_attributes_name_all_that_the_rows_were_made_with(tmp_path):
     waveforms(tmp_path / "in.h5", 1)
     run(tmp_path / "in.h5", tmp_path / "out.h5", "--encoder", "log_mel", "--options", '{"mels": 32}')
-    assert store.attributes(tmp_path / "out.h5") == {
+    assert hdf5.attributes(tmp_path / "out.h5") == {
         "encoder": "log_mel",
         "options": {"mels": 32, "hop": 160},
         "preprocessing": SOUND,
@@ -50,7 +52,7 @@ def test_the_attributes_name_all_that_the_rows_were_made_with(tmp_path):
 def test_a_shard_without_clips_gives_a_file_without_rows(tmp_path):
     waveforms(tmp_path / "in.h5", 0)
     run(tmp_path / "in.h5", tmp_path / "out.h5", "--encoder", "log_mel")
-    assert store.ids(tmp_path / "out.h5") == []
+    assert hdf5.ids(tmp_path / "out.h5") == []
 
 
 def test_an_encoder_refuses_what_it_cannot_encode(tmp_path):

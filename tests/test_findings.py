@@ -2,7 +2,7 @@ from types import SimpleNamespace
 
 import pandas as pd
 
-from modalens.findings import Part, _decides, disagreement
+from modalens.reporting.summary import Part, _decides, disagreement
 
 
 def study(*rows):

@@ -4,8 +4,9 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from modalens import fingerprints, store
-from modalens.fingerprints import distance, picture_sketch, picture_word, sound_sketch, sound_word
+from modalens.curation.fingerprints import distance, picture_sketch, picture_word, sound_sketch, sound_word
+from modalens.utils import hdf5
+from modalens.curation import fingerprints
 
 RATE = 16000
 
@@ -83,7 +84,7 @@ def test_equal_rows_have_equal_digests_whatever_they_are_called(tmp_path):
         ("frames", film, {"kind": "frames"}),
         ("waveforms", sound, {"kind": "waveforms", "sample_rate": RATE}),
     ):
-        with store.write(tmp_path / stage / "0.h5", attributes) as writer:
+        with hdf5.write(tmp_path / stage / "0.h5", attributes) as writer:
             for name in ("one", "two"):
                 writer.append(name, row)
             writer.append("other", row + row.dtype.type(1))
@@ -97,4 +98,4 @@ def test_equal_rows_have_equal_digests_whatever_they_are_called(tmp_path):
     assert table.index.tolist() == ["one", "two", "other"]
     assert table.loc["one"].tolist() == table.loc["two"].tolist()
     assert (table.loc["one", ["frames", "waveforms"]] != table.loc["other", ["frames", "waveforms"]]).all()
-    assert store.read(tmp_path / "out" / "waveforms" / "0.h5").shape == (3, 37, 24)
+    assert hdf5.read(tmp_path / "out" / "waveforms" / "0.h5").shape == (3, 37, 24)

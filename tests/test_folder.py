@@ -7,11 +7,11 @@ from pathlib import Path
 
 import pytest
 
-from modalens.causes import ClipError
-from modalens.cli import UserError
-from modalens.datasets import _parts, _table
+from modalens.media.failure_causes import ClipError
+from modalens.utils.cli import UserError
 from modalens.datasets.folder import Folder
-from modalens.sources import Options
+from modalens.media.sources import Options
+from modalens.utils import csv_chunks, csv_input
 
 ROWS = "file,label\na.mp4,cat\nb.mp4,dog\n"
 
@@ -115,7 +115,7 @@ def test_a_broken_csv_is_explained_in_one_line(table, content, message):
 
 @pytest.mark.parametrize("part", [1, 2, 50_000])
 def test_parts_change_neither_rows_nor_the_line_that_is_told(table, monkeypatch, part):
-    monkeypatch.setattr(_parts, "PART", part)
+    monkeypatch.setattr(csv_chunks, "PART", part)
     head = 'file,start,text,label\na.mp4,1,"two\nlines",cat\n\n ,,,\nb.mp4,,,dog\n'
     found = read(table(head + "./c//d.mp4,0:02\n"))
     assert found["clip_id"].tolist() == ["a_1", "b", "d_2"]
@@ -206,7 +206,7 @@ def test_what_the_web_does_not_give_is_said_in_one_line(table, server, monkeypat
         read("ftp://127.0.0.1/clips.csv", media="clips")
     with pytest.raises(UserError, match="media is wanted"):
         read(f"{server}/clips.csv")
-    monkeypatch.setattr(_table, "LARGEST", 10)
+    monkeypatch.setattr(csv_input, "LARGEST", 10)
     with pytest.raises(UserError, match="is larger than"):
         read(f"{server}/clips.csv", media="clips")
 

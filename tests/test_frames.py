@@ -12,7 +12,8 @@ import pandas as pd
 import pytest
 from filming import film, shown
 
-from modalens import cli, frames, store
+from modalens.utils import cli, hdf5
+from modalens.stages import frames
 
 EVEN = [40 * k for k in range(100)]
 
@@ -39,12 +40,12 @@ def test_rows_are_the_frames_and_bad_clips_stop_nothing(tmp_path: Path) -> None:
     assert status["cause"].to_dict() == {"a": "", "b": "", "c": "not_media", "d": "timeout"}
     assert set(status.loc[["a", "b"], "decoder"]) <= {"decord", "pyav"}
     assert set(status["time_error_s"]) == {""}
-    rows_read = store.read(tmp_path / "0.h5", ["a", "b"])
+    rows_read = hdf5.read(tmp_path / "0.h5", ["a", "b"])
     assert (rows_read.shape, rows_read.dtype) == ((2, 4, 32, 32, 3), np.uint8)
     assert shown(rows_read[0]) == [28, 34, 40, 46]  # 1.125, 1.375, 1.625, 1.875 s
     assert shown(rows_read[1]) == [12, 37, 62, 87]
     wanted = {"kind": "frames", "count": 4, "resize": 36, "crop": 32, "sampling": "uniform"}
-    assert store.attributes(tmp_path / "0.h5") == wanted
+    assert hdf5.attributes(tmp_path / "0.h5") == wanted
 
 
 def test_a_still_picture_is_used_and_noted_unless_it_is_refused(tmp_path: Path) -> None:
@@ -62,7 +63,7 @@ def test_a_still_picture_is_used_and_noted_unless_it_is_refused(tmp_path: Path) 
         status = pd.read_csv(tmp_path / "0.csv", dtype=str, keep_default_na=False).set_index("clip_id")
         assert status["cause"].to_dict() == {"a": "", "b": "still_picture"}
         assert status["status"].to_dict() == {"a": "ok", "b": state}
-        assert sorted(store.ids(tmp_path / "0.h5")) == kept
+        assert sorted(hdf5.ids(tmp_path / "0.h5")) == kept
     metrics = json.loads((tmp_path / "0.json").read_text())["runs"][0]["metrics"]
     assert metrics == {"clips": 2, "ok": 1, "decoded": 2, "failed_still_picture": 1}
 
@@ -85,8 +86,8 @@ def test_key_frames_say_how_far_off_they_are_and_one_of_them_is_no_still_picture
     assert status["key_frames"].to_dict() == {"a": "4", "b": "1", "c": "4", "d": ""}
     assert status.loc["b", "time_error_s"] == "0.7"  # 0 s in the place of the centre of the last of four parts
     assert float(status.loc["a", "time_error_s"]) < 0.24  # a key frame every 0.48 s at the farthest
-    assert shown(store.read(tmp_path / "0.h5", ["b"])[0]) == [0] * 4
-    assert store.attributes(tmp_path / "0.h5")["sampling"] == "keyframe"
+    assert shown(hdf5.read(tmp_path / "0.h5", ["b"])[0]) == [0] * 4
+    assert hdf5.attributes(tmp_path / "0.h5")["sampling"] == "keyframe"
 
 
 def test_a_crop_larger_than_the_frame_is_the_users_mistake(tmp_path: Path) -> None:
@@ -121,7 +122,7 @@ def test_a_killed_stage_leaves_no_result_and_no_process_and_the_next_run_complet
     assert not alive
     table_of(tmp_path, [f"a,ok,,,{good},,"])
     subprocess.run(line, env=environment, check=True, stderr=subprocess.DEVNULL)
-    assert store.ids(tmp_path / "0.h5") == ["a"]
+    assert hdf5.ids(tmp_path / "0.h5") == ["a"]
     assert not list(tmp_path.glob(".*"))
 
 

@@ -7,10 +7,13 @@ import pandas as pd
 import pytest
 import yaml
 
-from modalens import config, freeze, manifest, records, since, splits
-from modalens.cli import UserError
+from modalens.utils.cli import UserError
 from modalens.datasets.frozen import Frozen
-from modalens.sources import Options
+from modalens.media.sources import Options
+from modalens.config import resolve
+from modalens.curation import frozen_diff, manifest, splitting
+from modalens.tracking import records
+from modalens.commands import freeze
 
 WORD = {"picture": "f0" * 24, "sound": "0f" * 16}
 
@@ -38,7 +41,7 @@ def split(root, task: str) -> tuple[pd.DataFrame, records.Run]:
     out = root / "splits" / task
     command = ["--labels", root / "manifest" / "labels" / f"{task}.csv", "--study", root, "--output", out]
     command += ["--record", out / "record.json", "--stages", "clips", "frames", "waveforms"]
-    splits.main(splits.parser().parse_args([str(part) for part in command]))
+    splitting.main(splitting.parser().parse_args([str(part) for part in command]))
     return read(out / "clips.csv"), records.read(out / "record.json")[1][0]
 
 
@@ -92,7 +95,7 @@ def test_freezing_again_gives_the_same_bytes(study):
 
 
 def test_the_frozen_config_runs_the_same_clips_with_the_same_splits(study):
-    settings = config.resolve(config.load(study / "frozen" / "frozen.yaml"))
+    settings = resolve.resolve(resolve.load(study / "frozen" / "frozen.yaml"))
     assert settings["study"] == "s-frozen"
     assert "only" not in settings
     root = study / "again"
@@ -105,12 +108,12 @@ def test_the_frozen_config_runs_the_same_clips_with_the_same_splits(study):
         columns = ["clip_id", "group", "label", "split", "cause"]
         assert clips[columns].equals(read(study / "results" / "s" / "splits" / task / "clips.csv")[columns])
         assert run.params["origin"] == "official"
-        assert run.metrics["since/same"] == sum(run.metrics[f"clips_{name}"] for name in splits.NAMES)
+        assert run.metrics["since/same"] == sum(run.metrics[f"clips_{name}"] for name in splitting.NAMES)
 
 
 def test_what_was_lost_found_or_changed_since_is_told(study, caplog):
     caplog.set_level("INFO", "modalens")
-    settings = config.resolve(config.load(study / "frozen" / "frozen.yaml"))
+    settings = resolve.resolve(resolve.load(study / "frozen" / "frozen.yaml"))
     root = study / "again"
     clips = make_manifest(root, settings["dataset"], settings["tasks"])
     write_results(root, clips, {"08_1": "private", "10_1": "removed", "11_1": "removed", "12_1": "region"},
@@ -196,4 +199,4 @@ def test_known_answers_travel_with_the_list(tmp_path):
 def test_without_words_another_file_counts_as_changed():
     clips = pd.DataFrame({"clip_id": ["a"], "cause": [""]})
     expected = pd.DataFrame({"clip_id": ["a"], "status": ["ok"], "sha256": ["1"], "picture": [""], "sound": [""]})
-    assert since.changes(clips, expected, expected.assign(sha256="2")).tolist() == ["changed"]
+    assert frozen_diff.changes(clips, expected, expected.assign(sha256="2")).tolist() == ["changed"]

@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import nn
 
-from modalens.cli import UserError
+from modalens.utils.cli import UserError
 from modalens.fusions._base import make, member
 from modalens.fusions.add import Add
 from modalens.fusions.average import Average

@@ -13,11 +13,12 @@ import pandas as pd
 import pytest
 from badserver import movie
 
-from modalens import frames, store, waveforms
 from modalens.datasets.known_answer import KnownAnswer
-from modalens.decode import SAME_FRAME, fit
-from modalens.media import decoded, stream_of
-from modalens.sources import Options
+from modalens.media.video import SAME_FRAME, fit
+from modalens.media.container import decoded, stream_of
+from modalens.media.sources import Options
+from modalens.utils import hdf5
+from modalens.stages import frames, waveforms
 
 CASES = int(os.environ.get("MODALENS_FUZZ", "120"))
 FIRST_SEED = int(os.environ.get("MODALENS_FUZZ_SEED", "0"))
@@ -50,7 +51,7 @@ def test_damage_never_ends_a_stage_and_never_passes_for_frames_or_sound(tmp_path
     assert set(seen.index) == set(heard.index) == set(files)
     good = seen.index[seen["status"] == "ok"].tolist()
     wrong = []
-    for name, rows in zip(good, store.read(tmp_path / "frames.h5", good), strict=True):
+    for name, rows in zip(good, hdf5.read(tmp_path / "frames.h5", good), strict=True):
         undamaged = whole[originals[int(name) % len(originals)]]
         found = np.concatenate([strictly(files[name]), undamaged]).astype(np.int16)
         off = max(np.abs(found - row).mean(axis=(1, 2, 3)).min(initial=255) for row in rows)

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from modalens.information import Joint, bayes_accuracy, coalitions, decomposition, log_probability, shapley, shares
+from modalens.stats.information import Joint, bayes_accuracy, coalitions, decomposition, log_probability, shapley, shares
 
 LOG_HALF = np.log(0.5)
 

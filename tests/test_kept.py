@@ -9,9 +9,11 @@ import pandas as pd
 import pytest
 from filming import film
 
-from modalens import features, fingerprints, frames, kept, store
-from modalens.cli import UserError
-from modalens.ledger import sha256
+from modalens.utils.cli import UserError
+from modalens.media.fetch_log import sha256
+from modalens.utils import hdf5, row_cache
+from modalens.curation import fingerprints
+from modalens.stages import frames, features
 
 EVEN = [40 * k for k in range(25)]
 RATE = 16000
@@ -72,8 +74,8 @@ class Shard:
     def results(self) -> dict[str, object]:
         found = {}
         for path in ("features/0.h5", "sketches/frames/0.h5"):
-            names = sorted(store.ids(self.root / path))
-            found[path] = dict(zip(names, store.read(self.root / path, names).tolist(), strict=True))
+            names = sorted(hdf5.ids(self.root / path))
+            found[path] = dict(zip(names, hdf5.read(self.root / path, names).tolist(), strict=True))
         status = pd.read_csv(self.root / "0.csv", dtype=str, keep_default_na=False).drop(columns="seconds")
         sketches = pd.read_csv(self.root / "sketches" / "0.csv", dtype=str, keep_default_na=False)
         return found | {"status": status.to_dict(), "sketches": sketches.to_dict()}
@@ -134,7 +136,7 @@ def test_nothing_is_made_when_nothing_changed(shard):
 def test_a_clip_that_left_the_shard_leaves_all_files(shard):
     shard.names.remove("b")
     assert shard.run() == (0, 0)
-    assert set(store.ids(shard.root / "features" / "0.h5")) == {"d"}
+    assert set(hdf5.ids(shard.root / "features" / "0.h5")) == {"d"}
     assert list(shard.results()["sketches"]["clip_id"].values()) == ["d"]
 
 
@@ -213,16 +215,16 @@ def test_a_lost_table_of_sketches_is_made_again_where_frames_are_kept(shard):
 
 def test_rows_without_a_key_are_never_kept(tmp_path):
     for name in ("in", "out"):
-        with store.write(tmp_path / name, {}) as writer:
+        with hdf5.write(tmp_path / name, {}) as writer:
             writer.append("a", np.zeros(2))
-    assert kept.divided(tmp_path / "in", tmp_path / "out", {}, "m") == ({}, {"a": ""})
-    assert not kept.there("a", "", {"m": {"a": kept.derived("", "m")}})
+    assert row_cache.divided(tmp_path / "in", tmp_path / "out", {}, "m") == ({}, {"a": ""})
+    assert not row_cache.there("a", "", {"m": {"a": row_cache.derived("", "m")}})
 
 
 def test_rows_made_with_other_weights_are_never_kept(tmp_path):
-    with store.write(tmp_path / "in", {}) as writer:
+    with hdf5.write(tmp_path / "in", {}) as writer:
         writer.append("a", np.zeros(2), "key")
-    with store.write(tmp_path / "out", {"weights": "one"}) as writer:
-        writer.append("a", np.zeros(2), kept.derived("key", "m"))
-    assert kept.divided(tmp_path / "in", tmp_path / "out", {"weights": "one"}, "m")[1] == {}
-    assert kept.divided(tmp_path / "in", tmp_path / "out", {"weights": "two"}, "m")[0] == {}
+    with hdf5.write(tmp_path / "out", {"weights": "one"}) as writer:
+        writer.append("a", np.zeros(2), row_cache.derived("key", "m"))
+    assert row_cache.divided(tmp_path / "in", tmp_path / "out", {"weights": "one"}, "m")[1] == {}
+    assert row_cache.divided(tmp_path / "in", tmp_path / "out", {"weights": "two"}, "m")[0] == {}

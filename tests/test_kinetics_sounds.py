@@ -5,7 +5,7 @@ import re
 
 import pytest
 
-from modalens.cli import UserError
+from modalens.utils.cli import UserError
 from modalens.datasets.kinetics_sounds import OGM_GE, VARIANTS, KineticsSounds
 
 TRAIN = "--4-0ihtnBU_000058_000068,10,4\n-00nar1nEPc_000033_000043,10,13\n"

@@ -6,11 +6,11 @@ import pytest
 from scipy import stats
 from synthetic import predictions
 
-from modalens import leaderboard as stage
-from modalens import records
-from modalens.cli import UserError
-from modalens.leaderboard import leaderboard
-from modalens.statistics import holm, paired_test, seed_test
+from modalens.utils.cli import UserError
+from modalens.stats.leaderboard import leaderboard
+from modalens.stats.statistics import holm, paired_test, seed_test
+from modalens.stats import leaderboard as stage
+from modalens.tracking import records
 
 CLASSES = ["NA", "01", "red"]
 

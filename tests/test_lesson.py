@@ -1,8 +1,8 @@
 import torch
 from _members import LABELS, clips, made
 
-from modalens.data import Clips
-from modalens.lesson import Lesson
+from modalens.training.dataset import Clips
+from modalens.training.batches import Lesson
 
 CPU = torch.device("cpu")
 

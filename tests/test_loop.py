@@ -13,10 +13,11 @@ from _members import made, planted
 from test_stack import still
 from torch import nn
 
-from modalens import loop, registry
-from modalens.checkpoint import Checkpoint
-from modalens.cli import UserError
+from modalens.training.checkpoint import Checkpoint
+from modalens.utils.cli import UserError
 from modalens.models._base import Model
+from modalens.plugins import registry
+from modalens.training import loop
 
 SEEDS = [3, 0, 7]
 CLOSE = {"rtol": 1e-5, "atol": 1e-3}

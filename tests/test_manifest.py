@@ -9,9 +9,11 @@ from types import SimpleNamespace
 import pandas as pd
 import pytest
 
-from modalens import manifest, records, wiring
-from modalens.cli import UserError
-from modalens.datasets import _parts
+from modalens.utils.cli import UserError
+from modalens.config import workflow
+from modalens.curation import manifest
+from modalens.tracking import records
+from modalens.utils import csv_chunks
 
 
 def arguments(folder, tasks=("seen", "heard"), shards=4, **options) -> argparse.Namespace:
@@ -62,10 +64,10 @@ def test_the_shard_of_an_id_never_changes():
 
 @pytest.mark.parametrize("part", [1, 2, 50_000])
 def test_cells_are_quoted_as_the_standard_library_does_and_come_back(part, monkeypatch):
-    monkeypatch.setattr(_parts, "PART", part)
+    monkeypatch.setattr(csv_chunks, "PART", part)
     cells = ["plain", "a,b", 'say "x"', "two\nlines", "", " blank ", "ünï, cödé", "'", ",", '"', "#"]
     table = pd.DataFrame({"one": cells, "two": cells[::-1], "three": ["", *cells[1:]]})
-    text = "".join(_parts.lines(table))
+    text = "".join(csv_chunks.lines(table))
     wanted = io.StringIO()
     csv.writer(wanted, lineterminator="\n").writerows([table.columns, *table.itertuples(index=False)])
     assert text == wanted.getvalue()
@@ -97,19 +99,19 @@ def test_a_reading_that_was_stopped_is_made_whole_by_the_next(tmp_path, monkeypa
 
 def test_a_reading_that_was_stopped_is_never_taken_for_whole(tmp_path, monkeypatch):
     study = {"dataset": {"name": "known_answer", "clips": 9}, "tasks": ["seen"], "shards": 1}
-    wiring.ensure_manifest(study, tmp_path)
+    workflow.ensure_manifest(study, tmp_path)
     with monkeypatch.context() as patched:
-        patched.setattr(wiring.subprocess, "run", lambda *_, **__: SimpleNamespace(returncode=1))
+        patched.setattr(workflow.subprocess, "run", lambda *_, **__: SimpleNamespace(returncode=1))
         with pytest.raises(SystemExit):
-            wiring.ensure_manifest(study | {"shards": 2}, tmp_path)
+            workflow.ensure_manifest(study | {"shards": 2}, tmp_path)
     called = []
 
     def run(*_, **__):
         called.append(1)
         return SimpleNamespace(returncode=0)
 
-    monkeypatch.setattr(wiring.subprocess, "run", run)
-    wiring.ensure_manifest(study, tmp_path)
+    monkeypatch.setattr(workflow.subprocess, "run", run)
+    workflow.ensure_manifest(study, tmp_path)
     assert called, "the study as it was before the one that was stopped is read again"
 
 

@@ -1,7 +1,7 @@
 import pytest
 import torch
 
-from modalens.meter import Meter
+from modalens.training.meter import Meter
 
 
 def test_every_number_is_a_mean_over_clips_however_they_are_batched():

@@ -3,7 +3,7 @@ import torch
 from _members import CLASSES, LABELS, SHAPES, clips, made, shapes
 from torch.nn import functional
 
-from modalens.cli import UserError
+from modalens.utils.cli import UserError
 from modalens.models._base import build
 from modalens.models._networks import AudioNetwork, SequenceNetwork, Standardiser
 from modalens.models._networks import head as classifier

@@ -4,8 +4,9 @@ import pandas as pd
 import pytest
 from synthetic import predictions
 
-from modalens import records, relevance
-from modalens.cli import UserError
+from modalens.utils.cli import UserError
+from modalens.tracking import records
+from modalens.stages import relevance
 
 
 @pytest.fixture

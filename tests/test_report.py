@@ -11,12 +11,15 @@ from scipy.stats import fisher_exact
 from sklearn import metrics as sklearn_metrics
 from synthetic import answers_of, predictions, write_study
 
-from modalens import comparison, figures, leaderboard, losses, records, relevance, report
-from modalens.cli import UserError
-from modalens.drawing import draw, inline, panels
-from modalens.findings import find
-from modalens.report import number, probability
-from modalens.tables import Study, per_class, read, results
+from modalens.utils.cli import UserError
+from modalens.reporting.figure_style import draw, inline, panels
+from modalens.reporting.summary import find
+from modalens.reporting.page import number, probability
+from modalens.reporting.study_results import Study, per_class, read, results
+from modalens.stats import leaderboard
+from modalens.reporting import comparison, attrition, figures, page
+from modalens.tracking import records
+from modalens.stages import relevance
 
 pytestmark = pytest.mark.slow
 
@@ -50,7 +53,7 @@ def measure(root):
 def write_page(root, config=None):
     command = ["--study", root, "--config", config or root / "config.yaml", "--output", root / "report" / "index.html"]
     command += ["--record", root / "report" / "record.json"]
-    report.main(report.parser().parse_args([str(part) for part in command]))
+    page.main(page.parser().parse_args([str(part) for part in command]))
     return (root / "report" / "index.html").read_text(encoding="utf-8")
 
 
@@ -311,9 +314,9 @@ def test_a_class_that_lost_more_than_chance_would_take_is_named_with_its_share()
         ("even", "test", "a", "removed", "clips", 10),
         ("even", "train", "b", "removed", "clips", 10),
     )
-    said = losses.uneven(table[table["task"] == "t"])
+    said = attrition.uneven(table[table["task"] == "t"])
     assert said == ["t: class a lost 40% (40 of 100), the others 5%: what is left is not a fair sample."]
-    assert [line for line in losses.uneven(table[table["task"] == "even"]) if "class" in line] == []
+    assert [line for line in attrition.uneven(table[table["task"] == "even"]) if "class" in line] == []
 
 
 def test_losses_by_chance_are_not_called_uneven():
@@ -322,13 +325,13 @@ def test_losses_by_chance_are_not_called_uneven():
         lost = draw.binomial(50, 0.2, 6)
         rows = [("t", "train", f"c{index}", "removed", "clips", count) for index, count in enumerate(lost)]
         rows += [("t", "train", f"c{index}", "", "", 50 - count) for index, count in enumerate(lost)]
-        said += bool(losses.uneven(lost_table(*rows)))
+        said += bool(attrition.uneven(lost_table(*rows)))
     assert said <= 20
 
 
 def test_fishers_test_is_scipys():
     rows = [("a", "", "", 4), ("a", "removed", "clips", 6), ("b", "", "", 18), ("b", "removed", "clips", 2)]
-    table = losses.shares(lost_table(*[("t", "train", *row) for row in rows]), "label")
+    table = attrition.shares(lost_table(*[("t", "train", *row) for row in rows]), "label")
     assert table.loc["a", "p"] == pytest.approx(2 * fisher_exact([[6, 4], [2, 18]], "greater").pvalue)
 
 
@@ -465,6 +468,6 @@ def test_names_that_look_the_same_when_cut_are_rows_of_their_own():
 def test_a_figure_shows_all_models_or_the_answers_and_the_best_of_the_others():
     many = [f"model{number}" for number in range(30)]
     board = pd.DataFrame({"model": many[::-1]})
-    assert report.drawn(many[:5], "model3", board) == ["model3", "model0", "model1", "model2", "model4"]
-    shown = report.drawn(many, "model3", board)
+    assert page.drawn(many[:5], "model3", board) == ["model3", "model0", "model1", "model2", "model4"]
+    shown = page.drawn(many, "model3", board)
     assert shown == ["model3", *many[-11:]]

@@ -8,10 +8,12 @@ import pytest
 import torch
 from torch.nn import functional
 
-from modalens import data, job, loop, records, search, train, trial
-from modalens.cli import UserError
+from modalens.utils.cli import UserError
 from modalens.models._base import load_model
-from modalens.space import draws, value_of, varied
+from modalens.search.space import draws, value_of, varied
+from modalens.training import loop, setup, dataset, fit_job
+from modalens.search import trial, search
+from modalens.tracking import records
 
 RATE = {"training.learning_rate": {"low": 1e-4, "high": 1e-2, "log": True}}
 
@@ -137,9 +139,9 @@ def test_the_trial_of_lowest_cross_entropy_is_chosen_and_its_settings_are_whole(
 def test_the_score_is_that_of_the_model_that_training_with_the_chosen_settings_keeps(study):
     table, chosen = searched(study, model="video_only", output="again")
     words = _study.train_line(study, "video_only", [100], chosen["options"], "kept", **chosen["training"])
-    train.main(train.command_line().parse_args(words))
+    fit_job.main(fit_job.command_line().parse_args(words))
     model = load_model(study / "kept" / "video_only" / "100" / "model.pt").model
-    clips = job.read(train.command_line().parse_args(words)).validation
+    clips = setup.read(fit_job.command_line().parse_args(words)).validation
     with torch.no_grad():
         found = functional.cross_entropy(model(clips.features), clips.labels).item()
     assert found == pytest.approx(table["validation_cross_entropy"].min(), rel=1e-5)
@@ -149,9 +151,9 @@ def test_the_score_is_that_of_the_model_that_training_with_the_chosen_settings_k
 def test_the_test_split_is_never_read(tmp_path):
     root = _study.make(tmp_path)
     opened = []
-    real = data.read_split
+    real = dataset.read_split
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(data, "read_split", lambda path: opened.append(path.name) or real(path))
+        patch.setattr(dataset, "read_split", lambda path: opened.append(path.name) or real(path))
         before, chosen = searched(root, budget=2)
     assert sorted(opened) == ["train.csv", "validation.csv"]
     (root / "splits" / "test.csv").write_text("clip_id,shard,group,label\nclip-00,0,g,no such class\n")

@@ -4,8 +4,9 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from modalens import records, splits
-from modalens.cli import UserError
+from modalens.utils.cli import UserError
+from modalens.curation import splitting
+from modalens.tracking import records
 
 FRACTIONS = {"train": 0.7, "validation": 0.1, "test": 0.2}
 
@@ -35,7 +36,7 @@ def study(tmp_path):
         out = tmp_path / "splits" / "seen"
         command = ["--labels", str(tmp_path / "seen.csv"), "--study", str(tmp_path), "--stages", "clips", "frames"]
         command += ["--output", str(out), "--record", str(out / "record.json"), *more]
-        splits.main(splits.parser().parse_args(command))
+        splitting.main(splitting.parser().parse_args(command))
         return {path.stem: pd.read_csv(path, dtype=str, keep_default_na=False) for path in out.glob("*.csv")}
 
     return run
@@ -47,16 +48,16 @@ def test_groups_stay_whole_and_every_clip_is_assigned_once(seed):
     labels = labelled(
         int(generator.integers(10, 400)), int(generator.integers(5, 60)), int(generator.integers(2, 9)), seed
     )
-    split = splits.assign(labels, FRACTIONS, seed)
+    split = splitting.assign(labels, FRACTIONS, seed)
     assert split.index.equals(labels.index)
-    assert set(split) <= set(splits.NAMES)
+    assert set(split) <= set(splitting.NAMES)
     assert (pd.crosstab(labels["group"], split) > 0).sum(axis=1).max() == 1
 
 
 @pytest.mark.parametrize("groups", [None, 300])
 def test_sizes_and_class_shares_come_near_the_fractions(groups):
     labels = labelled(1000, groups)
-    split = splits.assign(labels, FRACTIONS, 0)
+    split = splitting.assign(labels, FRACTIONS, 0)
     for _, part in split.groupby(labels["label"]):
         for name, fraction in FRACTIONS.items():
             assert (part == name).mean() == pytest.approx(fraction, abs=0.02)
@@ -66,8 +67,8 @@ def test_sizes_and_class_shares_come_near_the_fractions(groups):
 def test_every_class_is_in_every_split_when_it_has_three_groups(size):
     labels = labelled(8 * size)
     labels["label"] = [f"class-{clip // size}" for clip in range(len(labels))]
-    split = splits.assign(labels, FRACTIONS, 3)
-    counts = pd.crosstab(labels["label"], split).reindex(columns=splits.NAMES, fill_value=0)
+    split = splitting.assign(labels, FRACTIONS, 3)
+    counts = pd.crosstab(labels["label"], split).reindex(columns=splitting.NAMES, fill_value=0)
     assert counts.to_numpy().min() >= 1
 
 
@@ -75,7 +76,7 @@ def test_speakers_of_all_classes_are_shared_out():
     """34 speakers with 30 clips each, as in a talking-face corpus: 24, 3 and 7 of them, or one more or less."""
     labels = labelled(34 * 30, classes=4)
     labels["group"] = [f"speaker-{clip // 30}" for clip in range(len(labels))]
-    speakers = labels["group"].groupby(splits.assign(labels, FRACTIONS, 0)).nunique()
+    speakers = labels["group"].groupby(splitting.assign(labels, FRACTIONS, 0)).nunique()
     assert speakers["train"] in (23, 24, 25)
     assert speakers["validation"] in (3, 4)
     assert speakers["test"] in (6, 7, 8)
@@ -83,21 +84,21 @@ def test_speakers_of_all_classes_are_shared_out():
 
 def test_the_seed_alone_decides_and_not_the_order_of_the_rows():
     labels = labelled(200, 50)
-    first = splits.assign(labels, FRACTIONS, 1)
+    first = splitting.assign(labels, FRACTIONS, 1)
     shuffled = labels.sample(frac=1, random_state=0)
-    assert splits.assign(shuffled, FRACTIONS, 1).sort_index().equals(first)
-    assert not splits.assign(labels, FRACTIONS, 2).equals(first)
+    assert splitting.assign(shuffled, FRACTIONS, 1).sort_index().equals(first)
+    assert not splitting.assign(labels, FRACTIONS, 2).equals(first)
 
 
 def test_too_few_groups_is_said_with_their_number():
     with pytest.raises(UserError, match="20 clips come from 2 groups"):
-        splits.assign(labelled(20, 2), FRACTIONS, 0)
+        splitting.assign(labelled(20, 2), FRACTIONS, 0)
 
 
 def test_lists_hold_every_used_clip_once(study):
     labels = labelled(100, 40)
     found = study(labels)
-    used = pd.concat([found[name] for name in splits.NAMES])
+    used = pd.concat([found[name] for name in splitting.NAMES])
     assert sorted(used["clip_id"]) == labels["clip_id"].tolist()
     assert list(used.columns) == ["clip_id", "shard", "group", "label"]
     assert found["leakage"].empty
@@ -135,7 +136,7 @@ def test_an_official_split_is_kept(study):
     labels = labelled(60)
     labels["split"] = np.resize(["train", "train", "validation", "test"], 60)
     found = study(labels)
-    for name in splits.NAMES:
+    for name in splitting.NAMES:
         assert found[name]["clip_id"].tolist() == labels.loc[labels["split"] == name, "clip_id"].tolist()
 
 
@@ -178,10 +179,10 @@ def test_a_status_that_is_not_there_or_lacks_a_clip_is_named(study, tmp_path):
     path = tmp_path / "frames" / "0.csv"
     path.write_text("\n".join(path.read_text().splitlines()[:-1]))
     with pytest.raises(UserError, match=r"frames/0\.csv says nothing of clip 'clip-00019'"):
-        splits.failures(tmp_path, ["clips", "frames"], labels)
+        splitting.failures(tmp_path, ["clips", "frames"], labels)
     path.unlink()
     with pytest.raises(UserError, match=r"frames/0\.csv is not there"):
-        splits.failures(tmp_path, ["clips", "frames"], labels)
+        splitting.failures(tmp_path, ["clips", "frames"], labels)
 
 
 @pytest.mark.parametrize(
@@ -190,12 +191,12 @@ def test_a_status_that_is_not_there_or_lacks_a_clip_is_named(study, tmp_path):
 )
 def test_wrong_fractions_are_refused(fractions):
     with pytest.raises(UserError, match="fraction"):
-        splits.checked(fractions)
+        splitting.checked(fractions)
 
 
 def test_many_source_videos_and_classes_are_split_in_proportion():
     labels = labelled(20000, classes=300)
-    assert splits.assign(labels, FRACTIONS, 0).value_counts()["train"] == pytest.approx(14000, rel=0.02)
+    assert splitting.assign(labels, FRACTIONS, 0).value_counts()["train"] == pytest.approx(14000, rel=0.02)
 
 
 def test_losses_are_counted_by_cause_in_the_record_and_every_clip_keeps_its_split(study, tmp_path):

@@ -9,10 +9,10 @@ from _members import CLASSES, LABELS, PAIR, clips, made, shapes
 from test_registry_members import MODELS
 from torch import nn
 
-from modalens import registry
 from modalens.models._base import Model
 from modalens.models.late_fusion import LateFusion
-from modalens.stack import AdamW, Stack, picked, stackable, write_back
+from modalens.training.ensemble import AdamW, Stack, picked, stackable, write_back
+from modalens.plugins import registry
 
 SEEDS = (0, 1, 2)
 # In sums of some hundred float32 terms.

@@ -6,7 +6,7 @@ import pytest
 from scipy import stats
 from sklearn import metrics as sklearn_metrics
 
-from modalens.statistics import (
+from modalens.stats.statistics import (
     METRICS,
     Axes,
     Bootstrap,

@@ -2,36 +2,36 @@ import h5py
 import numpy as np
 import pytest
 
-from modalens import cli, store
+from modalens.utils import cli, hdf5
 
 
 @pytest.fixture
 def path(tmp_path):
     path = tmp_path / "x.h5"
-    with store.write(path, {"encoder": "e", "options": {"b": 1, "a": [1, 2]}}) as writer:
+    with hdf5.write(path, {"encoder": "e", "options": {"b": 1, "a": [1, 2]}}) as writer:
         for index in range(7):
             writer.append(f"clip-{index}", np.full((2, 3), index, np.float16))
     return path
 
 
 def test_rows_come_back_by_id_in_the_order_asked_for(path):
-    rows = store.read(path, ["clip-5", "clip-0", "clip-3"])
+    rows = hdf5.read(path, ["clip-5", "clip-0", "clip-3"])
     assert rows[:, 0, 0].tolist() == [5, 0, 3]
     assert rows.dtype == np.float16
 
 
 def test_batches_walk_every_row_once(path):
-    names = [name for names, rows in store.batches(path, 3) for name in names]
-    assert names == store.ids(path)
+    names = [name for names, rows in hdf5.batches(path, 3) for name in names]
+    assert names == hdf5.ids(path)
 
 
 def test_attributes_come_back_as_written(path):
-    assert store.attributes(path) == {"encoder": "e", "options": {"b": 1, "a": [1, 2]}}
+    assert hdf5.attributes(path) == {"encoder": "e", "options": {"b": 1, "a": [1, 2]}}
 
 
 def test_an_absent_id_is_named(path):
     with pytest.raises(cli.UserError, match="clip-9"):
-        store.read(path, ["clip-0", "clip-9"])
+        hdf5.read(path, ["clip-0", "clip-9"])
 
 
 def test_a_flipped_byte_is_an_error_and_not_a_number(path):
@@ -41,30 +41,30 @@ def test_a_flipped_byte_is_an_error_and_not_a_number(path):
     content[offset] ^= 0xFF
     path.write_bytes(content)
     with pytest.raises(cli.UserError, match="delete it"):
-        store.read(path, ["clip-0"])
+        hdf5.read(path, ["clip-0"])
 
 
 def test_a_file_cut_short_is_an_error(path):
     path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
     with pytest.raises(cli.UserError, match="cannot be read"):
-        store.ids(path)
+        hdf5.ids(path)
 
 
 def test_nothing_appears_when_the_writer_fails(tmp_path):
-    with pytest.raises(RuntimeError), store.write(tmp_path / "y.h5", {}) as writer:
+    with pytest.raises(RuntimeError), hdf5.write(tmp_path / "y.h5", {}) as writer:
         writer.append("a", np.zeros(3))
         raise RuntimeError
     assert list(tmp_path.iterdir()) == []
 
 
 def test_an_empty_shard_is_a_file_with_no_rows(tmp_path):
-    with store.write(tmp_path / "y.h5", {}):
+    with hdf5.write(tmp_path / "y.h5", {}):
         pass
-    assert store.ids(tmp_path / "y.h5") == []
-    assert len(store.read(tmp_path / "y.h5")) == 0
+    assert hdf5.ids(tmp_path / "y.h5") == []
+    assert len(hdf5.read(tmp_path / "y.h5")) == 0
 
 
 def test_a_clip_written_twice_is_refused(tmp_path):
-    with pytest.raises(ValueError, match="twice"), store.write(tmp_path / "y.h5", {}) as writer:
+    with pytest.raises(ValueError, match="twice"), hdf5.write(tmp_path / "y.h5", {}) as writer:
         writer.append("a", np.zeros(3))
         writer.append("a", np.zeros(3))

@@ -14,19 +14,19 @@ from typing import Any
 
 import pytest
 
-from modalens import records, track
-from modalens.cli import UserError
-from modalens.records import Run
+from modalens.utils.cli import UserError
+from modalens.tracking.records import Run
+from modalens.tracking import records, mlflow_store
 
 pytestmark = pytest.mark.slow
 
-track.quiet()
+mlflow_store.quiet()
 
 
 @pytest.fixture(scope="session")
 def empty_database(tmp_path_factory: pytest.TempPathFactory) -> Path:
     path = tmp_path_factory.mktemp("mlflow") / "new" / "mlflow.db"
-    with track.locked(path):
+    with mlflow_store.locked(path):
         pass
     return path
 
@@ -50,7 +50,7 @@ class Study:
 
     def sync(self) -> dict[str, int]:
         self.arguments.records.write_text("\n".join(map(str, sorted(self.folder.glob("*.json")))))
-        track.main(self.arguments)
+        mlflow_store.main(self.arguments)
         result = json.loads(self.arguments.output.read_text())
         return {name: result[name] for name in ("new", "replaced", "equal", "removed")}
 
@@ -153,7 +153,7 @@ def test_runs_of_the_users_own_and_of_another_study_stay(study: Study) -> None:
     study.sync()
     experiment = study.client.get_experiment_by_name("demo").experiment_id
     study.client.create_run(experiment, run_name="mine", tags={"stage": "train"})
-    study.client.create_run(experiment, run_name="other", tags={track.STUDY: "other study"})
+    study.client.create_run(experiment, run_name="other", tags={mlflow_store.STUDY: "other study"})
     (study.folder / "train.json").unlink()
     assert study.sync() == counts(removed=1)
     assert sorted(study.runs()) == ["mine", "other"]
@@ -207,7 +207,7 @@ def test_a_killed_process_heals(study: Study) -> None:
     study.arguments.records.write_text(str(study.folder / "train.json"))
     command = [sys.executable, "-m", "modalens.track", f"--study={study.folder}", f"--tracking-uri={study.uri}"]
     command += [f"--records={study.arguments.records}", "--experiment=demo", f"--output={study.arguments.output}"]
-    environment = {**os.environ, "PYTHONPATH": str(Path(track.__file__).parents[1])}
+    environment = {**os.environ, "PYTHONPATH": str(Path(mlflow_store.__file__).parents[1])}
     process = subprocess.Popen(command, env=environment, stderr=subprocess.DEVNULL)
     deadline = time.monotonic() + 100
     while process.poll() is None and time.monotonic() < deadline:
@@ -270,11 +270,11 @@ def test_serving_begins_at_the_test_results_on_a_free_port(
     study.sync()
     commands: list[list[str]] = []
     monkeypatch.setattr(os, "execv", lambda _, command: commands.append(command))
-    with track.socket.socket() as taken:
+    with mlflow_store.socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
         taken.listen()
         port = taken.getsockname()[1]
-        track.serve(study.uri, port, "demo")
+        mlflow_store.serve(study.uri, port, "demo")
     assert "--host=127.0.0.1" in commands[0]
     assert f"--port={port}" not in commands[0]
     said = capsys.readouterr().out
@@ -284,4 +284,4 @@ def test_serving_begins_at_the_test_results_on_a_free_port(
 
 def test_serving_before_the_first_run_says_so(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="run the study first"):
-        track.serve(f"sqlite:///{tmp_path}/mlflow.db", 5000, None)
+        mlflow_store.serve(f"sqlite:///{tmp_path}/mlflow.db", 5000, None)

@@ -2,7 +2,7 @@
 
 import pytest
 
-from modalens.cli import UserError
+from modalens.utils.cli import UserError
 from modalens.datasets.vggsound import Vggsound
 
 WHOLE = """---g-f_I2yQ,1,people marching,test

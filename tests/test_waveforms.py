@@ -7,9 +7,10 @@ import pandas as pd
 import pytest
 from filming import RATE, film, speak
 
-from modalens import store, waveforms
-from modalens.causes import ClipError
-from modalens.sound import muted, read_waveform
+from modalens.media.failure_causes import ClipError
+from modalens.media.audio import muted, read_waveform
+from modalens.utils import hdf5
+from modalens.stages import waveforms
 
 EVEN = [40 * k for k in range(100)]
 
@@ -112,9 +113,9 @@ def test_the_stage_writes_rows_and_a_status_for_every_clip(tmp_path: Path) -> No
     table = pd.read_csv(status, dtype=str, keep_default_na=False).set_index("clip_id")
     assert table["cause"].to_dict() == {"NA": "", "gone": "missing", "quiet": "no_audio"}
     assert table.loc["gone", "detail"] == "404"
-    assert store.ids(output) == ["NA"]
-    assert store.read(output).shape == (1, RATE)
-    assert store.attributes(output) == {"kind": "waveforms", "sample_rate": RATE, "seconds": 1}
+    assert hdf5.ids(output) == ["NA"]
+    assert hdf5.read(output).shape == (1, RATE)
+    assert hdf5.attributes(output) == {"kind": "waveforms", "sample_rate": RATE, "seconds": 1}
 
 
 def test_a_shard_without_a_good_clip_has_a_file_without_data(tmp_path: Path) -> None:
@@ -125,4 +126,4 @@ def test_a_shard_without_a_good_clip_has_a_file_without_data(tmp_path: Path) -> 
     waveforms.main(waveforms.parser().parse_args([str(option) for option in options]))
     with h5py.File(output) as file:
         assert "data" not in file
-    assert store.ids(output) == []
+    assert hdf5.ids(output) == []

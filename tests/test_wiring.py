@@ -4,7 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from modalens import manifest, wiring
+from modalens.config import workflow
+from modalens.curation import manifest
 
 
 @pytest.fixture
@@ -19,12 +20,12 @@ def package(tmp_path, monkeypatch):
         path = tmp_path / f"{name}.py"
         path.parent.mkdir(exist_ok=True)
         path.write_text(text)
-    monkeypatch.setattr(wiring, "PACKAGE", tmp_path)
+    monkeypatch.setattr(workflow, "PACKAGE", tmp_path)
 
     def digest(module: str) -> str:
-        for function in (wiring.code_digest, wiring._imports, wiring._parse, wiring._tree_digest):
+        for function in (workflow.code_digest, workflow._imports, workflow._parse, workflow._tree_digest):
             function.cache_clear()
-        return wiring.code_digest(module)
+        return workflow.code_digest(module)
 
     yield tmp_path, digest
     digest("c")
@@ -53,7 +54,7 @@ def test_code_digest_changes_with_an_imported_helper_only_for_its_dependents(pac
 
 
 def test_code_digest_follows_the_real_stages():
-    frames, train = wiring._closure(("frames",)), wiring._closure(("train", "models/late_fusion"))
+    frames, train = workflow._closure(("frames",)), workflow._closure(("train", "models/late_fusion"))
     assert {path.stem for path in frames} >= {"frames", "workers", "store", "cli"}
     assert not {path.stem for path in frames} & {"train", "track", "report"}
     assert {path.stem for path in train} >= {"train", "late_fusion", "store"}
@@ -64,16 +65,16 @@ def test_manifest_is_made_once_and_again_only_when_its_inputs_change(tmp_path, m
     csv.write_text("file,mood\n" + "".join(f"{name}.mp4,{'happy' if name < 'c' else 'sad'}\n" for name in "abcd"))
     study = {"dataset": {"name": "folder", "csv": str(csv)}, "tasks": ["mood"], "shards": 3}
     folder = tmp_path / "manifest"
-    wiring.ensure_manifest(study, folder)
+    workflow.ensure_manifest(study, folder)
     made = {path: path.stat().st_mtime_ns for path in folder.rglob("*.csv")}
     assert {"manifest.csv", "mood.csv"} <= {path.name for path in made}
 
-    monkeypatch.setattr(wiring.subprocess, "run", lambda *_: pytest.fail("nothing changed, yet it ran"))
-    wiring.ensure_manifest(study, folder)
+    monkeypatch.setattr(workflow.subprocess, "run", lambda *_: pytest.fail("nothing changed, yet it ran"))
+    workflow.ensure_manifest(study, folder)
     monkeypatch.undo()
 
     csv.write_text(csv.read_text() + "e.mp4,sad\n")
-    wiring.ensure_manifest(study, folder)
+    workflow.ensure_manifest(study, folder)
     shards = [path for path in folder.rglob("*.csv") if path.parent.name == "shards"]
     rewritten = [path for path in shards if path.stat().st_mtime_ns != made.get(path)]
     assert len(rewritten) == 1, "one clip more touches one shard list"
@@ -87,20 +88,20 @@ def test_a_changed_list_of_ids_makes_a_new_manifest(tmp_path, monkeypatch):
         manifest.main(manifest.parser().parse_args(command[3:]))
         return subprocess.CompletedProcess(command, 0)
 
-    monkeypatch.setattr(wiring.subprocess, "run", here)
+    monkeypatch.setattr(workflow.subprocess, "run", here)
     only = tmp_path / "only.csv"
     only.write_text("ka-00000\nka-00001\n")
     study = {"dataset": {"name": "known_answer", "clips": 9}, "tasks": ["seen"], "shards": 1, "only": str(only)}
     folder = tmp_path / "manifest"
     for text, count in (("ka-00000\nka-00001\n", 2), ("ka-00000\nka-00001\nka-00002\n", 3)):
         only.write_text(text)
-        wiring.ensure_manifest(study, folder)
+        workflow.ensure_manifest(study, folder)
         assert len((folder / "manifest.csv").read_text().splitlines()) == count + 1
-    wiring.ensure_manifest(study | {"only": None}, folder)
+    workflow.ensure_manifest(study | {"only": None}, folder)
     assert len((folder / "manifest.csv").read_text().splitlines()) == 10
 
 
 def test_a_shard_has_as_many_clips_as_its_list_has_rows(tmp_path):
     (tmp_path / "0.csv").write_text("clip_id,source\na,x\nb,y\n")
-    assert wiring.clips_in(tmp_path / "0.csv") == 2
-    assert wiring.clips_in(tmp_path / "absent.csv") == 1
+    assert workflow.clips_in(tmp_path / "0.csv") == 2
+    assert workflow.clips_in(tmp_path / "absent.csv") == 1

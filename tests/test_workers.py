@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from modalens.causes import ClipError
-from modalens.workers import WAITING_PER_WORKER, map_clips
+from modalens.media.failure_causes import ClipError
+from modalens.media.worker_pool import WAITING_PER_WORKER, map_clips
 
 pytestmark = pytest.mark.slow
 

@@ -6,7 +6,7 @@ import pytest
 import yaml
 from _checkout import ROOT
 
-from modalens import store
+from modalens.utils import hdf5
 
 pytestmark = [pytest.mark.workflow, pytest.mark.timeout(900)]
 CLIPS = 24
@@ -25,7 +25,7 @@ def test_one_more_clip_is_one_clip_decoded_and_encoded_and_the_rest_stays(checko
     targets.append(study.results / "fingerprints" / "0.csv")
     wanted = [str(path.relative_to(study.root)) for path in targets]
     study.snakemake(*wanted)
-    rows = dict(zip(store.ids(targets[0]), store.read(targets[0]), strict=True))
+    rows = dict(zip(hdf5.ids(targets[0]), hdf5.read(targets[0]), strict=True))
     assert len(rows) == CLIPS
     lines = targets[2].read_text().splitlines()
     assert not (study.results / "frames" / "0.h5").exists(), "frames are temporary"
@@ -38,6 +38,6 @@ def test_one_more_clip_is_one_clip_decoded_and_encoded_and_the_rest_stays(checko
     for encoder in ("resnet50", "log_mel"):
         found = metrics(study.results / "features" / encoder / "0.json")
         assert (found["clips"], found["encoded"]) == (CLIPS + 1, 1)
-    assert all((store.read(targets[0], [name])[0] == row).all() for name, row in rows.items())
+    assert all((hdf5.read(targets[0], [name])[0] == row).all() for name, row in rows.items())
     assert set(lines) < set(targets[2].read_text().splitlines())
     assert "Nothing to be done" in study.snakemake("-n", *wanted).stdout

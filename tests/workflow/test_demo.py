@@ -7,8 +7,8 @@ import pandas as pd
 import pytest
 import yaml
 
-from modalens import store
 from modalens.models._base import load_model
+from modalens.utils import hdf5
 
 ROOT = Path(__file__).resolve().parents[2]
 pytestmark = [pytest.mark.workflow, pytest.mark.timeout(1800)]
@@ -112,7 +112,7 @@ def test_changed_source_of_one_stage_reruns_from_that_stage_on(study, source, re
 def content(path):
     """What a result file says, whatever its bytes."""
     if path.suffix == ".h5":
-        return {name: row.tobytes() for name, row in zip(store.ids(path), store.read(path), strict=True)}
+        return {name: row.tobytes() for name, row in zip(hdf5.ids(path), hdf5.read(path), strict=True)}
     return {name: values.numpy().tobytes() for name, values in load_model(path).model.state_dict().items()}
 
 

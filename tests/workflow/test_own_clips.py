@@ -6,9 +6,9 @@ import pandas as pd
 import pytest
 import yaml
 
-from modalens.datasets._drawn_clip import Drawing, render
+from modalens.datasets._rendering import Drawing, render
 from modalens.datasets.known_answer import KnownAnswer
-from modalens.shards import media_name
+from modalens.media.status import media_name
 
 ROOT = Path(__file__).resolve().parents[2]
 pytestmark = [pytest.mark.workflow, pytest.mark.timeout(1800)]

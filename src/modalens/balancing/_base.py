@@ -11,13 +11,13 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 import torch
 from torch import Tensor, nn
 
-from modalens import registry
-from modalens.cli import UserError
+from modalens.utils.cli import UserError
 from modalens.models._base import Features, Model
-from modalens.options import resolve
+from modalens.plugins.options import resolve
+from modalens.plugins import registry
 
 if TYPE_CHECKING:
-    from modalens.stack import Stack, Tensors
+    from modalens.training.ensemble import Stack, Tensors
 
 Row = Mapping[str, float]  # of a history: column -> number
 

@@ -9,11 +9,11 @@ import torch
 from torch import Tensor
 
 from modalens.balancing._base import Balancing, evaluating, widened
-from modalens.cli import UserError
+from modalens.utils.cli import UserError
 from modalens.models._base import Features, Model
 
 if TYPE_CHECKING:
-    from modalens.stack import Stack, Tensors
+    from modalens.training.ensemble import Stack, Tensors
 
 ACTS_ON = ("step", "gradient")
 

@@ -8,11 +8,11 @@ from torch import Tensor
 
 from modalens.balancing._base import Row
 from modalens.balancing._heads import MULTIMODAL, Heads
-from modalens.cli import UserError
+from modalens.utils.cli import UserError
 from modalens.models._base import Model
 
 if TYPE_CHECKING:
-    from modalens.stack import Tensors
+    from modalens.training.ensemble import Tensors
 
 # Of each head: one that gained nothing for a while is not lost for good, and the model's own classifier always learns.
 LEAST_WEIGHT = 0.01

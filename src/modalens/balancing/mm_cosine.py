@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from modalens.balancing._base import Balancing, pooled, shapes_of
-from modalens.cli import UserError
+from modalens.utils.cli import UserError
 from modalens.models._base import Model
 
 

@@ -11,7 +11,7 @@ from modalens.balancing._heads import MULTIMODAL, Heads
 from modalens.balancing._modulation import of_network
 
 if TYPE_CHECKING:
-    from modalens.stack import Stack, Tensors
+    from modalens.training.ensemble import Stack, Tensors
 
 
 class MmPareto(Heads):

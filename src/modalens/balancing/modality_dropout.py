@@ -4,7 +4,7 @@ import torch
 from torch import Tensor
 
 from modalens.balancing._base import Balancing
-from modalens.cli import UserError
+from modalens.utils.cli import UserError
 from modalens.models._base import Features, Model
 
 

@@ -6,11 +6,11 @@ Source: Gemmeke et al. 2017, Audio Set: an ontology and human-labeled dataset fo
 import re
 from difflib import get_close_matches
 
-from modalens.cli import UserError
-from modalens.datasets import _lists
+from modalens.utils.cli import UserError
+from modalens.datasets import _published_lists
 
 MACHINE_ID = re.compile(r"/[a-z]/[0-9a-z_]+")
-COLUMNS: _lists.Columns = {"index": (), "mid": ("id", "mids"), "display_name": ("name",)}
+COLUMNS: _published_lists.Columns = {"index": (), "mid": ("id", "mids"), "display_name": ("name",)}
 
 
 class Classes:
@@ -19,8 +19,8 @@ class Classes:
     def __init__(self, location: str) -> None:
         self.location = location
         self.children: dict[str, list[str]] | None = None
-        content = _lists.text(location)
-        if _lists.is_json(content):
+        content = _published_lists.text(location)
+        if _published_lists.is_json(content):
             self._read_ontology(content)
         else:
             self._read_indices(content)
@@ -49,7 +49,7 @@ class Classes:
         return frozenset(found)
 
     def _read_indices(self, content: str) -> None:
-        sheet = _lists.Sheet(self.location, content, COLUMNS, spread=", ")
+        sheet = _published_lists.Sheet(self.location, content, COLUMNS, spread=", ")
         self.names: dict[str, str] = {}
         for line, (index, machine_id, name) in sheet.rows():
             if index != str(len(self.names)):
@@ -61,7 +61,7 @@ class Classes:
             self.names[machine_id] = name
 
     def _read_ontology(self, content: str) -> None:
-        entries = _lists.parse_json(self.location, content)
+        entries = _published_lists.parse_json(self.location, content)
         try:
             self.names = {entry["id"]: entry["name"] for entry in entries}
             self.children = {entry["id"]: list(entry["child_ids"]) for entry in entries}

@@ -6,9 +6,9 @@ from math import nan
 
 import pandas as pd
 
-from modalens.cli import UserError
-from modalens.datasets import _parts
-from modalens.datasets._lists import SPLITS, SPREADSHEET, Entries, Sheet
+from modalens.utils.cli import UserError
+from modalens.datasets._published_lists import SPLITS, SPREADSHEET, Entries, Sheet
+from modalens.utils import csv_chunks
 
 YOUTUBE_ID = r"[A-Za-z0-9_-]{11}"
 NUMBER = re.compile(r"[0-9]+(\.[0-9]*)?")
@@ -45,9 +45,9 @@ class Clips:
         called: the split that the config calls the list by, if it does.
         """
         ids = part["youtube_id"]
-        split = _parts.each(part["split"], lambda name: SPLITS.get(name.lower(), ""))
-        first, last = (_parts.each(part[name], _seconds, float) for name in ("start", "end"))
-        faults: list[_parts.Fault] = [
+        split = csv_chunks.each(part["split"], lambda name: SPLITS.get(name.lower(), ""))
+        first, last = (csv_chunks.each(part[name], _seconds, float) for name in ("start", "end"))
+        faults: list[csv_chunks.Fault] = [
             (~ids.str.fullmatch(YOUTUBE_ID), lambda row: _bad_id(row["youtube_id"], sheet)),
             (first.isna(), lambda row: _no_seconds("start", row["start"])),
             (last.isna(), lambda row: _no_seconds("end", row["end"])),
@@ -72,8 +72,8 @@ class Clips:
                 lambda row: f"split {row['split']!r} in a list that the config calls {called}",
             ),
         ]
-        for good in _parts.sound(part, sheet.place, faults):
-            ids, start = good["youtube_id"], _parts.each(good["start"], _written)
+        for good in csv_chunks.sound(part, sheet.place, faults):
+            ids, start = good["youtube_id"], csv_chunks.each(good["start"], _written)
             clip_id = ids + "_" + start
             self._ids.append((sheet, clip_id))
             self._most = max(self._most, float((last - first)[: len(good)].max()))
@@ -83,7 +83,7 @@ class Clips:
                 "clip_id": clip_id,
                 "source": "youtube:" + ids,
                 "start_s": start,
-                "end_s": _parts.each(good["end"], _written),
+                "end_s": csv_chunks.each(good["end"], _written),
                 "group": ids,
                 "split": split[: len(good)],
                 "text": pd.Series("", index=good.index, dtype="str"),

@@ -15,15 +15,16 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from modalens import sources
-from modalens.cli import UserError
-from modalens.datasets import _lists, _parts
+from modalens.utils.cli import UserError
+from modalens.datasets import _published_lists
 from modalens.datasets._audioset_classes import MACHINE_ID, Classes
 from modalens.datasets._youtube import Clips
+from modalens.media import sources
+from modalens.utils import csv_chunks
 
 log = logging.getLogger("modalens")
 
-COLUMNS: _lists.Columns = {
+COLUMNS: _published_lists.Columns = {
     "ytid": ("youtube_id", "video_id", "yid"),
     "start_seconds": ("start", "start_s"),
     "end_seconds": ("end", "end_s"),
@@ -60,7 +61,7 @@ class Audioset:
         partial: bool = False,
     ) -> None:
         self.tasks, self.labels, self.clips_of = tasks, labels, clips_of or tasks[0]
-        self.csv = _lists.sources(csv, "dataset audioset: csv")
+        self.csv = _published_lists.sources(csv, "dataset audioset: csv")
         for task in (self.clips_of, *tasks):
             if task not in labels:
                 near = get_close_matches(task, labels, n=1)
@@ -97,8 +98,8 @@ class Audioset:
         return {}
 
     def inputs(self) -> list[Path]:
-        found = _lists.local([location for _, location in self.csv], "csv")
-        return found + (_lists.local(self.classes, "classes") if self.classes else [])
+        found = _published_lists.local([location for _, location in self.csv], "csv")
+        return found + (_published_lists.local(self.classes, "classes") if self.classes else [])
 
     fetch = staticmethod(sources.fetch)
 
@@ -138,7 +139,7 @@ class _Check:
     """One list against what it says of itself."""
 
     def __init__(self, location: str, known: Classes | None, partial: bool) -> None:
-        self.sheet = _lists.Sheet(location, _lists.text(location), COLUMNS, spread=",")
+        self.sheet = _published_lists.Sheet(location, _published_lists.text(location), COLUMNS, spread=",")
         self._known, self._partial = known, partial
         self.rows = self._labels = 0
         self._ids: list[pd.Series[str]] = []
@@ -147,11 +148,11 @@ class _Check:
     def parts(self) -> Iterator[pd.DataFrame]:
         """Rows whose classes are in order, as `Clips` wants them."""
         for part in self.sheet.parts():
-            wrong = _parts.each(part["positive_labels"], self._wrong)
-            faults: list[_parts.Fault] = [(wrong != "", lambda row: row["wrong"])]
-            for good in _parts.sound(part.assign(wrong=wrong), self.sheet.place, faults):
+            wrong = csv_chunks.each(part["positive_labels"], self._wrong)
+            faults: list[csv_chunks.Fault] = [(wrong != "", lambda row: row["wrong"])]
+            for good in csv_chunks.sound(part.assign(wrong=wrong), self.sheet.place, faults):
                 self.rows += len(good)
-                self._labels += int(_parts.each(good["positive_labels"], lambda text: len(_ids(text)), int).sum())
+                self._labels += int(csv_chunks.each(good["positive_labels"], lambda text: len(_ids(text)), int).sum())
                 self._ids.append(good["ytid"])
                 names = {"ytid": "youtube_id", "start_seconds": "start", "end_seconds": "end"}
                 yield good.drop(columns="wrong").rename(columns=names)
@@ -175,7 +176,7 @@ class _Check:
             for name, number in re.findall(r"num_(\w+)=(\d+)", comment)
         }
         if "segs" not in stated:
-            _lists.counted(self.sheet.location, self.rows, PUBLISHED, self._partial)
+            _published_lists.counted(self.sheet.location, self.rows, PUBLISHED, self._partial)
             if not self._known:
                 self.sheet.refuse_cut()
         if self._partial:
@@ -201,7 +202,7 @@ def balanced(table: pd.DataFrame, task: str, seed: int) -> pd.DataFrame:
     # 64 bits of the digest put the clips in the order that all of them would.
     draw = [
         int.from_bytes(hashlib.sha256(f"{seed} {clip_id}".encode()).digest()[:8])
-        for part in _parts.parts(table["clip_id"])
+        for part in csv_chunks.parts(table["clip_id"])
         for clip_id in part.tolist()
     ]
     order = np.argsort(np.array(draw, np.uint64), kind="stable")

@@ -8,9 +8,9 @@ from typing import Any
 
 import pandas as pd
 
-from modalens import sources
-from modalens.cli import UserError
-from modalens.datasets import _parts, _table
+from modalens.utils.cli import UserError
+from modalens.media import sources
+from modalens.utils import csv_chunks, csv_input
 
 FIELDS = ("file", "clip_id", "start", "end", "group", "split", "text")
 SPLITS = {"train": "train", "test": "test"} | dict.fromkeys(("validation", "val", "valid", "dev"), "validation")
@@ -41,18 +41,18 @@ class Folder:
                 near = get_close_matches(name, [*FIELDS, *tasks], n=1)
                 hint = f"did you mean {near[0]!r}?" if near else f"known: {', '.join([*FIELDS, *tasks])}"
                 raise UserError(f"dataset folder: columns has no field {name!r}; {hint}")
-        self.remote = _table.is_url(self.csv)
+        self.remote = csv_input.is_url(self.csv)
         if self.remote and media is None:
             raise UserError(f"dataset folder: media is wanted, {self.csv} has no folder of its own here")
         self.media = Path(media) if media is not None else Path(self.csv).parent
 
     def manifest(self) -> pd.DataFrame:
         """One row a row of the CSV. A media file that is not there is no error here: `fetch` finds that out."""
-        table = _table.read(self.csv)
+        table = csv_input.read(self.csv)
         present = list(table.columns)
         columns = self._columns(present)
         table = pd.DataFrame({name: table.iloc[:, present.index(column)] for name, column in columns.items()})
-        found = [self._rows(good) for part in _parts.parts(table) for good in self._sound(part)]
+        found = [self._rows(good) for part in csv_chunks.parts(table) for good in self._sound(part)]
         return _unique(pd.concat(found, ignore_index=True), self.csv)
 
     def answers(self) -> dict[str, dict[str, Any]]:
@@ -68,7 +68,7 @@ class Folder:
         wanted = {name: self.columns.get(name, name) for name in (*FIELDS, *self.tasks)}
         optional = {name for name in FIELDS if name != "file" and name not in self.columns}
         return {
-            name: _table.column(column, present, self.csv)
+            name: csv_input.column(column, present, self.csv)
             for name, column in wanted.items()
             if column in present or name not in optional
         }
@@ -76,10 +76,10 @@ class Folder:
     def _sound(self, part: pd.DataFrame) -> Iterator[pd.DataFrame]:
         blank = pd.Series("", index=part.index, dtype="str")
         file, start, end, split = (part.get(name, blank) for name in ("file", "start", "end", "split"))
-        first, last = (_parts.each(cells, _seconds, float) for cells in (start, end))
+        first, last = (csv_chunks.each(cells, _seconds, float) for cells in (start, end))
         suspect = file.str.contains(r"\.\.|[:/\\]") & self.remote
-        leads_out = _parts.each(file.where(suspect, ""), escapes, bool)
-        faults: list[_parts.Fault] = [
+        leads_out = csv_chunks.each(file.where(suspect, ""), escapes, bool)
+        faults: list[csv_chunks.Fault] = [
             (file == "", lambda _: "no file is named"),
             (
                 leads_out,
@@ -93,17 +93,17 @@ class Folder:
             (last < 0, lambda row: f"end {row['end']!r} is no time; seconds, m:s or h:m:s is wanted"),
             (last <= first.fillna(0), lambda row: f"end {row['end']} is not after start {row.get('start') or 0}"),
             (
-                ~_parts.each(split, lambda name: not name or name.lower() in SPLITS, bool),
+                ~csv_chunks.each(split, lambda name: not name or name.lower() in SPLITS, bool),
                 lambda row: f"split {row['split']!r} is none of {', '.join(SPLITS)}",
             ),
         ]
-        return _parts.sound(part, lambda line: f"{self.csv}, line {line}", faults)
+        return csv_chunks.sound(part, lambda line: f"{self.csv}, line {line}", faults)
 
     def _rows(self, part: pd.DataFrame) -> pd.DataFrame:
         """Rows that are sound -> rows of the manifest."""
         blank = pd.Series("", index=part.index, dtype="str")
-        start, end = (_parts.each(part.get(name, blank), _written) for name in ("start", "end"))
-        split = _parts.each(part.get("split", blank), lambda name: SPLITS.get(name.lower(), ""))
+        start, end = (csv_chunks.each(part.get(name, blank), _written) for name in ("start", "end"))
+        split = csv_chunks.each(part.get("split", blank), lambda name: SPLITS.get(name.lower(), ""))
         clip_id = part.get("clip_id", blank)
         if (clip_id == "").any():
             stem = pd.Series([_stem(file) for file in part["file"].tolist()], index=part.index, dtype="str")
@@ -123,7 +123,7 @@ class Folder:
         # A Path writes these otherwise than they are: `./a`, `a//b`, `/a`; and addresses are left alone.
         odd = file.str.contains(ODD_PATH)
         plain = (self.media / "x").as_posix().removesuffix("x") + file
-        return plain.where(~odd, _parts.each(file.where(odd, ""), self._path))
+        return plain.where(~odd, csv_chunks.each(file.where(odd, ""), self._path))
 
     def _path(self, file: str) -> str:
         return file if sources.is_address(file) else (self.media / file).as_posix()

@@ -6,11 +6,12 @@ from typing import Any
 
 import pandas as pd
 
-from modalens import registry, sources
-from modalens.cli import UserError
-from modalens.datasets import _table
+from modalens.utils.cli import UserError
 from modalens.datasets.folder import escapes
-from modalens.sources import Fetched, Options
+from modalens.media.sources import Fetched, Options
+from modalens.plugins import registry
+from modalens.media import sources
+from modalens.utils import csv_input
 
 EXPECTED = ["clip_id", "status", "cause", "sha256", "picture", "sound"]
 OPTIONAL = ["start_s", "end_s", "group", "text"]
@@ -21,12 +22,12 @@ class Frozen:
 
     def __init__(self, tasks: list[str], *, csv: str, media: str | None = None) -> None:
         self.tasks, self.csv, self.media = tasks, str(csv), media
-        self.remote = _table.is_url(self.csv)
+        self.remote = csv_input.is_url(self.csv)
 
     def manifest(self) -> pd.DataFrame:
-        table = _table.read(self.csv)
+        table = csv_input.read(self.csv)
         for name in ("clip_id", "source", *self.tasks):
-            _table.column(name, list(table.columns), self.csv)
+            csv_input.column(name, list(table.columns), self.csv)
         splits = sorted({f"split:{task}" for task in self.tasks} & set(table.columns))
         blank = pd.Series("", index=table.index, dtype="str")
         kept = {name: table.get(name, blank) for name in (*OPTIONAL, *splits, *self.tasks)}
@@ -38,7 +39,7 @@ class Frozen:
 
     def expected(self) -> pd.DataFrame:
         """What each clip was when the list was written: EXPECTED, in order of clip id."""
-        table = _table.read(self.csv).reindex(columns=EXPECTED, fill_value="")
+        table = csv_input.read(self.csv).reindex(columns=EXPECTED, fill_value="")
         return table.sort_values("clip_id", ignore_index=True)
 
     def answers(self) -> dict[str, dict[str, Any]]:

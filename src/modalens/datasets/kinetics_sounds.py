@@ -14,10 +14,11 @@ from typing import Any
 
 import pandas as pd
 
-from modalens import sources
-from modalens.cli import UserError
-from modalens.datasets import _lists, _parts
+from modalens.utils.cli import UserError
+from modalens.datasets import _published_lists
 from modalens.datasets._youtube import Clips
+from modalens.media import sources
+from modalens.utils import csv_chunks
 
 log = logging.getLogger("modalens")
 
@@ -51,7 +52,7 @@ VARIANTS = {
 OGM_GE = sorted(VARIANTS["ogm_ge_31"])
 KINETICS_CLASSES = (400, 600, 700)
 OGM_GE_ROWS = {"train": (14_799,), "test": (2_597,)}
-KINETICS: _lists.Columns = {
+KINETICS: _published_lists.Columns = {
     "label": ("class", "action", "label_name"),
     "youtube_id": ("ytid", "video_id"),
     "time_start": ("start", "start_s"),
@@ -59,7 +60,7 @@ KINETICS: _lists.Columns = {
     "split": ("subset",),
     "is_cc": (),
 }
-TEXT: _lists.Columns = {"clip": (), "seconds": (), "class": ()}
+TEXT: _published_lists.Columns = {"clip": (), "seconds": (), "class": ()}
 TEXT_ROW = re.compile(r'"?[A-Za-z0-9_-]{11}_\d+(_\d+)?"?\s*[,;\t]')
 CLIP = re.compile(r"(.{11})_(\d+)(?:_(\d+))?")
 # Line, and the clip's columns: as `Clips` wants them, and the class.
@@ -85,7 +86,7 @@ class KineticsSounds:
         if len(tasks) != 1:
             raise UserError(f"dataset kinetics_sounds has one task, the class; {len(tasks)} are asked for")
         self.task, self.partial = tasks[0], partial
-        self.csv = _lists.sources(csv, "dataset kinetics_sounds: csv")
+        self.csv = _published_lists.sources(csv, "dataset kinetics_sounds: csv")
         if isinstance(classes, str) and classes not in VARIANTS:
             near = get_close_matches(classes, VARIANTS, n=1)
             hint = f"did you mean {near[0]!r}?" if near else f"known: {', '.join(VARIANTS)}"
@@ -99,11 +100,11 @@ class KineticsSounds:
         with Clips(SECONDS) as clips:
             for split, location in self.csv:
                 sheet, rows = self._read(split, location)
-                for part in _parts.gathered(rows, CLIP_COLUMNS):
+                for part in csv_chunks.gathered(rows, CLIP_COLUMNS):
                     for good in clips.rows(sheet, part, split):
                         if (good["split"] == "").any():
                             raise UserError(f"{location} tells no split; write csv: {{train: ..., test: ...}}")
-                        label = _parts.each(good.pop("label"), _plain)
+                        label = csv_chunks.each(good.pop("label"), _plain)
                         present.update(label.tolist())
                         found.append(good.assign(**{self.task: label})[label.isin(self.classes)])
         table = pd.concat(found, ignore_index=True)
@@ -114,22 +115,22 @@ class KineticsSounds:
         return {}
 
     def inputs(self) -> list[Path]:
-        return _lists.local([location for _, location in self.csv], "csv")
+        return _published_lists.local([location for _, location in self.csv], "csv")
 
     fetch = staticmethod(sources.fetch)
 
-    def _read(self, split: str, location: str) -> tuple[_lists.Sheet | _lists.Entries, Found]:
-        content = _lists.text(location)
-        if _lists.is_json(content):
-            entries = _lists.Entries(location)
+    def _read(self, split: str, location: str) -> tuple[_published_lists.Sheet | _published_lists.Entries, Found]:
+        content = _published_lists.text(location)
+        if _published_lists.is_json(content):
+            entries = _published_lists.Entries(location)
             return entries, _json(entries, content)
         if TEXT_ROW.match(content.lstrip()):
-            sheet = _lists.Sheet(location, content, TEXT)
+            sheet = _published_lists.Sheet(location, content, TEXT)
             return sheet, self._text(split, sheet)
-        sheet = _lists.Sheet(location, content, KINETICS, optional=("is_cc",))
+        sheet = _published_lists.Sheet(location, content, KINETICS, optional=("is_cc",))
         return sheet, self._kinetics(sheet)
 
-    def _kinetics(self, sheet: _lists.Sheet) -> Found:
+    def _kinetics(self, sheet: _published_lists.Sheet) -> Found:
         labels = set()
         for line, (label, youtube_id, start, end, stated, _) in sheet.rows():
             labels.add(label)
@@ -137,7 +138,7 @@ class KineticsSounds:
         if not self.partial:
             _label_count(sheet, labels)
 
-    def _text(self, split: str, sheet: _lists.Sheet) -> Found:
+    def _text(self, split: str, sheet: _published_lists.Sheet) -> Found:
         """Rows `<id>_<start>[_<end>],10,<number of the class>`."""
         count = 0
         for line, (clip, seconds, number) in sheet.rows():
@@ -149,7 +150,7 @@ class KineticsSounds:
             yield line, (*_cut(clip, sheet.place(line)), split, OGM_GE[int(number)])
         sheet.refuse_cut()
         if split in OGM_GE_ROWS:
-            _lists.counted(sheet.location, count, OGM_GE_ROWS[split], self.partial)
+            _published_lists.counted(sheet.location, count, OGM_GE_ROWS[split], self.partial)
 
     def _say(self, present: Counter[str], used: int) -> None:
         """One line on what the classes yield, and which of them no released list has."""
@@ -163,7 +164,7 @@ class KineticsSounds:
             log.warning("without a clip in the lists, and so no class of the study: %s", ", ".join(absent))
 
 
-def _label_count(sheet: _lists.Sheet, labels: set[str]) -> None:
+def _label_count(sheet: _published_lists.Sheet, labels: set[str]) -> None:
     """Kinetics' lists are in the order of their classes: a list that was cut lacks some."""
     if len(labels) not in KINETICS_CLASSES:
         raise UserError(
@@ -172,9 +173,9 @@ def _label_count(sheet: _lists.Sheet, labels: set[str]) -> None:
         )
 
 
-def _json(sheet: _lists.Entries, content: str) -> Found:
+def _json(sheet: _published_lists.Entries, content: str) -> Found:
     """{"labels": [...], "database": {"<id>_<start>[_<end>]": {"subset": split, "label": class}}}."""
-    found = _lists.parse_json(sheet.location, content)
+    found = _published_lists.parse_json(sheet.location, content)
     try:
         labels = set(found["labels"])
         entries = [(clip, entry["subset"], entry["label"]) for clip, entry in found["database"].items()]

@@ -18,10 +18,10 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from modalens.cli import UserError
-from modalens.datasets._drawn_clip import Drawing, render
-from modalens.information import Joint, bayes_accuracy, decomposition, log_probability, shapley, shares
-from modalens.sources import Fetched, Options
+from modalens.utils.cli import UserError
+from modalens.datasets._rendering import Drawing, render
+from modalens.stats.information import Joint, bayes_accuracy, decomposition, log_probability, shapley, shares
+from modalens.media.sources import Fetched, Options
 
 TASKS = {
     "seen": "Only the picture tells the label.",

@@ -12,20 +12,21 @@ from typing import Any
 
 import pandas as pd
 
-from modalens import sources
-from modalens.cli import UserError
-from modalens.datasets import _lists, _parts
+from modalens.utils.cli import UserError
+from modalens.datasets import _published_lists
 from modalens.datasets._youtube import NUMBER, Clips
+from modalens.media import sources
+from modalens.utils import csv_chunks
 
 SECONDS = 10
 PUBLISHED = {"train": (183_730,), "test": (15_446,)}
-WHOLE: _lists.Columns = {
+WHOLE: _published_lists.Columns = {
     "youtube_id": ("youtube id", "ytid", "video_id"),
     "start": ("start seconds", "start_seconds", "start_s"),
     "label": ("class",),
     "split": ("train/test split", "train/test split.", "subset"),
 }
-OLDER: _lists.Columns = {"file": ("filename", "video"), "label": ("class",)}
+OLDER: _published_lists.Columns = {"file": ("filename", "video"), "label": ("class",)}
 OLDER_ROW = re.compile(r'"?[A-Za-z0-9_-]{11}_\d{6}(\.\w+)?"?\s*[,;\t]')
 # Line, YouTube id, start, end, split and class.
 Found = Iterator[tuple[int, tuple[str, str, str, str, str]]]
@@ -50,7 +51,7 @@ class Vggsound:
         if len(tasks) != 1:
             raise UserError(f"dataset vggsound has one task, the class; {len(tasks)} are asked for")
         self.task, self.classes, self.partial = tasks[0], classes, partial
-        self.csv = _lists.sources(csv, "dataset vggsound: csv")
+        self.csv = _published_lists.sources(csv, "dataset vggsound: csv")
 
     def manifest(self) -> pd.DataFrame:
         labels: Counter[str] = Counter()
@@ -59,7 +60,7 @@ class Vggsound:
         with Clips(SECONDS) as clips:
             for split, location in self.csv:
                 sheet, rows = _read(split, location)
-                for part in _parts.gathered(rows, ["youtube_id", "start", "end", "split", self.task]):
+                for part in csv_chunks.gathered(rows, ["youtube_id", "start", "end", "split", self.task]):
                     for good in clips.rows(sheet, part, split):
                         if (good["split"] == "").any():
                             raise UserError(f"{location} tells no split; write csv: {{train: ..., test: ...}}")
@@ -68,7 +69,7 @@ class Vggsound:
                         found.append(good if self.classes is None else good[good[self.task].isin(self.classes)])
         locations = " and ".join(location for _, location in self.csv)
         for split in sorted(set(splits) & set(PUBLISHED)):
-            _lists.counted(f"{locations}, {split}", splits[split], PUBLISHED[split], self.partial)
+            _published_lists.counted(f"{locations}, {split}", splits[split], PUBLISHED[split], self.partial)
         unknown = [name for name in self.classes or () if name not in labels]
         if unknown:
             raise UserError(f"dataset vggsound: the lists have no clip of class {unknown[0]!r}")
@@ -78,28 +79,28 @@ class Vggsound:
         return {}
 
     def inputs(self) -> list[Path]:
-        return _lists.local([location for _, location in self.csv], "csv")
+        return _published_lists.local([location for _, location in self.csv], "csv")
 
     fetch = staticmethod(sources.fetch)
 
 
-def _read(split: str, location: str) -> tuple[_lists.Sheet, Found]:
-    content = _lists.text(location)
+def _read(split: str, location: str) -> tuple[_published_lists.Sheet, Found]:
+    content = _published_lists.text(location)
     if OLDER_ROW.match(content.lstrip()):
-        sheet = _lists.Sheet(location, content, OLDER)
+        sheet = _published_lists.Sheet(location, content, OLDER)
         return sheet, _older(split, sheet)
-    sheet = _lists.Sheet(location, content, WHOLE)
+    sheet = _published_lists.Sheet(location, content, WHOLE)
     return sheet, _whole(sheet)
 
 
-def _whole(sheet: _lists.Sheet) -> Found:
+def _whole(sheet: _published_lists.Sheet) -> Found:
     for line, (youtube_id, start, label, stated) in sheet.rows():
         if not NUMBER.fullmatch(start):
             raise UserError(f"{sheet.place(line)}: start {start!r} is no number of seconds")
         yield line, (youtube_id, start, str(float(start) + SECONDS), stated, label)
 
 
-def _older(split: str, sheet: _lists.Sheet) -> Found:
+def _older(split: str, sheet: _published_lists.Sheet) -> Found:
     for line, (file, label) in sheet.rows():
         match = FILE.fullmatch(file)
         if not match:

@@ -5,7 +5,7 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor, nn
 
-from modalens.cli import UserError
+from modalens.utils.cli import UserError
 from modalens.fusions._base import WIDTH, Fusion, Sizes
 
 

@@ -5,7 +5,7 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor
 
-from modalens.cli import UserError
+from modalens.utils.cli import UserError
 from modalens.fusions._base import Projected, Sizes
 
 LARGEST = 100_000  # entries; the first layer after it has some hundred weights for each

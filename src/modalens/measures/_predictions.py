@@ -6,8 +6,8 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from modalens.cli import UserError
-from modalens.statistics import Array, Axes, Bootstrap, Tally, tally
+from modalens.utils.cli import UserError
+from modalens.stats.statistics import Array, Axes, Bootstrap, Tally, tally
 
 
 def modalities_of(kept: str) -> tuple[str, ...]:

@@ -6,7 +6,7 @@ from typing import Any
 import pandas as pd
 
 from modalens.measures._predictions import Coalitions, chosen
-from modalens.statistics import METRICS, holm, paired_test
+from modalens.stats.statistics import METRICS, holm, paired_test
 
 TESTED = ("accuracy", "log_probability")
 

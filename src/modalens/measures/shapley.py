@@ -8,7 +8,7 @@ from typing import Any
 import pandas as pd
 
 from modalens.measures._predictions import Coalitions, chosen, expert
-from modalens.statistics import Array, Bootstrap
+from modalens.stats.statistics import Array, Bootstrap
 
 Coalition = tuple[str, ...]
 

@@ -9,11 +9,11 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from modalens import registry
-from modalens.cli import UserError, atomic
+from modalens.utils.cli import UserError, atomic
 from modalens.fusions._base import complete
 from modalens.models._networks import Standardiser
-from modalens.options import resolve
+from modalens.plugins.options import resolve
+from modalens.plugins import registry
 
 Features = Mapping[str, Tensor]
 Shapes = Mapping[str, tuple[int, ...]]

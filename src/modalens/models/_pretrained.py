@@ -2,7 +2,7 @@
 
 from torch import nn
 
-from modalens.cli import UserError
+from modalens.utils.cli import UserError
 from modalens.models._base import Model
 
 SAME = ("width", "layers", "heads")  # options that decide what an encoder's parameters mean

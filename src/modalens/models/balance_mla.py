@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 import torch
 from torch import Tensor, nn
 
-from modalens.cli import UserError
+from modalens.utils.cli import UserError
 from modalens.models._base import Features, Model, Shapes
 from modalens.models._networks import head
 from modalens.models._pretrained import take_over

@@ -12,7 +12,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from modalens.cli import UserError
+from modalens.utils.cli import UserError
 from modalens.fusions._base import make
 from modalens.models._base import Features, Model, Shapes
 from modalens.models._networks import PooledLayer, StepLayer, head, sizes

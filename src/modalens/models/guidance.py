@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from modalens.cli import UserError
+from modalens.utils.cli import UserError
 from modalens.fusions._base import make
 from modalens.models._base import Features, Model, Shapes
 from modalens.models._guided import AudioPositions, GuidedAttention, Positions, SequencePositions

@@ -1,0 +1,63 @@
+"""Clips per class and split of each task of a study, as planned: from its lists alone, no media is fetched."""
+
+import argparse
+from pathlib import Path
+
+import pandas as pd
+
+from modalens.utils import cli
+from modalens.config import resolve
+from modalens.curation import manifest, splitting
+
+COLUMNS = ["task", "label", *splitting.NAMES, "all"]
+
+
+def counts(clips: pd.DataFrame, task: str, fractions: dict[str, float], seed: int) -> tuple[pd.DataFrame, str]:
+    """Manifest -> (COLUMNS, one row a label and one for `all`, how it was split), by the stage `splits` itself.
+
+    That stage drops what failed after it has split: later counts are these less the clips that could not be had. A
+    list that has clips of one split only is counted as it is.
+    """
+    labels = clips.loc[clips[task] != "", ["clip_id", "group", "split"]].assign(label=clips[task])
+    given = set(labels["split"])
+    if not given - {""}:
+        split, origin = splitting.assign(labels, fractions, seed), "by group"
+    elif {"train", "test"} <= given:
+        split, origin = splitting.official(labels, fractions, seed)
+    else:
+        split, origin = labels["split"], f"official, {' and '.join(sorted(given))} only"
+    table = pd.crosstab(labels["label"], split).reindex(columns=list(splitting.NAMES), fill_value=0)
+    table.loc["all"] = table.sum()
+    table["all"] = table.sum(axis=1)
+    table = table.rename_axis(index="label", columns=None).reset_index()
+    table.insert(0, "task", task)
+    shared = len(splitting.shared_groups(labels, split))
+    return table, f"split {origin}" + (f"; {shared} sources are in more than one split" if shared else "")
+
+
+def main(arguments: argparse.Namespace) -> None:
+    study = resolve.resolve(resolve.load(arguments.configfile))
+    clips = manifest.build(study["dataset"], study["tasks"]).manifest()
+    manifest.check(clips, study["tasks"])
+    fractions = {name: study["splits"][name] for name in splitting.NAMES}
+    tables = []
+    for task in study["tasks"]:
+        table, origin = counts(clips, task, fractions, study["splits"]["seed"])
+        tables.append(table)
+        if not arguments.csv:
+            labelled = clips[clips[task] != ""]
+            print(f"{task}: {len(labelled)} clips of {labelled['group'].nunique()} sources, {origin}")
+            print(table.drop(columns="task").to_string(index=False), end="\n\n")
+    if arguments.csv:
+        print(pd.concat(tables).to_csv(index=False, lineterminator="\n"), end="")
+
+
+def parser() -> argparse.ArgumentParser:
+    wanted = cli.parser(__doc__)
+    wanted.add_argument("--configfile", type=Path, default=Path("config/config.yaml"), help="of the study")
+    wanted.add_argument("--csv", action="store_true", help="print CSV, not a table to read")
+    return wanted
+
+
+if __name__ == "__main__":
+    cli.run(main, parser())

@@ -1,0 +1,101 @@
+"""What a paper should publish of a study: frozen.csv, one row a clip, and the config that made it and that runs it.
+
+The same study gives the same bytes. The data set `frozen` runs the list again and tells what has been lost since.
+"""
+
+import argparse
+import json
+import logging
+import os
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import yaml
+
+from modalens.datasets.frozen import on_disk
+from modalens.curation.manifest import shard_of
+from modalens.utils.csv_tables import read_table
+from modalens.utils import cli
+from modalens.config import resolve
+from modalens.curation import frozen_diff, splitting
+
+log = logging.getLogger("modalens")
+
+CLIP = ["clip_id", "source", "start_s", "end_s", "group", "text"]
+
+
+def frozen(study: Path, settings: dict[str, Any]) -> pd.DataFrame:
+    """CLIP, status, cause, sha256, words, `split:<task>` and label of each task; a row a clip, in order of clip id.
+
+    Clips that could not be had are rows too, with the split that they had been given: somebody else may have them.
+    """
+    manifest = read_table(study / "manifest" / "manifest.csv")
+    tasks = settings["tasks"]
+    stages = [
+        "clips",
+        *sorted({resolve.attribute("encoders", name, "input") for name in settings["modalities"].values()}),
+    ]
+    clips = manifest.assign(shard=[shard_of(clip_id, settings["shards"]) for clip_id in manifest["clip_id"]])
+    failed = splitting.failures(study, [stage for stage in stages if (study / stage).is_dir()], clips)
+    table = manifest[CLIP].merge(failed[["clip_id", "cause"]], on="clip_id")
+    table.insert(len(CLIP), "status", (table["cause"] == "").map({True: "ok", False: "failed"}))
+    now = frozen_diff.present(study, sorted(set(clips["shard"])))
+    table = table.merge(now, on="clip_id", how="left").fillna("")
+    for task in tasks:
+        assigned = read_table(study / "splits" / task / "clips.csv").set_index("clip_id")["split"]
+        table[f"split:{task}"] = assigned.reindex(table["clip_id"]).fillna("").to_numpy()
+    for task in tasks:
+        table[task] = manifest[task]
+    return table
+
+
+def relative(paths: list[str]) -> tuple[str, list[str]]:
+    """Files on disk -> (folder that holds all of them, their names in it): another machine has another folder."""
+    if not paths:
+        return "", []
+    if any(os.path.isabs(path) for path in paths):
+        paths = [os.path.abspath(path) for path in paths]
+    folder = os.path.commonpath([os.path.dirname(path) for path in paths]) or "."
+    return folder, [Path(os.path.relpath(path, folder)).as_posix() for path in paths]
+
+
+def runnable(settings: dict[str, Any], csv: Path, media: str) -> dict[str, Any]:
+    """The config that runs the frozen list in place of the data set that it was taken from."""
+    dataset = {"name": "frozen", "csv": csv.as_posix()} | ({"media": media} if media else {})
+    name = f"{settings['study']}-frozen"
+    changed = {"study": name, "dataset": dataset, "mlflow": settings["mlflow"] | {"experiment": name}}
+    return {key: value for key, value in (settings | changed).items() if key != "only"}
+
+
+def main(arguments: argparse.Namespace) -> None:
+    settings = resolve.resolve(resolve.load(arguments.configfile))
+    study = Path(settings["results"]) / settings["study"]
+    table = frozen(study, settings)
+    local = table["source"].map(on_disk)
+    media, names = relative(list(table.loc[local, "source"]))
+    table.loc[local, "source"] = names
+    folder: Path = arguments.output
+    texts = {
+        "frozen.csv": table.to_csv(index=False, lineterminator="\n"),
+        "config.yaml": yaml.safe_dump(settings, sort_keys=False),
+        "frozen.yaml": yaml.safe_dump(runnable(settings, folder / "frozen.csv", media), sort_keys=False),
+    }
+    answers = study / "manifest" / "answers.json"
+    if answers.exists():
+        texts["answers.json"] = json.dumps(json.loads(answers.read_text(encoding="utf-8")), indent=1)
+    for name, text in texts.items():
+        cli.write_if_changed(folder / name, text)
+    good = int((table["status"] == "ok").sum())
+    log.info("%d clips, %d of them good, frozen in %s", len(table), good, folder / "frozen.csv")
+
+
+def parser() -> argparse.ArgumentParser:
+    wanted = cli.parser(__doc__)
+    wanted.add_argument("--configfile", type=Path, default=Path("config/config.yaml"), help="of a study that has run")
+    wanted.add_argument("--output", type=Path, default=Path("frozen"), help="folder")
+    return wanted
+
+
+if __name__ == "__main__":
+    cli.run(main, parser())

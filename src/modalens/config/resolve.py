@@ -1,0 +1,199 @@
+"""A study's config: defaults filled in, unknown keys and wrong types refused in one line."""
+
+import json
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import jsonschema
+import yaml
+
+from modalens.utils.cli import UserError
+from modalens.config.grid import FUSIONS
+from modalens.plugins.introspection import PACKAGE, attribute, members, suggest
+from modalens.utils import cli
+from modalens.plugins import introspection
+from modalens.config import grid
+
+SCHEMA = PACKAGE.parents[1] / "workflow" / "schemas" / "config.schema.yaml"
+
+Config = dict[str, Any]
+
+
+@cache
+def schema() -> Config:
+    return yaml.safe_load(SCHEMA.read_text(encoding="utf-8"))
+
+
+def resolve(config: Config) -> Config:
+    """Config as the user wrote it -> a whole one. Raises UserError: where, what is wrong, what would be right."""
+    rules = schema()
+    config = json.loads(json.dumps(config))
+    _check(config, rules)
+    if "models" in config:
+        config["models"] = grid.expanded(config["models"])
+    _fill(config, rules, rules)
+    config["training"] = {**rules["properties"]["training"]["default"], **config["training"]}
+    config["mlflow"].setdefault("tracking_uri", f"sqlite:///{config['results']}/mlflow.db")
+    config["mlflow"].setdefault("experiment", config["study"])
+    config["report"].setdefault("title", config["study"])
+    for name, model in config["models"].items():
+        model.setdefault("class", name)
+        model["training"] = {**config["training"], **model.get("training", {})}
+    for encoder in config["modalities"].values():
+        config["encoders"].setdefault(encoder, {})
+    _check_references(config)
+    return config
+
+
+def fusions(model: Config) -> dict[str, str]:
+    """Option -> fusion of a model of a resolved config, the constructor's default where the config names none."""
+    chosen = {option: default for option, _, default in introspection.options("models", model["class"])} | model["options"]
+    return {option: chosen[option] for option in FUSIONS if option in chosen}
+
+
+def _check(config: Config, rules: Config) -> None:
+    errors = sorted(jsonschema.Draft202012Validator(rules).iter_errors(config), key=lambda error: len(error.path))
+    if errors:
+        raise UserError(_line(errors[0]))
+
+
+def _line(error: Any) -> str:
+    where = "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in error.path).lstrip(".")
+    place = f"config: {where}" if where else "config"
+    if error.validator == "additionalProperties":
+        known = sorted(error.schema.get("properties", {}))
+        unknown = sorted(set(error.instance) - set(known))[0]
+        return f"{place}: unknown key {unknown!r}; {suggest(str(unknown), known)}"
+    if error.validator == "required":
+        missing = next(name for name in error.validator_value if name not in error.instance)
+        return f"{place}: the key {missing!r} is missing"
+    if error.validator == "type":
+        return f"{place}: {_article(error.validator_value)} is wanted, not {json.dumps(error.instance)}"
+    if error.validator == "enum":
+        return f"{place}: {error.instance!r} is none of {', '.join(map(str, error.validator_value))}"
+    return f"{place}: {error.message}"
+
+
+def _article(kind: str | list[str]) -> str:
+    if isinstance(kind, list):
+        return " or ".join(map(_article, kind))
+    names = {"object": "a mapping", "array": "a list", "integer": "an integer", "string": "a text"}
+    return names.get(kind, f"a {kind}")
+
+
+def _fill(value: Config, node: Config, rules: Config) -> None:
+    """Put in each default that the schema gives, depth first."""
+    if "$ref" in node:
+        node = rules["$defs"][node["$ref"].rsplit("/", 1)[-1]]
+    for name, child in node.get("properties", {}).items():
+        if name not in value and "default" in child:
+            value[name] = json.loads(json.dumps(child["default"]))
+        if isinstance(value.get(name), dict):
+            _fill(value[name], child, rules)
+    extra = node.get("additionalProperties")
+    if isinstance(extra, dict):
+        for name in value:
+            if name not in node.get("properties", {}) and isinstance(value[name], dict):
+                _fill(value[name], extra, rules)
+
+
+def _check_references(config: Config) -> None:
+    """Names that point at plugins, models or modalities, and the options of the plugins."""
+    dataset = dict(config["dataset"])
+    introspection.check("dataset", "datasets", dataset.pop("name"), dataset)
+    for modality, encoder in config["modalities"].items():
+        introspection.check(f"modalities.{modality}", "encoders", encoder, {})
+    for encoder, options in config["encoders"].items():
+        introspection.check(f"encoders.{encoder}", "encoders", encoder, options)
+    for measure, options in config["relevance"]["measures"].items():
+        introspection.check(f"relevance.measures.{measure}", "measures", measure, options)
+    for name, model in config["models"].items():
+        introspection.check(f"models.{name}", "models", model["class"], model["options"])
+        _check_fusions(f"models.{name}", model)
+        _check_balancing(f"models.{name}.balancing", model, config)
+        for where in ("search.space", f"models.{name}.search"):
+            _check_space(where, config["search"]["space"] if where == "search.space" else model["search"], name, model)
+        for teacher in model["teachers"]:
+            if teacher == name or teacher not in config["models"]:
+                others = sorted(set(config["models"]) - {name})
+                raise UserError(f"config: models.{name}.teachers: no model {teacher!r}; {suggest(teacher, others)}")
+            if config["models"][teacher]["teachers"]:
+                raise UserError(f"config: models.{name}.teachers: {teacher!r} has teachers itself")
+    if config["search"]["budget"] and (both := set(config["seeds"]) & set(config["search"]["seeds"])):
+        raise UserError(f"config: search.seeds: {min(both)} is one of the study's seeds; the search needs others")
+    splits = config["splits"]
+    if abs(splits["train"] + splits["validation"] + splits["test"] - 1) > 1e-6:
+        raise UserError("config: splits: train, validation and test must add up to 1")
+    if config["frames"]["crop"] > config["frames"]["resize"]:
+        raise UserError("config: frames: crop must not be larger than resize")
+    if config["report"]["model"] not in config["models"]:
+        # The default leads only where the study has it.
+        config["report"]["model"] = list(config["models"])[-1]
+    if config["report"]["replacement"] not in config["evaluate"]["replacements"]:
+        config["report"]["replacement"] = config["evaluate"]["replacements"][0]
+
+
+def _check_fusions(where: str, model: Config) -> None:
+    for option, name in fusions(model).items():
+        introspection.check(f"{where}.{option}", "fusions", name, {})
+        known = [other for other in members("fusions") if FUSIONS[option] in attribute("fusions", other, "stages")]
+        if name not in known:
+            raise UserError(f"config: {where}.{option}: {name!r} is none of {', '.join(known)}")
+        if option == "fusion":
+            introspection.check(f"{where}.fusion_options", "fusions", name, model["options"].get("fusion_options") or {})
+
+
+def _check_balancing(where: str, model: Config, config: Config) -> None:
+    for name, options in model["balancing"].items():
+        introspection.check(where, "balancing", name, options)
+        only = attribute("models", model["class"], "only", ()) or tuple(config["modalities"])
+        if len(only) < 2:
+            raise UserError(f"config: {where}: the model looks at {only[0]} alone: nothing to balance")
+
+
+def _check_space(where: str, space: Config, name: str, model: Config) -> None:
+    """Ranges of options that the model has, from low to high."""
+    known = {
+        "training": list(schema()["$defs"]["training"]["properties"]),
+        "options": [option for option, *_ in introspection.options("models", model["class"])],
+        "balancing": [option for one in model["balancing"] for option, *_ in introspection.options("balancing", one)],
+    }
+    for key, values in space.items():
+        part, option, *_ = key.split(".")
+        if option not in known[part]:
+            raise UserError(f"config: {where}: {name} has no {key!r}; {suggest(option, known[part])}")
+        if isinstance(values, dict) and (values["low"] >= values["high"] or (values["log"] and values["low"] <= 0)):
+            raise UserError(f"config: {where}.{key}: low must be less than high, and above 0 where log is true")
+
+
+def main() -> None:
+    parser = cli.parser(__doc__)
+    parser.add_argument("--configfile", type=Path, default=Path("config/config.yaml"))
+    parser.add_argument("--print", choices=["config", "report", "tracking_uri", "experiment"], default="config")
+
+    def show(arguments: Any) -> None:
+        config = resolve(load(arguments.configfile))
+        values = {
+            "config": yaml.safe_dump(config, sort_keys=False),
+            "report": f"{config['results']}/{config['study']}/report/index.html",
+            "tracking_uri": config["mlflow"]["tracking_uri"],
+            "experiment": config["mlflow"]["experiment"],
+        }
+        print(values[arguments.print])
+
+    cli.run(show, parser)
+
+
+def load(path: Path) -> Config:
+    try:
+        config = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+        raise UserError(f"config: {path} cannot be read: {' '.join(str(error).split())}") from error
+    if not isinstance(config, dict):
+        raise UserError(f"config: {path} must hold a mapping of keys to values")
+    return config
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,158 @@
+"""The same content in two splits: found by digests and by sketches, told as a table of pairs, refused where it leaks.
+
+A test clip that was also trained on flatters every model. Clips of one group are kept together by `splits`; this finds
+the copies that no annotation tells of: a file under two ids, an upload of an upload, a cut a second later.
+"""
+
+import argparse
+import logging
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from modalens.utils.cli import UserError
+from modalens.curation.near_duplicates import Sketches, centred, near, standardised
+from modalens.utils.csv_tables import read_table
+from modalens.curation.splitting import NAMES
+from modalens.utils import cli, hdf5
+from modalens.tracking import records
+
+log = logging.getLogger("modalens")
+
+COLUMNS = ["kind", "similarity", "clip_id", "split", "label", "other", "other_split", "other_label"]
+Array = NDArray[Any]
+
+
+def identical(content: list[str], places: Array) -> Iterator[tuple[int, int]]:
+    """Clips of equal content in different splits of some task: per task each clip beside the first of another split.
+
+    Not all pairs: a hundred black clips would make thousands.
+    """
+    found = set()
+    for clips in pd.Series(range(len(content))).groupby(content).agg(list):
+        for place in places.T:
+            ours = [clip for clip in clips if place[clip] >= 0]
+            for clip in ours:
+                other = next((other for other in ours if place[other] != place[clip]), None)
+                if other is not None:
+                    found.add((min(clip, other), max(clip, other)))
+    yield from sorted(found)
+
+
+def load(study: Path, shards: list[str], wanted: pd.Index, stages: list[str]) -> tuple[pd.Series, Sketches | None]:
+    """Content digest of each wanted clip, and their sketches; None where there is no sound to compare by."""
+    tables = [read_table(study / "fingerprints" / f"{shard}.csv") for shard in shards]
+    digests = pd.concat(tables).set_index("clip_id").loc[wanted, stages]
+    content = digests.agg(" ".join, axis=1)
+    if "waveforms" not in stages:
+        return content, None
+    sound, heard = centred(_sketches(study / "fingerprints" / "waveforms", shards, wanted))
+    if "frames" not in stages:
+        return content, Sketches(None, sound, heard)
+    return content, Sketches(standardised(_sketches(study / "fingerprints" / "frames", shards, wanted)), sound, heard)
+
+
+def _sketches(folder: Path, shards: list[str], wanted: pd.Index) -> Array:
+    """(N, ...) float16 in the order of `wanted`."""
+    rows: Array | None = None
+    for shard in shards:
+        path = folder / f"{shard}.h5"
+        ids = hdf5.ids(path)
+        position = wanted.get_indexer(pd.Index(ids))
+        if (position >= 0).any():
+            read = hdf5.read(path)
+            rows = np.zeros((len(wanted), *read.shape[1:]), read.dtype) if rows is None else rows
+            rows[position[position >= 0]] = read[position >= 0]
+    return np.zeros((0, 1, 1), np.float16) if rows is None else rows
+
+
+def found_pairs(lists: dict[str, pd.DataFrame], arguments: argparse.Namespace) -> dict[str, pd.DataFrame]:
+    """task -> COLUMNS, the most similar first. lists: task -> clip_id, shard, split, label."""
+    everything = pd.concat(lists.values())
+    wanted = pd.Index(sorted(set(everything["clip_id"])))
+    shards = sorted(set(everything["shard"]))
+    content, sketches = load(arguments.study, shards, wanted, arguments.stages)
+    # Each task labels other clips, and may split the same ones in another way.
+    by_clip = {task: table.set_index("clip_id")[["split", "label"]].reindex(wanted) for task, table in lists.items()}
+    places = np.stack([table["split"].map(dict(zip(NAMES, range(3), strict=True))).fillna(-1).to_numpy(int)
+                       for table in by_clip.values()], axis=1)  # fmt: skip
+    pairs = [(one, other, 1.0, "identical") for one, other in identical(list(content), places)]
+    if arguments.near != "ignore" and sketches is not None:
+        same = content.to_numpy()
+        hits = near(sketches, places, arguments.threshold)
+        pairs += [(*hit, "near-identical") for hit in hits if same[hit[0]] != same[hit[1]]]
+    elif arguments.near != "ignore":
+        log.info("near-identical clips are not looked for: without sound, pictures of one place cannot be told apart")
+    result = {}
+    for index, (task, table) in enumerate(by_clip.items()):
+        rows = [_row(table, wanted, pair) for pair in pairs
+                if -1 < places[pair[0], index] != places[pair[1], index] > -1]  # fmt: skip
+        ordered = pd.DataFrame(rows, columns=COLUMNS)
+        result[task] = ordered.sort_values(["similarity", "clip_id", "other"], ascending=[False, True, True])
+    return result
+
+
+def _row(table: pd.DataFrame, clips: pd.Index, pair: tuple[int, int, float, str]) -> list[Any]:
+    one, other, similarity, kind = pair
+    return [kind, round(similarity, 4), clips[one], *table.iloc[one], clips[other], *table.iloc[other]]
+
+
+def verdict(result: dict[str, pd.DataFrame], arguments: argparse.Namespace) -> None:
+    """Raises UserError where the pairs of a task are more than the config allows, and leaves them in refused.csv."""
+    fatal = [] if arguments.allow_overlap else ["identical"]
+    fatal += ["near-identical"] if arguments.near == "stop" else []
+    # Snakemake deletes the outputs of a job that fails; this is none of them.
+    refused = arguments.output / "refused.csv"
+    refused.unlink(missing_ok=True)
+    for task, pairs in result.items():
+        bad = pairs[pairs["kind"].isin(fatal)]
+        if len(bad):
+            cli.write_text(refused, bad.to_csv(index=False, lineterminator="\n"))
+            kind, _, clip_id, split, _, other, other_split, _ = bad.iloc[0]
+            key = "allow_overlap: true" if kind == "identical" else "near_duplicates: report"
+            count = int((bad["kind"] == kind).sum())
+            raise UserError(
+                f"{task}: pairs of clips in two splits that are {kind}: {count}, first {clip_id!r} in {split} and "
+                f"{other!r} in {other_split}; such a test set flatters every model: give the clips of a pair one "
+                f"group, or write `splits: {{{key}}}` in the config to go on (all pairs: {refused})"
+            )
+
+
+def main(arguments: argparse.Namespace) -> None:
+    lists = {}
+    for task in arguments.tasks:
+        parts = [read_table(arguments.study / "splits" / task / f"{name}.csv").assign(split=name) for name in NAMES]
+        lists[task] = pd.concat(parts, ignore_index=True)
+    result = found_pairs(lists, arguments)
+    runs = []
+    for task, pairs in result.items():
+        path = arguments.output / f"{task}.csv"
+        cli.write_text(path, pairs.to_csv(index=False, lineterminator="\n"))
+        counts = {kind: int((pairs["kind"] == kind).sum()) for kind in ("identical", "near-identical")}
+        log.info("%s: across splits %d pairs identical, %d near-identical", task, *counts.values())
+        metrics = {f"pairs_{kind.replace('-', '_')}": float(number) for kind, number in counts.items()}
+        params = {"near_duplicates": arguments.near, "near_threshold": arguments.threshold}
+        runs.append(records.Run(key={"task": task}, params=params, metrics=metrics, artifacts=[str(path)]))
+    verdict(result, arguments)
+    records.write(arguments.record, "duplicates", runs)
+
+
+def parser() -> argparse.ArgumentParser:
+    wanted = cli.parser(__doc__)
+    wanted.add_argument("--study", type=Path, required=True, help="the study's results folder")
+    wanted.add_argument("--tasks", nargs="+", required=True, help="whose splits are looked at")
+    wanted.add_argument("--stages", nargs="+", default=["frames", "waveforms"], help="what was decoded")
+    wanted.add_argument("--near", choices=["report", "stop", "ignore"], default="report", help="near-identical clips")
+    wanted.add_argument("--threshold", type=float, default=0.94, help="correlation of two sounds from which they count")
+    wanted.add_argument("--allow-overlap", action="store_true", help="go on when two splits hold the same content")
+    wanted.add_argument("--output", type=Path, required=True, help="folder: one table of pairs a task")
+    wanted.add_argument("--record", type=Path, required=True, help="JSON for MLflow")
+    return wanted
+
+
+if __name__ == "__main__":
+    cli.run(main, parser())

@@ -1,0 +1,157 @@
+"""What tells a clip from others: digests of its decoded rows, and sketches of them that survive re-encoding.
+
+A digest finds the same content, also under another id or in another container; a sketch finds what looks and sounds
+the same. Neither depends on an encoder or its weights.
+"""
+
+import argparse
+import hashlib
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from modalens.utils.csv_tables import earlier_table, read_table
+from modalens.utils import cli, hdf5, row_cache
+from modalens.tracking import records
+
+Array = NDArray[Any]
+
+GRID = 8  # the picture's sketch has GRID x GRID cells
+STEP_S = 0.025  # the sound's sketch: time between steps
+STEPS_WIDE = 4  # so much of the sound is in a step
+BANDS = 24
+LOWEST_HZ, HIGHEST_HZ = 200.0, 6000.0  # what codecs keep even at low rates
+FULL_SCALE = 32_768  # int16
+FLOOR = 1e-5  # power added before the logarithm: what lies deeper is a coder's noise
+QUIET = 1e-4  # of full scale; a step that never gets louder is silent
+WORD_STEPS, WORD_BANDS = 16, 8  # the printed sketch of a sound has a bit for each of their product
+
+
+def picture_sketch(frames: Array) -> Array:
+    """(F, H, W, 3) uint8 -> (GRID, GRID, 3) float16: mean colours over time and over the cells of a grid."""
+    mean = frames.mean(axis=0, dtype=np.float32)
+    for axis in (0, 1):
+        edges = np.linspace(0, mean.shape[axis], GRID, endpoint=False).astype(int)
+        sizes = np.diff([*edges, mean.shape[axis]])
+        shape = [-1 if other == axis else 1 for other in range(3)]
+        mean = np.add.reduceat(mean, edges, axis=axis) / sizes.reshape(shape)
+    return mean.astype(np.float16)
+
+
+def sound_sketch(waveform: Array, sample_rate: int) -> Array:
+    """(S,) int16 -> (T, BANDS) float16: logarithm of power in bands, a row each STEP_S; NaN where there is silence.
+
+    The idea of Haitsma and Kalker 2002, kept as numbers: what changes over time in a band survives coding.
+    """
+    hop = max(1, round(sample_rate * STEP_S))
+    width = STEPS_WIDE * hop
+    samples = np.zeros(max(len(waveform), width), np.float32)
+    samples[: len(waveform)] = waveform.astype(np.float32) / FULL_SCALE
+    steps = np.lib.stride_tricks.sliding_window_view(samples, width)[::hop]
+    power = np.abs(np.fft.rfft(steps * np.hanning(width).astype(np.float32), axis=1)) ** 2 / width
+    # Double precision: a faint band is the difference of two sums that a loud one may fill.
+    total = np.cumsum(np.pad(power, ((0, 0), (1, 0))), axis=1, dtype=np.float64)
+    edges = np.geomspace(LOWEST_HZ, min(HIGHEST_HZ, 0.45 * sample_rate), BANDS + 1)
+    cuts = np.searchsorted(np.fft.rfftfreq(width, 1 / sample_rate), edges)
+    sketch = np.log(np.maximum(total[:, cuts[1:]] - total[:, cuts[:-1]], 0) + FLOOR)
+    sketch[np.abs(steps).max(axis=1) < QUIET] = np.nan
+    return sketch.astype(np.float16)
+
+
+def picture_word(sketch: Array) -> str:
+    """A picture's sketch as 48 hexadecimal digits: a bit for each number, whether it is above a threshold of its own.
+
+    The thresholds lie evenly over the range, as in ordered dithering: a small change of a flat picture flips few bits.
+    """
+    levels = sketch.astype(np.float32).ravel()
+    order = np.arange(len(levels)) * 37 % len(levels)
+    return np.packbits(levels > (order + 0.5) * 256 / len(levels)).tobytes().hex()
+
+
+def sound_word(sketch: Array) -> str:
+    """A sound's sketch as 32 hexadecimal digits: a bit for each part of time and band, whether it is louder there than
+    in the part before."""
+    quietest = np.float32(np.log(FLOOR))
+    levels = np.where(np.isnan(sketch), quietest, sketch).astype(np.float32)
+    parts = np.array_split(levels, WORD_STEPS + 1)
+    parts = [part.mean(axis=0) if len(part) else np.full(BANDS, quietest) for part in parts]
+    pooled = np.stack(parts).reshape(WORD_STEPS + 1, WORD_BANDS, -1).mean(axis=2)
+    return np.packbits(np.diff(pooled, axis=0) > 0).tobytes().hex()
+
+
+def distance(one: str, other: str) -> float:
+    """Share of the bits in which two words of equal length differ."""
+    differing = int(one, 16) ^ int(other, 16)
+    return differing.bit_count() / (4 * len(one))
+
+
+Sketcher = Callable[[Array], Array]
+WORDS: dict[str, tuple[str, Callable[[Array], str]]] = {
+    "frames": ("picture", picture_word),
+    "waveforms": ("sound", sound_word),
+}
+COLUMNS = [*WORDS, *(name for name, _ in WORDS.values())]
+
+
+def sketcher(attributes: dict[str, Any]) -> Sketcher:
+    """What makes the sketch of a decoded row, by the attributes of its file."""
+    if attributes["kind"] == "frames":
+        return picture_sketch
+    rate = int(attributes["sample_rate"])
+    return lambda row: sound_sketch(row, rate)
+
+
+def digest(row: Array) -> str:
+    """SHA-256 of an array's bytes, shortened to 128 bits."""
+    return hashlib.sha256(row.tobytes()).hexdigest()[:32]
+
+
+def main(arguments: argparse.Namespace) -> None:
+    clips = read_table(arguments.clips)
+    good = clips[clips["status"] == "ok"]
+    output = arguments.output / f"{arguments.clips.stem}.csv"
+    before = earlier_table(output, ["clip_id", *COLUMNS]).set_index("clip_id")
+    table = pd.DataFrame("", index=pd.Index(good["clip_id"], name="clip_id"), columns=COLUMNS)
+    for stage, path in sorted(arguments.decoded):
+        columns = [stage, WORDS[stage][0]]
+        sketches = arguments.output / stage / f"{arguments.clips.stem}.h5"
+        attributes = hdf5.attributes(path)
+        stay, wanted = row_cache.divided(path, sketches, attributes, arguments.made, set(before.index))
+        table.loc[list(stay), columns] = before.loc[list(stay), columns]
+        for clip_id, *cells in _sketched(stage, path, sketches, attributes, stay, wanted):
+            table.loc[clip_id, columns] = cells
+    cli.write_text(output, table.reset_index().to_csv(index=False, lineterminator="\n"))
+    run = records.Run(key={"shard": arguments.clips.stem}, metrics={"clips": float(len(table))})
+    records.write(arguments.record, "fingerprints", [run])
+
+
+def _sketched(
+    stage: str, source: Path, output: Path, attributes: dict[str, Any], stay: dict[str, str], wanted: dict[str, str]
+) -> Iterator[tuple[str, str, str]]:
+    """Sketches of a shard: those that stay, then those that are wanted, whose (clip_id, digest, word) are told."""
+    sketch, (_, word) = sketcher(attributes), WORDS[stage]
+    with hdf5.write(output, attributes) as writer:
+        writer.take(output, stay)
+        for ids, rows in hdf5.batches(source, 16, wanted):
+            for clip_id, row in zip(ids, rows, strict=True):
+                made = sketch(row)
+                writer.append(clip_id, made, wanted[clip_id])
+                yield clip_id, digest(row), word(made)
+
+
+def parser() -> argparse.ArgumentParser:
+    wanted = cli.parser(__doc__)
+    wanted.add_argument("--clips", type=Path, required=True, help="status table of stage clips, one shard")
+    wanted.add_argument("--decoded", type=cli.pair, nargs="+", required=True, help="frames=PATH waveforms=PATH")
+    wanted.add_argument("--made", default="", help="digest of the code: what other code made is not kept")
+    wanted.add_argument("--output", type=Path, required=True, help="folder; files are called as the shard")
+    wanted.add_argument("--record", type=Path, required=True, help="JSON for MLflow")
+    return wanted
+
+
+if __name__ == "__main__":
+    cli.run(main, parser())

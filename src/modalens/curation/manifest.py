@@ -1,0 +1,217 @@
+"""Annotations -> manifest.csv, one small CSV a shard, one a task. It runs before the graph is built.
+
+Only files that changed are written, so that a new clip touches the shard it falls into and no other.
+"""
+
+import argparse
+import csv
+import filecmp
+import hashlib
+import inspect
+import json
+import logging
+import re
+import tempfile
+from collections.abc import Iterable, Iterator
+from itertools import chain
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from modalens.utils.cli import UserError
+from modalens.utils import cli, csv_chunks, csv_input
+from modalens.plugins import registry, options
+from modalens.tracking import records
+
+log = logging.getLogger("modalens")
+
+CLIP = ["clip_id", "source", "start_s", "end_s"]
+COLUMNS = [*CLIP, "group", "split", "text"]
+# What a list of ids may be headed by where it has no column clip_id.
+HEADINGS = ("id", "ids", "clip", "clips", "name", "video_id", "youtube_id", "ytid")
+
+
+def shard_of(clip_id: str, shards: int) -> str:
+    """Stable on every machine and in every Python, unlike hash()."""
+    return str(int.from_bytes(hashlib.sha256(clip_id.encode()).digest(), "big") % shards)
+
+
+def build(dataset: dict[str, Any], tasks: list[str]) -> Any:
+    """The data set's plugin from {"name": ..., **options}."""
+    if "name" not in dataset:
+        raise UserError(f"the data set has no name; known: {', '.join(registry.names('datasets'))}")
+    name = str(dataset["name"])
+    maker = registry.load("datasets", name)
+    given = {option: value for option, value in dataset.items() if option != "name"}
+    resolved = options.resolve(maker, given, f"dataset {name}")
+    for option, value in resolved.items():
+        if value is inspect.Parameter.empty:
+            raise UserError(f"dataset {name} wants the option {option!r}")
+    return maker(tasks, **resolved)
+
+
+def tables(manifest: pd.DataFrame, tasks: list[str], shards: int) -> Iterator[tuple[str, pd.DataFrame]]:
+    """Manifest (one row a clip, text) -> (path inside the output folder, table), one by one, in order of clip id."""
+    check(manifest, tasks)
+    splits = [f"split:{task}" for task in tasks if f"split:{task}" in manifest]
+    manifest = manifest[[*COLUMNS, *tasks, *splits]].sort_values("clip_id", ignore_index=True).astype("str").fillna("")
+    yield "manifest.csv", manifest
+    shard = pd.concat(
+        [
+            pd.Series([shard_of(clip_id, shards) for clip_id in part.tolist()], part.index, "str")
+            for part in csv_chunks.parts(manifest["clip_id"])
+        ]
+    )
+    for task in tasks:
+        labelled = manifest[task] != ""
+        columns = {
+            "clip_id": manifest["clip_id"],
+            "shard": shard,
+            "group": manifest["group"],
+            # Official splits may differ from task to task.
+            "split": manifest.get(f"split:{task}", manifest["split"]),
+            "label": manifest[task],
+        }
+        yield f"labels/{task}.csv", pd.DataFrame({name: cells[labelled] for name, cells in columns.items()})
+    # Last, since by now the other columns need no memory any more.
+    manifest = manifest[CLIP]
+    for name, clips in manifest.groupby(shard):
+        yield f"shards/{name}.csv", clips
+
+
+def check(manifest: pd.DataFrame, tasks: list[str]) -> None:
+    """Raises UserError for what no later stage could repair."""
+    for task in tasks:
+        # Tasks name files and folders.
+        if not re.fullmatch(r"[A-Za-z0-9_-]+", task) or task in COLUMNS or tasks.count(task) > 1:
+            raise UserError(f"task {task!r}: a name of its own is wanted, of letters, digits, _ and -")
+    if manifest.empty:
+        raise UserError("the data set has no clip")
+    if not manifest["clip_id"].is_unique:
+        again = manifest.loc[manifest["clip_id"].duplicated(), "clip_id"]
+        raise UserError(f"{len(again)} clip ids occur again, first {again.iloc[0]!r}")
+    # Ids come from the web: `-abc` and `../x` are fine, since shards.media_name makes a file's name of any id. What no
+    # table can show on one line is not.
+    odd = manifest.loc[~manifest["clip_id"].str.fullmatch(r"[^\x00-\x1f\x7f]+"), "clip_id"]
+    if len(odd):
+        raise UserError(f"clip id {odd.iloc[0]!r} is empty or holds control characters")
+    for task in tasks:
+        classes = sorted(set(manifest[task].unique()) - {""})
+        if len(classes) < 2:
+            raise UserError(f"task {task!r} has {f'one class only, {classes[0]!r}' if classes else 'no label'}")
+
+
+def limited(manifest: pd.DataFrame, path: Path) -> pd.DataFrame:
+    """The clips that a list names: its column clip_id, else its first column, with a heading or without."""
+    try:
+        text = csv_input.decoded(path.read_bytes(), str(path))
+    except OSError as error:
+        raise UserError(f"only: {path} cannot be read ({error.strerror}); the path counts from {Path.cwd()}") from error
+    rows = [
+        [cell.strip() for cell in row] for row in csv.reader(text.splitlines()) if any(cell.strip() for cell in row)
+    ]
+    known = manifest["clip_id"]
+    column = rows[0].index("clip_id") if rows and "clip_id" in rows[0] else 0
+    first = rows[0][column] if rows else ""
+    heading = first.lower() in ("clip_id", *HEADINGS) and not (known == first).any()
+    wanted = dict.fromkeys(row[column] for row in rows[heading:] if len(row) > column and row[column])
+    listed = pd.Series(list(wanted), dtype="str")
+    unknown = listed[~listed.isin(known)].tolist()
+    kept = manifest[manifest["clip_id"].isin(wanted)]
+    if kept.empty:
+        raise UserError(f"only: {path} names no clip of the data set, first {next(iter(wanted), '')!r}")
+    missing = f"; it has not {len(unknown)} of the {len(wanted)} listed: {_some(unknown)}" if unknown else ""
+    log.info("only: %d of the data set's %d clips, by %s%s", len(kept), len(manifest), path, missing)
+    return kept
+
+
+def _some(names: list[str], most: int = 5) -> str:
+    return ", ".join(names[:most]) + (f" and {len(names) - most} more" if len(names) > most else "")
+
+
+def write(folder: Path, texts: Iterator[tuple[str, Iterable[str]]]) -> list[str]:
+    """Write what changed, text after text, and delete tables of ours that are no more. Returns the names touched."""
+    touched, known = [], set()
+    texts = chain([next(texts)], texts)  # a list that is refused makes no folder
+    folder.mkdir(parents=True, exist_ok=True)
+    # A folder of this process's own: names for thousands of drafts beside the tables cost a listing each.
+    with tempfile.TemporaryDirectory(prefix=".draft", dir=folder) as drafts:
+        for name, text in texts:
+            known.add(name)
+            draft, path = Path(drafts) / "text", folder / name
+            with draft.open("w", encoding="utf-8", newline="\n") as file:
+                file.writelines(text)
+            if not (path.exists() and filecmp.cmp(draft, path, shallow=False)):
+                path.parent.mkdir(exist_ok=True)
+                draft.replace(path)
+                touched.append(name)
+    for path in [
+        *folder.glob("shards/*.csv"),
+        *folder.glob("labels/*.csv"),
+        *folder.glob("answers.json"),
+        *folder.glob("expected.csv"),
+    ]:
+        name = path.relative_to(folder).as_posix()
+        if name not in known:
+            path.unlink()
+            touched.append(name)
+    return touched
+
+
+def texts(dataset: Any, arguments: argparse.Namespace, sizes: dict[str, int]) -> Iterator[tuple[str, Iterable[str]]]:
+    """(path inside the output folder, text in parts) of all that this stage writes. Fills sizes: rows of each table."""
+    # No name for the clips here: they are freed as soon as they have been put in order.
+    for name, table in tables(_clips(dataset, arguments), arguments.tasks, arguments.shards):
+        sizes[name] = len(table)
+        yield name, csv_chunks.lines(table)
+    # What a frozen data set knows of its clips: they are compared with it after they were fetched.
+    if hasattr(dataset, "expected"):
+        yield "expected.csv", csv_chunks.lines(dataset.expected())
+    if answers := dataset.answers():
+        yield "answers.json", [json.dumps(answers, indent=1)]
+    # wiring.py looks at these before it runs this stage again.
+    inputs = [*dataset.inputs(), *([arguments.only] if arguments.only else [])]
+    yield "inputs.json", [json.dumps([str(path) for path in inputs])]
+
+
+def _clips(dataset: Any, arguments: argparse.Namespace) -> pd.DataFrame:
+    clips: pd.DataFrame = dataset.manifest()
+    return limited(clips, arguments.only) if arguments.only else clips
+
+
+def main(arguments: argparse.Namespace) -> None:
+    if arguments.shards < 1:
+        raise UserError(f"shards is 1 or more, not {arguments.shards}")
+    sizes: dict[str, int] = {}
+    touched = write(arguments.output, texts(build(arguments.dataset, arguments.tasks), arguments, sizes))
+    count, shards = sizes["manifest.csv"], sum(name.startswith("shards/") for name in sizes)
+    log.info("%d clips in %d shards, %s", count, shards, f"{len(touched)} files changed" if touched else "unchanged")
+    if arguments.record:
+        labels = {f"clips_{task}": float(sizes[f"labels/{task}.csv"]) for task in arguments.tasks}
+        run = records.Run(
+            key={"dataset": arguments.dataset["name"]},
+            params=arguments.dataset
+            | {"tasks": arguments.tasks, "shards": arguments.shards, "only": str(arguments.only or "")},
+            metrics={"clips": float(count), **labels},
+            artifacts=[str(arguments.output / "manifest.csv")],
+        )
+        # An earlier reading may have been stopped between its last table and this.
+        known = records.read(arguments.record) if arguments.record.exists() else None
+        if touched or known != ("manifest", [run]):
+            records.write(arguments.record, "manifest", [run])
+
+
+def parser() -> argparse.ArgumentParser:
+    wanted = cli.parser(__doc__)
+    wanted.add_argument("--dataset", type=cli.mapping, required=True, help='{"name": "folder", "csv": ...}')
+    wanted.add_argument("--tasks", nargs="+", required=True, help="label columns")
+    wanted.add_argument("--shards", type=int, default=4, help="parts that are worked on apart")
+    wanted.add_argument("--only", type=Path, help="CSV of the clip ids that the study is limited to")
+    wanted.add_argument("--output", type=Path, required=True, help="folder")
+    wanted.add_argument("--record", type=Path, help="JSON for MLflow")
+    return wanted
+
+
+if __name__ == "__main__":
+    cli.run(main, parser())

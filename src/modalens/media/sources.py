@@ -1,0 +1,62 @@
+"""Where clips come from: what a data set's `fetch` is given and gives back, and the fetch of files and addresses.
+
+Light on purpose: the manifest stage imports the data sets, and yt-dlp takes a second to import.
+"""
+
+import re
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+ADDRESS = re.compile(r"youtube:|[A-Za-z][A-Za-z0-9+.-]*://", re.IGNORECASE)
+
+
+@dataclass(frozen=True)
+class Options:
+    """max_height, prefer_codec: of the picture. max_bytes, timeout_s: of one clip. socket_timeout_s: of one answer.
+
+    retries: further attempts after a passing failure, backoff_s apart at first, then twice as long each, with jitter.
+    sleep_s: between the starts of two clips, for modalens.pace. cookies: a file in Netscape format, never written to.
+    proxy: "" is the system's own setting.
+    """
+
+    max_height: int = 480
+    prefer_codec: str = "h264"
+    max_bytes: int = 500_000_000
+    timeout_s: float = 300.0
+    socket_timeout_s: float = 20.0
+    retries: int = 2
+    backoff_s: float = 2.0
+    sleep_s: float = 2.0
+    cookies: str = ""
+    proxy: str = ""
+
+
+@dataclass(frozen=True)
+class Fetched:
+    """path: the media file. start_s, end_s: the wanted part, counted from the file's first time stamp.
+
+    metadata: title, description, tags, categories, uploader, where the source tells them.
+    """
+
+    path: Path
+    start_s: float | None
+    end_s: float | None
+    metadata: dict[str, Any] = field(default_factory=dict)
+
+
+def is_address(source: str) -> bool:
+    """Whether a source is asked for over a network, or would be if its scheme were one that is fetched."""
+    return bool(ADDRESS.match(source))
+
+
+def scratch(destination: Path) -> Path:
+    """The folder beside a media file where it is made; whoever ends a download from outside removes it."""
+    return destination.parent / f".{destination.name}.part"
+
+
+def fetch(source: str, start_s: float | None, end_s: float | None, destination: Path, options: Options) -> Fetched:
+    """A file on the disk where it lies, or an address downloaded to `destination` + a suffix. Raises ClipError."""
+    from modalens.media.download import download
+
+    return download(source, start_s, end_s, destination, options)

@@ -1,0 +1,199 @@
+"""Frames of a part of a clip: decord where it can be trusted, PyAV for all else.
+
+Source of the sampling: the middle frame of equal segments (Wang et al. 2016, Temporal Segment Networks, test time).
+"""
+
+import contextlib
+import os
+import re
+import tempfile
+import zlib
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+from PIL import Image
+
+from modalens.media.pyav_video import frames_at
+from modalens.media.timestamps import Timeline, timeline
+from modalens.media.failure_causes import ClipError
+from modalens.media.container import UNCHECKED, window
+
+try:
+    import decord
+
+    # Its FFmpeg draws over what it cannot decode, and only says so.
+    decord.logging.set_level(decord.logging.INFO)
+except (ImportError, OSError):  # wheels for Linux x86-64 only
+    decord = None
+
+Frames = NDArray[np.uint8]
+DECODERS = ("decord", "pyav") if decord else ("pyav",)
+
+# Mean difference of two decodings of one frame, of 255. Where they agreed on real clips it was 0.00; another frame of
+# the same shot, or colours converted otherwise, gave 1 and more.
+SAME_FRAME = 0.5
+# Coding noise of a still picture averages out over a block; a mouth that moves does not.
+BLOCK = 8
+SAME_BLOCK = 1.5
+LOG_BYTES = 10_000
+# Of the decoder; what containers and scalers say is no damage to a picture.
+COMPLAINT = re.compile(rb"\[(?!mov,|matroska,|avi |flv |swscaler |NULL |in |buffer |Parsed)")
+
+
+def centres(start_s: float, end_s: float, count: int) -> NDArray[np.float64]:
+    """Seconds (count,): the centres of `count` equal parts of [start_s, end_s]."""
+    return start_s + (np.arange(count) + 0.5) * (end_s - start_s) / count
+
+
+def frame_indices(timestamps: ArrayLike, start_s: float, end_s: float, count: int) -> NDArray[np.int64]:
+    """Indices (count,) of the frames shown at the centres of `count` equal parts of [start_s, end_s].
+
+    timestamps: (N,) seconds at which the frames appear, rising; each is shown until the next. Few frames repeat.
+    """
+    # A microsecond, so that a frame that appears exactly at a centre counts whatever its rounding.
+    targets = centres(start_s, end_s, count) + 1e-6
+    shown = np.searchsorted(np.asarray(timestamps, dtype=np.float64), targets, side="right") - 1
+    return np.maximum(shown, 0)
+
+
+def read_frames(
+    path: str | Path,
+    start_s: float | None,
+    end_s: float | None,
+    count: int,
+    resize: int,
+    crop: int,
+    decoders: tuple[str, ...] = DECODERS,
+) -> tuple[Frames, str]:
+    """Frames (count, crop, crop, 3) uint8 RGB, upright, and the decoder's name.
+
+    Shorter side to `resize`, then the centre `crop`. Pixels are taken as square. start_s, end_s: None is the start or
+    the end of the video. Raises ClipError; "damaged" when one of the sampled frames does not decode.
+    """
+    line = timeline(path, start_s, end_s)
+    begin, end = window(start_s, end_s, float(line.times[0]), line.end_s)
+    indices = frame_indices(line.times, begin, end, count)
+    wanted, places = np.unique(indices, return_inverse=True)
+    frames = _decord_frames(path, line, wanted, resize, crop) if "decord" in decoders else None
+    used = "decord"
+    if frames is None:
+        used = "pyav"
+        frames = [fit(frame, resize, crop) for frame in frames_at(path, line, line.ticks[wanted])]
+    return np.stack(frames)[places], used
+
+
+def read_key_frames(
+    path: str | Path, start_s: float | None, end_s: float | None, count: int, resize: int, crop: int
+) -> tuple[Frames, str, float, int]:
+    """Like read_frames, but of the key frames nearest in time to the centres of the parts: these decode by themselves.
+
+    Also the largest distance from a centre in seconds, and how many different key frames there are among the frames.
+    A key frame that appears after the part is none of it; one before it may be nearest. Raises ClipError, "damaged"
+    without any.
+    """
+    line = timeline(path, start_s, end_s)
+    begin, end = window(start_s, end_s, float(line.times[0]), line.end_s)
+    times = line.times[np.isin(line.ticks, line.keys)]
+    times = times[times < end]
+    if not len(times):
+        raise ClipError("damaged", f"no key frame before {end:.2f} s")
+    errors = np.abs(times[None, :] - centres(begin, end, count)[:, None])
+    wanted, places = np.unique(errors.argmin(axis=1), return_inverse=True)
+    frames = [fit(frame, resize, crop) for frame in frames_at(path, line, line.keys[wanted])]
+    return np.stack(frames)[places], "pyav", round(float(errors.min(axis=1).max()), 3), len(wanted)
+
+
+def still(frames: Frames) -> bool:
+    """Whether frames (count, H, W, 3) show one picture: no part of it, BLOCK pixels wide, changes brightness."""
+    count, height, width, _ = frames.shape
+    if count < 2:
+        return False
+    rows, columns = height // BLOCK * BLOCK, width // BLOCK * BLOCK
+    grey = frames[:, :rows, :columns].mean(axis=3).reshape(count, rows // BLOCK, BLOCK, columns // BLOCK, BLOCK)
+    means = grey.mean(axis=(2, 4))
+    return bool((means.max(axis=0) - means.min(axis=0)).max(initial=0) < SAME_BLOCK)
+
+
+def fit(frame: Frames, resize: int, crop: int) -> Frames:
+    """(H, W, 3) -> (crop, crop, 3): shorter side to `resize` with antialiasing, then the centre."""
+    height, width = frame.shape[:2]
+    scale = resize / min(height, width)
+    size = max(resize, round(width * scale)), max(resize, round(height * scale))
+    left, top = (size[0] - crop) // 2, (size[1] - crop) // 2
+    # The part of the original that the centre is made of: what would be cut off is not computed.
+    corners = np.array([[left, top], [left + crop, top + crop]]) * [width, height] / size
+    box = tuple(corners.ravel())
+    return np.asarray(Image.fromarray(frame).resize((crop, crop), Image.Resampling.BILINEAR, box=box))
+
+
+def _decord_frames(path: str | Path, line: Timeline, wanted: NDArray, resize: int, crop: int) -> list[Frames] | None:
+    """Frames by decord, or None where it cannot read the file or cannot be trusted with it.
+
+    decord answers with wrong frames in silence: shifted by 12 and the last one repeated for MPEG programme streams,
+    another stream, garbled time stamps. So its clock must show the frames at the times of the packets, no two frames
+    may be the same, and PyAV must see one late frame the same (late, because a lost frame shifts all that follow).
+    It also draws over damage: its FFmpeg must have had nothing to complain of, and be able to notice.
+    """
+    if line.codec.name in UNCHECKED:
+        return None
+    with _stderr() as printed:
+        found = _by_decord(path, line, wanted, resize, crop)
+    if found is None or any(COMPLAINT.match(text) for text in printed[0].splitlines()):
+        return None
+    frames, suspect, claim = found
+    (proof,) = frames_at(path, line, line.ticks[wanted[[suspect]]])
+    same = proof.shape == claim.shape and np.abs(proof.astype(np.int16) - claim).mean() < SAME_FRAME
+    return frames if same else None
+
+
+def _by_decord(
+    path: str | Path, line: Timeline, wanted: NDArray, resize: int, crop: int
+) -> tuple[list[Frames], int, Frames] | None:
+    """Frames, and the place and the pixels of the one that is cheapest to check."""
+    try:
+        reader = decord.VideoReader(str(Path(path).absolute()), num_threads=1)
+        clock = reader.get_frame_timestamp(np.arange(len(reader)))[:, 0].astype(np.float64)
+        times = (line.ticks[wanted] - line.start) * float(line.base)
+        rows = np.abs(clock[None, :] - times[:, None]).argmin(axis=1)
+        late = np.abs(clock[rows] - times).max()
+        # decord's times are float32.
+        if not late <= line.half * float(line.base) / 2 + 1e-3 or (line.whole and len(reader) != len(line.ticks)):
+            return None
+        frames, prints, suspect = [], set(), _cheapest(line, wanted)
+        for place, row in enumerate(rows):
+            frame = reader.get_batch([int(row)]).asnumpy()[0]
+            frames.append(fit(frame, resize, crop))
+            prints.add(zlib.crc32(frame))
+            if place == suspect:
+                claim = frame
+    except MemoryError:
+        raise
+    except Exception:
+        return None
+    return (frames, suspect, claim) if len(prints) == len(rows) else None
+
+
+@contextlib.contextmanager
+def _stderr() -> Iterator[list[bytes]]:
+    """What is printed to the standard error inside the block, as the one item of the list once it has ended."""
+    printed: list[bytes] = []
+    with tempfile.TemporaryFile() as file:
+        kept = os.dup(2)
+        os.dup2(file.fileno(), 2)
+        try:
+            yield printed
+        finally:
+            os.dup2(kept, 2)
+            os.close(kept)
+            file.seek(0)
+            printed.append(file.read(LOG_BYTES))
+
+
+def _cheapest(line: Timeline, wanted: NDArray[np.int64]) -> int:
+    """Which of the later half of the wanted frames has the fewest frames to decode before it."""
+    half = len(wanted) // 2
+    keys = np.searchsorted(line.ticks, line.keys)
+    before = [min((index - key for key in keys if key <= index), default=index) for index in wanted[half:]]
+    return half + int(np.argmin(before))

@@ -1,0 +1,114 @@
+"""Which clips a study lost, and what the clips of its splits share: a study folder -> tables and sentences."""
+
+import numpy as np
+import pandas as pd
+from scipy.stats import hypergeom
+
+from modalens.media.failure_causes import BY_NAME
+from modalens.curation.splitting import NAMES
+from modalens.reporting.study_results import Study, read
+
+# One-sided, after a Bonferroni correction over the classes or splits of a task.
+SIGNIFICANT = 0.05
+CHANGES = {
+    "lost": "good then, not to be had now",
+    "found": "not to be had then, good now",
+    "recoded": "another file that looks and sounds the same",
+    "changed": "another file with another content",
+    "same": "the same file",
+    "absent": "not to be had, then and now",
+}
+
+
+def by_cause(attrition: pd.DataFrame) -> pd.DataFrame:
+    """task, cause, sentence, stage, clips lost in train, validation, test and all, and all as a share of the task's."""
+    rows = []
+    for task, part in attrition.groupby("task", sort=False):
+        lost = part[part["cause"] != ""]
+        counts = lost.pivot_table(
+            index=["cause", "stage"], columns="split", values="clips", aggfunc="sum", fill_value=0
+        )
+        for row in counts.reset_index().to_dict("records"):
+            cause, stage = str(row["cause"]), row["stage"]
+            split = {name: int(row.get(name, 0)) for name in NAMES}
+            total = sum(split.values())
+            sentence = BY_NAME[cause].sentence if cause in BY_NAME else ""
+            key = {"task": task, "cause": cause, "sentence": sentence, "stage": stage}
+            rows.append(key | split | {"all": total, "share": total / part["clips"].sum()})
+    return (
+        pd.DataFrame(rows).sort_values(["task", "all"], ascending=[True, False], kind="stable")
+        if rows
+        else pd.DataFrame()
+    )
+
+
+def shares(attrition: pd.DataFrame, by: str) -> pd.DataFrame:
+    """Of one task: per class or split (by = label, split) clips, lost, the share lost, and p, the chance of as many.
+
+    p: of as many losses or more if each clip were as likely to be lost (Fisher's exact test, one-sided), times the
+    number of rows.
+    """
+    table = pd.DataFrame(
+        {
+            "clips": attrition.groupby(by)["clips"].sum(),
+            "lost": attrition[attrition["cause"] != ""].groupby(by)["clips"].sum(),
+        }
+    ).fillna(0)
+    total, lost = table["clips"].sum(), table["lost"].sum()
+    table["share"] = table["lost"] / table["clips"]
+    table["p"] = np.minimum(hypergeom.sf(table["lost"] - 1, total, lost, table["clips"]) * len(table), 1)
+    return table.sort_values("share", ascending=False, kind="stable")
+
+
+def uneven(attrition: pd.DataFrame) -> list[str]:
+    """A sentence for each task and each of class and split where one lost more than chance would take."""
+    said = []
+    for task, part in attrition.groupby("task", sort=False):
+        for by, noun in (("label", "class"), ("split", "split")):
+            table = shares(part, by)
+            hit = table[table["p"] < SIGNIFICANT]
+            if hit.empty:
+                continue
+            rest = table.drop(hit.index)
+            names = [
+                f"{name} lost {row['share']:.0%} ({row['lost']:.0f} of {row['clips']:.0f})"
+                for name, row in hit.head(3).iterrows()
+            ]
+            more = f" and {len(hit) - 3} more like them" if len(hit) > 3 else ""
+            others = f", the others {rest['lost'].sum() / rest['clips'].sum():.0%}" if len(rest) else ""
+            said.append(f"{task}: {noun} {', '.join(names)}{more}{others}: what is left is not a fair sample.")
+    return said
+
+
+def since(study: Study) -> pd.DataFrame:
+    """task, since, meaning, cause, clips: against the frozen list; empty where the study has none."""
+    tables = [table.assign(task=task) for task, table in _of_tasks(study, "splits/{task}/clips.csv").items()]
+    table = pd.concat(tables) if tables else pd.DataFrame(columns=["task", "since", "cause"])
+    counts = (
+        table[table["since"] != ""].groupby(["task", "since", "cause"], sort=False).size().rename("clips").reset_index()
+    )
+    counts.insert(2, "meaning", counts["since"].map(CHANGES))
+    order = counts["since"].map({name: place for place, name in enumerate(CHANGES)})
+    return counts.iloc[order.argsort(kind="stable")].sort_values("task", kind="stable")
+
+
+def pairs(study: Study) -> pd.DataFrame:
+    """task and the columns of duplicates/<task>.csv: clips in two splits that are, or almost are, the same."""
+    tables = [table.assign(task=task) for task, table in _of_tasks(study, "duplicates/{task}.csv").items()]
+    return pd.concat(tables, ignore_index=True) if tables else pd.DataFrame()
+
+
+def shared(study: Study) -> pd.DataFrame:
+    """task, groups in two splits, pairs identical and near_identical across splits; empty where nobody looked."""
+    leakage, found = _of_tasks(study, "splits/{task}/leakage.csv"), _of_tasks(study, "duplicates/{task}.csv")
+    rows = []
+    for task in [task for task in study.tasks if task in found]:
+        kinds = found[task]["kind"].value_counts()
+        numbers = {"identical": int(kinds.get("identical", 0)), "near_identical": int(kinds.get("near-identical", 0))}
+        rows.append({"task": task, "groups": len(leakage.get(task, ())), **numbers})
+    return pd.DataFrame(rows)
+
+
+def _of_tasks(study: Study, pattern: str) -> dict[str, pd.DataFrame]:
+    paths = {task: study.root / pattern.format(task=task) for task in study.tasks}
+    return {task: read(path) for task, path in paths.items() if path.exists()}

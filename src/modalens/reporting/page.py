@@ -1,0 +1,252 @@
+"""A study folder -> one HTML page that opens anywhere; beside it its tables as CSV, its figures as SVG and PNG."""
+
+import argparse
+import math
+import os
+import platform
+import subprocess
+from functools import partial
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+import jinja2
+import pandas as pd
+import yaml
+from markupsafe import Markup
+
+from modalens.reporting.figure_style import Drawing, colours, draw, inline
+from modalens.reporting.summary import Finding, caveats, find, known
+from modalens.reporting.study_results import METRIC_NAMES, Study, per_class, results
+from modalens.utils import cli, hdf5
+from modalens.reporting import comparison, attrition, figures
+from modalens.tracking import records
+
+PACKAGE = Path(__file__).parent
+# Characters of the page that its figures may take.
+FIGURE_BUDGET = 2_000_000
+DRAWN = 12  # models in a figure
+SHOWN_PAIRS = 30  # all are in the table beside the page
+PACKAGES = ["torch", "torchaudio", "torchvision", "numpy", "scipy", "pandas", "scikit-learn", "h5py", "av", "decord"]
+PACKAGES += ["snakemake", "mlflow", "matplotlib", "jinja2"]
+
+
+def number(value: Any, digits: int = 2, sign: bool = False) -> str:
+    """A number as the page shows it: a real minus sign, a dash for not-a-number."""
+    if value is None or (isinstance(value, float) and math.isnan(value)):
+        return "–"
+    text = f"{value:+,.{digits}f}" if sign else f"{value:,.{digits}f}"
+    # Not "-0.00".
+    return text.lstrip("-+") if float(text.replace(",", "")) == 0 else text.replace("-", "−")
+
+
+def percent(value: float) -> str:
+    return "–" if math.isnan(value) else f"{number(100 * value, 0)} %"
+
+
+def probability(value: float) -> str:
+    return "–" if math.isnan(value) else "< 0.001" if value < 0.001 else f"{value:.3f}"
+
+
+def drawings(study: Study, tables: dict[str, pd.DataFrame], answers: dict[str, Any]) -> dict[str, Drawing]:
+    """All figures by name; a figure whose table the study does not have is left out."""
+    made: dict[str, Drawing] = {}
+
+    def add(name: str, make: Any, words: str) -> None:
+        made[name] = draw(name, make, words)
+
+    for task in study.tasks:
+        board = _of(tables["leaderboard"], task)
+        if len(board):
+            chance = study.scores[task][study.headline(task)].chance
+            add(f"{task}-leaderboard", partial(figures.leaderboard, board, chance), f"{task}: accuracy of each model")
+        first = study.headline(task)
+        models = drawn(study.multimodal(task) or list(study.scores[task]), first, board)
+        drops, values = (_of(tables[name], task) for name in ("leave_one_out", "shapley"))
+        if len(drops):
+            rows = drops[(drops["metric"] == "accuracy") & drops["model"].isin(models)]
+            add(f"{task}-withheld", partial(figures.withheld, rows, models), f"{task}: drop of accuracy when withheld")
+        if len(values):
+            truth = {payoff: answers.get(task, {}).get(f"shapley_{payoff}", {}) for payoff in set(values["payoff"])}
+            rows = values[values["model"].isin(models)]
+            add(
+                f"{task}-shapley",
+                partial(figures.shapley, rows, models, truth),
+                f"{task}: Shapley value of each modality",
+            )
+        rows = _of(tables["per_class"], task)
+        add(f"{task}-classes", partial(figures.classes, rows, models), f"{task}: accuracy in each class")
+        history = study.histories(task)
+        if len(history):
+            trained = [model for model in study.scores[task] if model in set(history["model"])]
+            shown = set(drawn(trained, first, board))
+            trained = [model for model in trained if model in shown]
+            add(f"{task}-learning", partial(figures.curves, history, trained), f"{task}: loss and accuracy by epoch")
+    lost = tables["attrition"]
+    if len(lost) and (lost["cause"] != "").any():
+        add("clips-lost", partial(figures.attrition, lost), "share of clips lost, by cause, split and class")
+    return made
+
+
+def drawn(models: list[str], first: str, board: pd.DataFrame) -> list[str]:
+    """The models in the figures of a task, `first` first: all, or where they are more than DRAWN the best of them."""
+    order = sorted(models, key=first.__ne__)
+    if len(order) <= DRAWN or board.empty:
+        return order[:DRAWN]
+    best = [model for model in board["model"] if model in order and model != first][: DRAWN - 1]
+    return [first, *(model for model in order if model in best)]
+
+
+def evidence(study: Study, task: str, tables: dict[str, pd.DataFrame]) -> dict[str, Any]:
+    """What the page shows of one task below the answer."""
+    rows = _of(tables["results"], task)
+    published = {}
+    for model, part in rows.groupby("model", sort=False):
+        cells = part.set_index(["row", "metric"])[["mean", "std"]]
+        names = list(dict.fromkeys(part["row"]))
+        published[str(model)] = [(name, [tuple(cells.loc[(name, key)]) for key in METRIC_NAMES]) for name in names]
+    drops, values = (_of(tables[name], task) for name in ("leave_one_out", "shapley"))
+    scored = study.scores[task][study.headline(task)]
+    return {
+        "published": published,
+        "drops": drops[drops["metric"] == "accuracy"].to_dict("records") if len(drops) else [],
+        "values": values[values["payoff"] == "accuracy"].to_dict("records") if len(values) else [],
+        "undrawn": max(0, len(study.multimodal(task) or study.scores[task]) - DRAWN),
+        "size": f"{scored.clips:,} test clips of {scored.groups:,} groups, {len(scored.classes)} classes",
+    }
+
+
+def scale(findings: list[Finding], known_values: dict[str, Any]) -> tuple[float, float]:
+    """Ends of the axis that all Shapley bars of the answer share."""
+    rows = [row for finding in findings for part in finding.parts for row in (part.used, part.available) if row]
+    ends = [row[key] for row in rows for key in ("low", "high", "value") if not math.isnan(row[key])]
+    ends += [value for answer in known_values.values() for value in answer.get("shapley_accuracy", {}).values()]
+    return min([0.0, *ends]), max([0.01, *ends])
+
+
+def weights(study: Study) -> dict[str, str]:
+    """encoder -> what its cached features say of the weights that made them."""
+    found = {}
+    for folder in sorted((study.root / "features").glob("*")):
+        path = next(iter(sorted(folder.glob("*.h5"))), None)
+        if path is not None:
+            found[folder.name] = str(hdf5.attributes(path).get("weights", "not stated"))
+    return found
+
+
+def provenance() -> dict[str, str]:
+    """Commit, machine and versions; packages that are not installed are left out."""
+    rows = {"code": _commit(), "machine": f"{platform.platform()}, {os.cpu_count()} CPU cores"}
+    rows["python"] = platform.python_version()
+    for name in PACKAGES:
+        try:
+            rows[name] = metadata.version(name)
+        except metadata.PackageNotFoundError:
+            continue
+    return rows
+
+
+def _commit() -> str:
+    def git(*words: str) -> str:
+        command = ["git", "-C", str(PACKAGE), *words]
+        return subprocess.run(command, capture_output=True, text=True, check=True, timeout=20).stdout.strip()
+
+    try:
+        return f"commit {git('rev-parse', 'HEAD')}{' with uncommitted changes' if git('status', '--porcelain') else ''}"
+    except (OSError, subprocess.SubprocessError):
+        return "not in a git repository"
+
+
+def _of(table: pd.DataFrame, task: str) -> pd.DataFrame:
+    return table[table["task"] == task] if len(table) else table
+
+
+def page(study: Study, config_text: str) -> tuple[str, dict[str, pd.DataFrame], dict[str, Drawing], list[Finding]]:
+    findings = [find(study, task) for task in study.tasks]
+    answers = study.answers()
+    tables = {"results": results(study), "per_class": per_class(study), "attrition": study.attrition()}
+    tables |= {name: study.measure(name) for name in ("leave_one_out", "shapley")}
+    tables |= {"known": known(study, findings), "decoding": study.decoding()}
+    tables |= {"lost": attrition.by_cause(tables["attrition"]), "since": attrition.since(study)}
+    tables |= {"shared": attrition.shared(study), "duplicates": attrition.pairs(study)}
+    tables |= {"leaderboard": comparison.boards(study), "trials": comparison.trials(study)}
+    tables |= {"ranks": comparison.ranks(tables["leaderboard"])}
+    choices = comparison.choices(tables["trials"])
+    made = drawings(study, tables, answers)
+    environment = jinja2.Environment(
+        loader=jinja2.FileSystemLoader(PACKAGE / "templates"), autoescape=True, trim_blocks=True, lstrip_blocks=True
+    )
+    environment.filters |= {"number": number, "percent": percent, "probability": probability}
+    encoders = weights(study)
+    modalities = sorted({part.modality for finding in findings for part in finding.parts})
+    lost = tables["attrition"]
+    html = environment.get_template("report.html.j2").render(
+        title=study.settings.get("title") or study.root.name,
+        study=study,
+        findings=findings,
+        answers=answers,
+        scale=scale(findings, answers),
+        colours=colours(modalities),
+        modalities=modalities,
+        caveats=caveats(study, encoders),
+        evidence={task: evidence(study, task, tables) for task in study.tasks},
+        figures={name: Markup(html) for name, html in inline(made, FIGURE_BUDGET).items()},
+        metric_names=METRIC_NAMES.values(),
+        known=tables["known"].to_dict("records"),
+        boards={task: _of(tables["leaderboard"], task).to_dict("records") for task in study.tasks},
+        ranks=tables["ranks"].to_dict("records"),
+        choices=choices,
+        compared=comparison.sentences(study, tables["leaderboard"], choices) if len(tables["leaderboard"]) else [],
+        lost=lost[lost["cause"] != ""].to_dict("records") if len(lost) else [],
+        attrition_known=len(lost) > 0,
+        attrition=tables["lost"].to_dict("records"),
+        uneven=attrition.uneven(lost),
+        since=tables["since"].to_dict("records"),
+        shared=tables["shared"].to_dict("records"),
+        pairs=tables["duplicates"].head(SHOWN_PAIRS).to_dict("records"),
+        decoding=tables["decoding"].to_dict("records"),
+        weights=encoders,
+        provenance=provenance(),
+        config=config_text,
+        tables=sorted(name for name, table in tables.items() if len(table)),
+        confidence=(study.config.get("relevance") or {}).get("confidence", 0.95),
+    )
+    return html, tables, made, findings
+
+
+def main(arguments: argparse.Namespace) -> None:
+    config_text = arguments.config.read_text(encoding="utf-8")
+    study = Study(arguments.study, yaml.safe_load(config_text))
+    html, tables, made, findings = page(study, config_text)
+    folder = arguments.output.parent
+    wanted = {arguments.output}
+    for name, table in tables.items():
+        if len(table):
+            wanted.add(folder / "tables" / f"{name}.csv")
+            cli.write_text(folder / "tables" / f"{name}.csv", table.to_csv(index=False))
+    for name, drawing in made.items():
+        wanted |= {folder / "figures" / f"{name}.svg", folder / "figures" / f"{name}.png"}
+        cli.write_text(folder / "figures" / f"{name}.svg", drawing.svg)
+        with cli.atomic(folder / "figures" / f"{name}.png") as hidden:
+            hidden.write_bytes(drawing.png)
+    cli.write_text(arguments.output, html)
+    # A task that the study no longer has must not leave its figures behind.
+    for path in [*folder.glob("tables/*.csv"), *folder.glob("figures/*.svg"), *folder.glob("figures/*.png")]:
+        if path not in wanted:
+            path.unlink()
+    metrics = {f"{finding.task}/accuracy": finding.full["full"] for finding in findings if finding.full}
+    run = records.Run(key={}, params=dict(study.settings), metrics=metrics, artifacts=[str(arguments.output)])
+    records.write(arguments.record, "report", [run])
+
+
+def parser() -> argparse.ArgumentParser:
+    made = cli.parser(__doc__)
+    made.add_argument("--study", type=Path, required=True, help="folder results/<study>")
+    made.add_argument("--config", type=Path, required=True, help="resolved config, YAML")
+    made.add_argument("--output", type=Path, required=True, help="the page; tables/ and figures/ appear beside it")
+    made.add_argument("--record", type=Path, required=True)
+    return made
+
+
+if __name__ == "__main__":
+    cli.run(main, parser())

@@ -1,0 +1,250 @@
+"""What the report is made of: a study folder -> tables, each tidy and with a column `task`."""
+
+import json
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from modalens.utils.cli import UserError
+from modalens.measures._predictions import expert, modalities_of
+from modalens.stats.statistics import Array, confusion_metrics
+
+TEXT = {"task", "model", "notion", "replacement", "payoff", "modality", "metric", "split", "label", "cause", "stage"}
+TEXT |= {"clip_id", "status", "detail", "decoder", "group", "shard", "since"}
+TEXT |= {"kind", "other", "other_split", "other_label", "reference", "verdict"}
+METRIC_NAMES = {
+    "accuracy": "Acc.",
+    "balanced_accuracy": "Balanced Acc.",
+    "precision": "Precision",
+    "recall": "Recall",
+    "f1": "F1",
+}
+WITHHELD = {
+    ("gaussian", "audio"): "Gaussian Audio",
+    ("blank", "audio"): "Silent Audio",
+    ("blank", "video"): "Black Video",
+}
+
+
+def read(path: Path, columns: list[str] | None = None) -> pd.DataFrame:
+    """A CSV of ours. A class may well be called `NA` or `01`: text stays text, an empty number is not-a-number."""
+    header = pd.read_csv(path, nrows=0).columns
+    numbers = {name: [""] for name in header if name not in TEXT}
+    return pd.read_csv(
+        path, dtype=dict.fromkeys(TEXT & set(header), str), keep_default_na=False, na_values=numbers, usecols=columns
+    )
+
+
+@dataclass(frozen=True)
+class Scored:
+    """One model on one task's test set. confusion: (replacement, kept) -> (seeds, classes, classes)."""
+
+    modalities: tuple[str, ...]
+    classes: list[str]
+    clips: int
+    groups: int
+    confusion: dict[tuple[str, str], Array]
+
+    @property
+    def full(self) -> Array:
+        return self.confusion["", ",".join(self.modalities)]
+
+    @property
+    def chance(self) -> float:
+        """Accuracy of always naming the commonest class of the test set."""
+        counts = self.full[0].sum(axis=1)
+        return float(counts.max() / counts.sum())
+
+
+def read_scores(path: Path, replacements: list[str]) -> Scored:
+    columns = ["clip_id", "group", "seed", "replacement", "kept", "label", "predicted"]
+    frame = pd.read_parquet(path, columns=columns, filters=[("replacement", "in", ["", *replacements])])
+    full = frame[frame["replacement"] == ""]
+    if full.empty:
+        raise UserError(f"{path} holds no prediction on the full input; run evaluate again")
+    classes = sorted({*frame["label"].unique(), *frame["predicted"].unique()})
+    seeds = sorted(frame["seed"].unique())
+    index = pd.Index(classes)
+    cell = np.ravel_multi_index(
+        (
+            np.asarray(pd.Index(seeds).get_indexer(pd.Index(frame["seed"]))),
+            np.asarray(index.get_indexer(pd.Index(frame["label"]))),
+            np.asarray(index.get_indexer(pd.Index(frame["predicted"]))),
+        ),
+        (len(seeds), len(classes), len(classes)),
+    )
+    confusion = {}
+    for (replacement, kept), rows in frame.reset_index(drop=True).groupby(["replacement", "kept"]):
+        counts = np.bincount(cell[rows.index], minlength=len(seeds) * len(classes) ** 2).astype(np.float64)
+        confusion[str(replacement), str(kept)] = counts.reshape(len(seeds), len(classes), len(classes))
+    takes = modalities_of(str(full["kept"].iloc[0]))
+    return Scored(takes, classes, full["clip_id"].nunique(), full["group"].nunique(), confusion)
+
+
+@dataclass
+class Study:
+    """A study folder and its resolved config. Raises UserError where there is nothing to report."""
+
+    root: Path
+    config: dict[str, Any]
+    tasks: list[str] = field(init=False)
+    models: list[str] = field(init=False)
+    _measures: dict[str, pd.DataFrame] = field(init=False, default_factory=dict)
+
+    def __post_init__(self) -> None:
+        found: dict[str, dict[str, Path]] = {}
+        for path in sorted(self.root.glob("evaluate/*/*.parquet")):
+            found.setdefault(path.parent.name, {})[path.stem] = path
+        # The config's order is the author's; results of tasks and models that it no longer names are not part of it.
+        self.tasks = [task for task in self.config.get("tasks") or sorted(found) if task in found]
+        names = {model for task in self.tasks for model in found[task]}
+        self.models = [model for model in self.config.get("models") or sorted(names) if model in names]
+        if not self.tasks or not self.models:
+            raise UserError(f"{self.root}/evaluate holds no predictions of this config's tasks and models")
+        self._files = {
+            task: {model: found[task][model] for model in self.models if model in found[task]} for task in found
+        }
+
+    @property
+    def settings(self) -> dict[str, Any]:
+        return self.config.get("report") or {}
+
+    @cached_property
+    def replacement(self) -> str:
+        """The replacement that the answer is about."""
+        known = list((self.config.get("evaluate") or {}).get("replacements") or [])
+        for table in (self.measure("shapley"), self.measure("leave_one_out")):
+            known += [] if table.empty else sorted(set(table["replacement"]) - {""})
+        wanted = self.settings.get("replacement", "")
+        return wanted if wanted in known else next(iter(known), "")
+
+    @cached_property
+    def scores(self) -> dict[str, dict[str, Scored]]:
+        wanted = sorted({"blank@input", "gaussian@input", self.replacement})
+        return {t: {m: read_scores(path, wanted) for m, path in self._files[t].items()} for t in self.tasks}
+
+    def multimodal(self, task: str) -> list[str]:
+        return [model for model, scored in self.scores[task].items() if len(scored.modalities) > 1]
+
+    def headline(self, task: str) -> str:
+        """The model that the answer is about: the config's, else the first multimodal one, else the first."""
+        several = self.multimodal(task)
+        wanted = self.settings.get("model", "")
+        return wanted if wanted in self.scores[task] else next(iter([*several, *self.scores[task]]))
+
+    def expert(self, task: str, modality: str) -> str | None:
+        return expert({name: scored.modalities for name, scored in self.scores[task].items()}, (modality,))
+
+    def measure(self, name: str) -> pd.DataFrame:
+        """relevance/<task>/<name>.csv of all tasks, those of the config's models; empty when it was not asked for."""
+        if name not in self._measures:
+            self._measures[name] = self._read_measure(name)
+        return self._measures[name]
+
+    def _read_measure(self, name: str) -> pd.DataFrame:
+        paths = [self.root / "relevance" / task / f"{name}.csv" for task in self.tasks]
+        tables = [read(path) for path in paths if path.exists()]
+        table = pd.concat(tables, ignore_index=True) if tables else pd.DataFrame()
+        return table[table["model"].isin(self.models)] if len(table) else table
+
+    def answers(self) -> dict[str, Any]:
+        path = self.root / "manifest" / "answers.json"
+        found = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
+        return {task: found[task] for task in self.tasks if task in found}
+
+    def attrition(self) -> pd.DataFrame:
+        """task, split, label, cause (empty = used), stage, clips."""
+        paths = {task: self.root / "splits" / task / "attrition.csv" for task in self.tasks}
+        tables = [read(path).assign(task=task) for task, path in paths.items() if path.exists()]
+        return pd.concat(tables, ignore_index=True) if tables else pd.DataFrame()
+
+    def histories(self, task: str) -> pd.DataFrame:
+        """model, seed and the columns of history.csv."""
+        tables = []
+        for model in self.scores[task]:
+            for path in sorted((self.root / "train" / task / model).glob("*/history.csv")):
+                tables.append(read(path).assign(model=model, seed=path.parent.name))
+        return pd.concat(tables, ignore_index=True) if tables else pd.DataFrame()
+
+    def decoding(self) -> pd.DataFrame:
+        """stage, decoder, status, cause, clips, median_seconds: what became of each clip at each stage."""
+        tables = []
+        for stage in ("clips", "frames", "waveforms"):
+            for path in sorted((self.root / stage).glob("*.csv")):
+                tables.append(read(path).assign(stage=stage))
+        if not tables:
+            return pd.DataFrame()
+        table = pd.concat(tables, ignore_index=True)
+        table = table.reindex(columns=["stage", "decoder", "status", "cause", "seconds", "clip_id"])
+        table[["decoder", "cause"]] = table[["decoder", "cause"]].fillna("")
+        grouped = table.groupby(["stage", "decoder", "status", "cause"], sort=True)
+        return grouped.agg(clips=("clip_id", "size"), median_seconds=("seconds", "median")).reset_index()
+
+
+def results(study: Study) -> pd.DataFrame:
+    """The seed paper's Tables 1-3 for each multimodal model, in percent: task, model, row, metric, mean, std, seeds."""
+    rows = []
+    for task in study.tasks:
+        for model in study.multimodal(task) or list(study.scores[task]):
+            for name, confusion in _cases(study, task, model).items():
+                for metric, values in confusion_metrics(confusion).items():
+                    std = float(np.std(values, ddof=1)) if len(values) > 1 else np.nan
+                    key = {"task": task, "model": model, "row": name, "metric": metric}
+                    rows.append(key | {"mean": 100 * float(values.mean()), "std": 100 * std, "seeds": len(values)})
+    return pd.DataFrame(rows)
+
+
+def _cases(study: Study, task: str, model: str) -> dict[str, Array]:
+    scored = study.scores[task][model]
+    cases = {}
+    if len(scored.modalities) > 1:
+        for modality in scored.modalities:
+            name = study.expert(task, modality)
+            if name is not None:
+                cases[f"{modality.capitalize()} Model"] = study.scores[task][name].full
+    joint = "AV Model" if scored.modalities == ("audio", "video") else f"{model} (full)"
+    cases[joint] = scored.full
+    for kind in ("gaussian", "blank"):
+        for modality in scored.modalities:
+            kept = ",".join(name for name in scored.modalities if name != modality)
+            if (f"{kind}@input", kept) in scored.confusion:
+                name = WITHHELD.get((kind, modality), f"{kind.capitalize()} {modality.capitalize()}")
+                cases[name] = scored.confusion[f"{kind}@input", kept]
+    return cases
+
+
+def per_class(study: Study) -> pd.DataFrame:
+    """The seed paper's Figure 4: task, model, case, modality, label, mean, std over seeds of the accuracy in a class.
+
+    case: `full`; `only`, the multimodal model with this modality alone (the others blank); `expert`, the model trained
+    on this modality alone.
+    """
+    rows = []
+    for task in study.tasks:
+        for model in study.multimodal(task) or list(study.scores[task]):
+            scored = study.scores[task][model]
+            cases = [("full", "", scored.classes, scored.full)]
+            for modality in scored.modalities if len(scored.modalities) > 1 else ():
+                for replacement in ("blank@input", study.replacement):
+                    if (replacement, modality) in scored.confusion:
+                        cases.append(("only", modality, scored.classes, scored.confusion[replacement, modality]))
+                        break
+                name = study.expert(task, modality)
+                if name is not None:
+                    other = study.scores[task][name]
+                    cases.append(("expert", modality, other.classes, other.full))
+            for case, modality, classes, confusion in cases:
+                totals = confusion.sum(axis=2)
+                right = np.diagonal(confusion, axis1=1, axis2=2)
+                for index, label in enumerate(classes):
+                    if totals[0, index] == 0:
+                        continue
+                    values = right[:, index] / totals[:, index]
+                    std = float(np.std(values, ddof=1)) if len(values) > 1 else np.nan
+                    key = {"task": task, "model": model, "case": case, "modality": modality, "label": label}
+                    rows.append(key | {"mean": float(values.mean()), "std": std, "clips": int(totals[0, index])})
+    return pd.DataFrame(rows)

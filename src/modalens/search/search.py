@@ -1,0 +1,124 @@
+"""Stage `search`: settings of one model on one task, chosen on the validation split with a stated number of trials.
+
+The first trial is the config's own settings, and every model gets as many trials as the others. Reads the training and
+validation splits, never the test one.
+
+Trials are compared by the cross-entropy of the validation labels, mean over the trial's seeds, of the models that
+training keeps. Not by accuracy: on few clips it moves in steps, many trials are equal, and luck decides. Not by the
+loss that was descended: its size may be what is varied, as the weight of a teacher is.
+
+A trial that was done is not done again, after an interruption or with a larger budget.
+"""
+
+import argparse
+import hashlib
+import json
+import math
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import torch
+
+from modalens.utils.cli import UserError, log, mapping
+from modalens.training.setup import Job, add_arguments, read
+from modalens.search.space import SCORE, Settings, draws, value_of
+from modalens.search.trial import Result, Trial, attempt, prepare, taught
+from modalens.utils import cli, device
+from modalens.plugins import introspection
+from modalens.config import workflow
+from modalens.tracking import records
+
+
+class Kept:
+    """Results of trials by all that decides them, in a file that is no output: Snakemake deletes those of a job that
+    failed."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        try:
+            self._results: dict[str, Result] = json.loads(path.read_text(encoding="utf-8"))
+        except (OSError, ValueError):
+            self._results = {}
+
+    def get(self, key: str) -> Result | None:
+        return self._results.get(key)
+
+    def put(self, key: str, result: Result) -> None:
+        self._results[key] = result
+        cli.write_text(self._path, json.dumps(self._results, indent=1))
+
+
+def _key(trial: Trial, seeds: Sequence[int], shared: str) -> str:
+    decides = [trial.whole, list(seeds), shared]
+    return hashlib.sha256(json.dumps(decides, sort_keys=True, default=str).encode()).hexdigest()
+
+
+def _shared(job: Job, seeds: Sequence[int]) -> str:
+    """Digest of what decides the results of all trials: data, teachers, code."""
+    kinds = ("fusions", "balancing")
+    named = [f"{kind}/{name}" for kind in kinds for name in sorted(introspection.members(kind))]
+    code = workflow.code_digest("search", f"models/{job.model}", *named)
+    digest = hashlib.sha256(json.dumps([job.digest, job.labels, job.device.type, torch.__version__, code]).encode())
+    for name in sorted(job.teachers):
+        for seed in seeds:
+            digest.update((job.teachers[name] / str(seed) / "model.pt").read_bytes())
+    return digest.hexdigest()
+
+
+def _row(index: int, trial: Trial, result: Mapping[str, Any], chosen: bool, space: Mapping[str, Any]) -> dict[str, Any]:
+    values = {path: value_of(trial.whole, path) for path in sorted(space)}
+    return {"trial": index, "chosen": chosen, **result, **values}
+
+
+def main(arguments: argparse.Namespace) -> None:
+    device.repeatable(arguments.threads)
+    settings: Settings = {name: getattr(arguments, name) for name in ("options", "training", "balancing")}
+    kept = Kept(arguments.output / "kept.json")
+    with taught(read(arguments), arguments.seeds, arguments.teacher_seeds) as job:
+        drawn = draws(arguments.space, arguments.budget, arguments.draw_seed)
+        trials = [prepare(job, settings, one) for one in drawn]
+        shared = _shared(job, arguments.seeds)
+        results = []
+        for index, trial in enumerate(trials):
+            key = _key(trial, arguments.seeds, shared)
+            result = kept.get(key)
+            if result is None:
+                result = attempt(trial.job, arguments.seeds)
+                kept.put(key, result)
+            results.append(result)
+            log.info("%s trial %d of %d: %s, %.3f nats", job.model, index + 1, len(trials), trial.drawn, result[SCORE])
+    # The earlier of equals, so that nothing is changed for nothing.
+    best = min(range(len(trials)), key=lambda index: results[index][SCORE])
+    if math.isinf(results[best][SCORE]):
+        raise UserError(f"search: every trial of {job.model} diverged; lower training.learning_rate and its range")
+    rows = [_row(i, trials[i], results[i], i == best, arguments.space) for i in range(len(trials))]
+    cli.write_text(arguments.output / "trials.csv", pd.DataFrame(rows).to_csv(index=False))
+    runs = []
+    for row in rows:
+        metrics = {name: float(value) for name, value in results[row["trial"]].items() if name != "status"}
+        params = {path: row[path] for path in arguments.space} | {name: row[name] for name in ("status", "chosen")}
+        artifacts = [str(arguments.output / "trials.csv")] if row["chosen"] else []
+        runs.append(records.Run({**arguments.key, "trial": row["trial"]}, params, metrics, artifacts=artifacts))
+    cli.write_text(arguments.output / "chosen.json", json.dumps(trials[best].settings, indent=1))
+    records.write(arguments.record, "search", runs)
+
+
+def command_line() -> argparse.ArgumentParser:
+    line = cli.parser(__doc__)
+    add_arguments(line)
+    line.add_argument("--space", type=mapping, default={}, help="{path: choices or {low, high, log}}, JSON")
+    line.add_argument("--budget", type=int, required=True, help="trials, the settings above being the first")
+    line.add_argument("--draw-seed", type=int, default=0, help="of the draws")
+    line.add_argument("--seeds", type=int, nargs="+", required=True, help="trainings of each trial")
+    line.add_argument("--teacher-seeds", type=int, nargs="*", default=[], help="seeds that the teachers have")
+    line.add_argument("--output", type=Path, required=True, help="folder that gets chosen.json and trials.csv")
+    line.add_argument("--key", type=mapping, default={}, help="what the runs are called, JSON")
+    line.add_argument("--threads", type=int, default=1)
+    line.add_argument("--record", type=Path, required=True)
+    return line
+
+
+if __name__ == "__main__":
+    cli.run(main, command_line())

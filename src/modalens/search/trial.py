@@ -1,0 +1,105 @@
+"""One trial of a search: settings, the models that they make, and what these say of the validation split."""
+
+import math
+import tempfile
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from statistics import fmean
+from typing import Any
+
+import torch
+from torch.nn import functional
+
+from modalens.balancing._base import plain
+from modalens.utils.cli import UserError, log
+from modalens.training.dataset import Clips
+from modalens.training.setup import BATCH, Job, groups
+from modalens.models._base import Model, build
+from modalens.plugins.options import resolve
+from modalens.search.space import SCORE, Drawn, Settings, varied
+from modalens.plugins import registry
+from modalens.training import loop
+
+Result = dict[str, Any]  # status (ok or diverged) and numbers, means over seeds
+
+
+@dataclass(frozen=True)
+class Trial:
+    """settings: as they are handed on. whole: with every default written out."""
+
+    drawn: Drawn
+    settings: Settings
+    whole: Settings
+    job: Job
+
+
+def prepare(job: Job, settings: Settings, drawn: Drawn) -> Trial:
+    """Builds the model once, so that a setting that cannot be is refused before hours of trials."""
+    changed = varied(settings, drawn)
+    try:
+        training = loop.Training(**resolve(loop.Training, changed["training"], "training"))
+        shapes = {name: tuple(values.shape[1:]) for name, values in job.train.features.items()}
+        model = build(job.model, shapes, len(job.labels), changed["options"])
+        balancing = {
+            name: resolve(registry.load("balancing", name), given, f"balancing.{name}")
+            for name, given in changed["balancing"].items()
+        }
+    # What a plugin's constructor does with a value that it did not expect is its own affair.
+    except (UserError, ValueError, TypeError, RuntimeError, AssertionError) as error:
+        if not drawn:
+            raise
+        said = ", ".join(f"{path}={value}" for path, value in drawn.items())
+        raise UserError(f"search: models.{job.model} cannot have {said}: {error}") from error
+    whole = {"options": model.options, "training": asdict(training), "balancing": balancing}
+    changed_job = replace(job, options=changed["options"], balancing=changed["balancing"], training=training)
+    return Trial(drawn, changed, whole, changed_job)
+
+
+def attempt(job: Job, seeds: Sequence[int]) -> Result:
+    """Train on the seeds and score on the validation split."""
+    found: list[dict[str, float]] = []
+    for learners in groups(job, seeds):
+        try:
+            histories = loop.fit(list(learners.values()), list(learners), job.train, job.validation, job.training)
+        except UserError as error:
+            # A drawn learning rate may be too high: that is a result, the others go on.
+            log.info("search: %s", error)
+            return {"status": "diverged", SCORE: math.inf}
+        for learner, history in zip(learners.values(), histories, strict=True):
+            found.append(
+                {
+                    **validate(plain(learner), job.validation, job.device),
+                    "best_epoch": float(loop.best_epoch(history)),
+                    "epochs": float(len(history)),
+                    "seconds": sum(row["seconds"] for row in history),
+                }
+            )
+    return {"status": "ok", **{name: fmean(one[name] for one in found) for name in found[0]}}
+
+
+@torch.no_grad()
+def validate(model: Model, clips: Clips, where: torch.device) -> dict[str, float]:
+    """Mean cross-entropy of the labels in nats, and accuracy."""
+    model.eval()
+    loss, hits = 0.0, 0
+    for start in range(0, len(clips), BATCH):
+        features, labels = clips.batch(slice(start, start + BATCH), where)
+        logits = model(features)
+        loss += float(functional.cross_entropy(logits.float(), labels, reduction="sum"))
+        hits += int((logits.argmax(1) == labels).sum())
+    return {SCORE: loss / len(clips), "validation_accuracy": hits / len(clips)}
+
+
+@contextmanager
+def taught(job: Job, seeds: Sequence[int], teachers_of: Sequence[int]) -> Iterator[Job]:
+    """The job with teachers for the trials' seeds: those of the study's seeds, in order, as no others are trained."""
+    with tempfile.TemporaryDirectory() as folder:
+        teachers = {name: Path(folder) / name for name in job.teachers}
+        for name, found in job.teachers.items():
+            teachers[name].mkdir()
+            for at, seed in enumerate(seeds):
+                source = found / str(teachers_of[at % len(teachers_of)])
+                (teachers[name] / str(seed)).symlink_to(source.resolve())
+        yield replace(job, teachers=teachers)

@@ -1,0 +1,55 @@
+"""Predictions of every model of one task -> one tidy CSV of one measure."""
+
+import argparse
+import re
+from pathlib import Path
+
+import pandas as pd
+
+from modalens.utils import cli
+from modalens.plugins import registry, options
+from modalens.tracking import records
+
+COLUMNS = ["clip_id", "group", "seed", "replacement", "kept", "label", "predicted", "log_probability"]
+
+
+def read_predictions(paths: list[Path], columns: list[str] = COLUMNS) -> pd.DataFrame:
+    """evaluate/<task>/<model>.parquet files of one task -> their rows with a column `model`."""
+    frames = [pd.read_parquet(path, columns=columns).assign(model=path.stem) for path in sorted(paths)]
+    return pd.concat(frames, ignore_index=True)
+
+
+def main(arguments: argparse.Namespace) -> None:
+    tasks = {path.parent.name for path in arguments.predictions}
+    if len(tasks) != 1:
+        raise cli.UserError(f"predictions of one task are wanted, these are of {', '.join(sorted(tasks))}")
+    task = tasks.pop()
+    kind = registry.load("measures", arguments.measure)
+    settings = options.resolve(kind, arguments.options, f"relevance.measures.{arguments.measure}")
+    measure = kind(**settings)
+    table: pd.DataFrame = measure(read_predictions(arguments.predictions))
+    table.insert(0, "task", task)
+    cli.write_text(arguments.output, table.to_csv(index=False))
+    runs = []
+    for path in sorted(arguments.predictions):
+        rows = table[table["model"] == path.stem]
+        # MLflow takes no @ in a metric's name.
+        metrics = {re.sub(r"[^\w\-. :/]", ".", name): value for name, value in measure.headline(rows).items()}
+        key = {"task": task, "measure": arguments.measure} | arguments.key | {"model": path.stem}
+        runs.append(records.Run(key=key, params=settings, metrics=metrics, artifacts=[str(arguments.output)]))
+    records.write(arguments.record, "relevance", runs)
+
+
+def parser() -> argparse.ArgumentParser:
+    made = cli.parser(__doc__)
+    made.add_argument("--measure", required=True, help="a file in measures/")
+    made.add_argument("--options", type=cli.mapping, default={}, help="JSON: bootstrap, confidence, seed and its own")
+    made.add_argument("--predictions", type=Path, nargs="+", required=True, help="evaluate/<task>/<model>.parquet")
+    made.add_argument("--key", type=cli.mapping, default={}, help="JSON: what the record is called by")
+    made.add_argument("--output", type=Path, required=True)
+    made.add_argument("--record", type=Path, required=True)
+    return made
+
+
+if __name__ == "__main__":
+    cli.run(main, parser())

@@ -1,0 +1,136 @@
+"""Stage `leaderboard`: the models of one task side by side, on the same test clips and seeds, with all modalities.
+
+Each is compared with one reference model. A difference counts when it would be there for other groups of clips and for
+other training seeds: p is the larger one of a sign-flip test over groups and of a paired t-test over seeds. Either
+alone is not enough: with many clips the luck of five seeds is a clear difference, with many seeds that of few clips.
+The comparisons of one task are one family for Holm's correction.
+"""
+
+import argparse
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from modalens.stats.statistics import Array, Axes, Bootstrap, Tally, holm, paired_test, seed_test, tally
+from modalens.utils import cli
+from modalens.tracking import records
+
+METRICS = ("accuracy", "balanced_accuracy", "f1")
+LEVEL = 0.05
+COLUMNS = ["rank", "model", "seeds", "clips", "groups", *(f"{m}{part}" for m in METRICS for part in ("", "_std"))]
+COLUMNS += ["low", "high", "difference", "difference_low", "difference_high", "p_groups", "p_seeds", "p", "p_holm"]
+
+
+def leaderboard(predictions: Mapping[str, pd.DataFrame], reference: str, **options: Any) -> pd.DataFrame:
+    """{model: clip_id, group, seed, label, predicted, log_probability} -> COLUMNS and `verdict`, a row a model, best
+    first.
+
+    rank: equals share their mean. Mean and standard deviation (ddof=1) over seeds of accuracy, balanced accuracy and
+    macro F1. low, high: of accuracy, over groups and seeds. difference: of accuracy to the reference, with its own
+    interval. verdict: better, worse, tie, untested (neither two groups nor two seeds), or reference. options:
+    Bootstrap's replicates, confidence and seed. Raises UserError for an unknown reference and for models that were not
+    tested on the same clips with the same seeds.
+    """
+    if reference not in predictions:
+        raise cli.UserError(f"report.model: {reference!r} is none of {', '.join(predictions)}")
+    for name in predictions:
+        _check_same(predictions, name, reference)
+    axes = Axes.of(pd.concat([frame[["group", "seed", "label", "predicted"]] for frame in predictions.values()]))
+    size = {"seeds": len(axes.seeds), "clips": predictions[reference]["clip_id"].nunique(), "groups": len(axes.groups)}
+    bootstrap = Bootstrap(size["groups"], size["seeds"], **options)
+    counts = {name: tally(frame, axes) for name, frame in predictions.items()}
+    base = bootstrap.metrics(counts[reference])["accuracy"]
+    rows = []
+    for name, own in counts.items():
+        metrics = bootstrap.metrics(own)
+        row = {"model": name, **size, **_spread(metrics), "difference": 0.0}
+        row["low"], row["high"] = _interval(bootstrap, metrics["accuracy"])
+        if name != reference:
+            differences = metrics["accuracy"] - base
+            row["difference"] = float(differences[0].mean())
+            row["difference_low"], row["difference_high"] = _interval(bootstrap, differences)
+            row |= _tests(own, counts[reference], differences[0])
+        rows.append(row)
+    table = pd.DataFrame(rows).reindex(columns=COLUMNS)
+    table["p_holm"] = holm(table["p"].to_numpy(np.float64))
+    found = zip(table["model"], table["difference"], table["p_holm"], strict=True)
+    table["verdict"] = ["reference" if name == reference else _verdict(*rest) for name, *rest in found]
+    # Of what is equal but for rounding neither is the better one.
+    table["rank"] = table["accuracy"].round(12).rank(ascending=False)
+    return table.sort_values("rank", kind="stable").reset_index(drop=True)
+
+
+def _spread(metrics: Mapping[str, Array]) -> dict[str, Any]:
+    spread = {}
+    for metric in METRICS:
+        values = metrics[metric][0]
+        spread[metric] = float(values.mean())
+        spread[f"{metric}_std"] = float(values.std(ddof=1)) if len(values) > 1 else np.nan
+    return spread
+
+
+def _tests(own: Tally, other: Tally, by_seed: Array) -> dict[str, float]:
+    """by_seed: differences (seeds,). Under two groups or two seeds the other test stands alone."""
+    over_groups = paired_test(own.per_group("accuracy") - other.per_group("accuracy"))
+    over_seeds = seed_test(by_seed)
+    return {"p_groups": over_groups, "p_seeds": over_seeds, "p": float(np.fmax(over_groups, over_seeds))}
+
+
+def _interval(bootstrap: Bootstrap, values: Array) -> tuple[float, float]:
+    return bootstrap.interval(bootstrap.views(values)["crossed"])
+
+
+def _verdict(difference: float, p_holm: float) -> str:
+    if np.isnan(p_holm):
+        return "untested"
+    if p_holm >= LEVEL:
+        return "tie"
+    return "better" if difference > 0 else "worse"
+
+
+def _check_same(predictions: Mapping[str, pd.DataFrame], name: str, reference: str) -> None:
+    key = ["clip_id", "seed", "group", "label"]
+    one, other = (predictions[model][key].sort_values(key).to_numpy() for model in (name, reference))
+    if not np.array_equal(one, other):
+        raise cli.UserError(f"{name!r} and {reference!r} were not tested on the same clips and seeds: evaluate again")
+
+
+def main(arguments: argparse.Namespace) -> None:
+    tasks = {path.parent.name for path in arguments.predictions}
+    if len(tasks) != 1:
+        raise cli.UserError(f"predictions of one task are wanted, these are of {', '.join(sorted(tasks))}")
+    columns = ["clip_id", "group", "seed", "label", "predicted", "log_probability"]
+    full = [("condition", "==", "full")]
+    # The order given, which is the config's, decides between equals.
+    predictions = {path.stem: pd.read_parquet(path, columns=columns, filters=full) for path in arguments.predictions}
+    settings = {"replicates": arguments.bootstrap, "confidence": arguments.confidence}
+    table = leaderboard(predictions, arguments.reference, **settings)
+    table.insert(0, "task", tasks.pop())
+    table.insert(len(table.columns) - 1, "reference", arguments.reference)
+    cli.write_text(arguments.output, table.to_csv(index=False))
+    runs = []
+    for row in table.to_dict("records"):
+        metrics = {name: float(row[name]) for name in COLUMNS if name != "model"}
+        params = {"reference": arguments.reference, "verdict": row["verdict"], **settings}
+        key = arguments.key | {"model": row["model"]}
+        runs.append(records.Run(key, params, metrics, artifacts=[str(arguments.output)]))
+    records.write(arguments.record, "leaderboard", runs)
+
+
+def command_line() -> argparse.ArgumentParser:
+    line = cli.parser(__doc__)
+    line.add_argument("--predictions", type=Path, nargs="+", required=True, help="evaluate/<task>/<model>.parquet")
+    line.add_argument("--reference", required=True, help="the model that the others are compared with")
+    line.add_argument("--bootstrap", type=int, default=2000, help="resamples behind each interval")
+    line.add_argument("--confidence", type=float, default=0.95)
+    line.add_argument("--key", type=cli.mapping, default={}, help="what the runs are called, JSON")
+    line.add_argument("--output", type=Path, required=True)
+    line.add_argument("--record", type=Path, required=True)
+    return line
+
+
+if __name__ == "__main__":
+    cli.run(main, command_line())

@@ -1,0 +1,40 @@
+"""What a stage leaves for MLflow: one small JSON file, written last. Only `track` talks to MLflow."""
+
+import json
+import math
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+from modalens.utils.cli import write_text
+
+
+@dataclass
+class Run:
+    """One MLflow run to be.
+
+    key: what the run is, unique within the study, e.g. {"task": "seen", "model": "late_fusion", "seed": 0}.
+    params: settings. metrics: final numbers. history: one dict an epoch, with "epoch".
+    artifacts: paths of files worth opening from the UI.
+    """
+
+    key: dict[str, Any]
+    params: dict[str, Any] = field(default_factory=dict)
+    metrics: dict[str, float] = field(default_factory=dict)
+    history: list[dict[str, float]] = field(default_factory=list)
+    artifacts: list[str] = field(default_factory=list)
+
+
+def write(path: str | Path, stage: str, runs: list[Run]) -> None:
+    """Not-a-number is no JSON and no MLflow metric: such metrics are left out."""
+    rows = []
+    for run in runs:
+        row = asdict(run)
+        row["metrics"] = {name: value for name, value in row["metrics"].items() if math.isfinite(value)}
+        rows.append(row)
+    write_text(path, json.dumps({"stage": stage, "runs": rows}, indent=1, default=str))
+
+
+def read(path: str | Path) -> tuple[str, list[Run]]:
+    content = json.loads(Path(path).read_text(encoding="utf-8"))
+    return content["stage"], [Run(**row) for row in content["runs"]]

@@ -1,0 +1,60 @@
+"""Where an interrupted training goes on."""
+
+import logging
+import time
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from modalens.utils.cli import atomic
+
+log = logging.getLogger(__name__)
+
+SECONDS_BETWEEN_CHECKPOINTS = 10.0
+
+
+@dataclass
+class Checkpoint:
+    """key: digest of all that decides the result; another one is not resumed."""
+
+    path: Path
+    key: str
+    _saved: float = field(default_factory=time.monotonic)
+
+    def read(self) -> dict[str, Any] | None:
+        if not self.path.exists():
+            return None
+        try:
+            content: dict[str, Any] = torch.load(self.path, map_location="cpu", weights_only=True)
+            if content["key"] == self.key:
+                return content
+            reason = "belongs to other settings, data or code"
+        except Exception as error:  # torch.load raises whatever the damaged bytes lead it to
+            reason = f"cannot be read ({type(error).__name__})"
+        log.info("%s %s: training from the start", self.path, reason)
+        return None
+
+    def write(self, content: dict[str, Any]) -> None:
+        with atomic(self.path) as hidden:
+            torch.save({"key": self.key, **content}, hidden)
+        self._saved = time.monotonic()
+
+    def due(self) -> bool:
+        return time.monotonic() - self._saved >= SECONDS_BETWEEN_CHECKPOINTS
+
+
+def random_state() -> dict[str, Any]:
+    """Of torch's global generators: what dropout draws from."""
+    state: dict[str, Any] = {"cpu": torch.get_rng_state(), "cuda": torch.cuda.get_rng_state_all()}
+    if torch.backends.mps.is_available():
+        state["mps"] = torch.mps.get_rng_state()
+    return state
+
+
+def set_random_state(state: dict[str, Any]) -> None:
+    torch.set_rng_state(state["cpu"])
+    torch.cuda.set_rng_state_all(state["cuda"])
+    if "mps" in state:
+        torch.mps.set_rng_state(state["mps"])

@@ -1,0 +1,96 @@
+"""Features and labels of a split, joined by clip id: rows of different files never meet by position."""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import torch
+from torch import Tensor
+
+from modalens.utils.cli import UserError
+from modalens.utils.csv_tables import read_table
+from modalens.utils import hdf5
+
+Folders = Mapping[str, Path]  # modality -> folder of {shard}.h5
+
+
+@dataclass
+class Clips:
+    """features: {modality: (N, ...)} as stored. labels: (N,) class indices."""
+
+    features: dict[str, Tensor]
+    labels: Tensor
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+    def batch(self, rows: Tensor | slice, device: torch.device) -> tuple[dict[str, Tensor], Tensor]:
+        """Some clips, on the device: {modality: (B, ...)}, (B,). rows: a slice, or indices where the clips are."""
+        features = {name: _taken(values, rows).to(device) for name, values in self.features.items()}
+        return features, _taken(self.labels, rows).to(device)
+
+    def placed(self, device: torch.device) -> "Clips":
+        """All on the device if its free memory holds them twice, else as they are: a batch at a time goes there."""
+        values = (*self.features.values(), self.labels)
+        if device.type != "cuda" or 2 * sum(value.nbytes for value in values) > torch.cuda.mem_get_info(device)[0]:
+            return self
+        return Clips({name: value.to(device) for name, value in self.features.items()}, self.labels.to(device))
+
+
+def _taken(values: Tensor, rows: Tensor | slice) -> Tensor:
+    # Not values[rows] for a tensor of rows: on the CPU it takes several times as long with float16.
+    return values[rows] if isinstance(rows, slice) else values.index_select(0, rows)
+
+
+def pieces(values: Tensor, size: int) -> Iterator[Tensor]:
+    """(N, ...) -> (size, ...) views in order."""
+    for start in range(0, len(values), size):
+        yield values[start : start + size]
+
+
+def read_split(path: Path) -> pd.DataFrame:
+    """clip_id, shard, group, label as text, sorted by clip_id."""
+    table = read_table(path)
+    if table["clip_id"].duplicated().any():
+        raise UserError(f"{path} names a clip twice: {table.loc[table['clip_id'].duplicated(), 'clip_id'].iloc[0]!r}")
+    return table.sort_values("clip_id", ignore_index=True)
+
+
+def class_indices(table: pd.DataFrame, labels: list[str], path: Path) -> Tensor:
+    """The label column -> (N,) positions in `labels`."""
+    position = {label: index for index, label in enumerate(labels)}
+    strange = sorted(set(table["label"]) - set(position))
+    if strange:
+        raise UserError(f"{path} has the label {strange[0]!r}, which is none of the task's {len(labels)} classes")
+    return torch.tensor([position[label] for label in table["label"]], dtype=torch.int64)
+
+
+def read_features(folder: Path, table: pd.DataFrame) -> Tensor:
+    """Rows of one modality for table's clips, at least one, in table's order: (N, ...) of the stored type."""
+    values: np.ndarray[Any, Any] | None = None
+    for shard, clips in table.groupby("shard"):
+        rows = hdf5.read(folder / f"{shard}.h5", clips["clip_id"].tolist())
+        if values is None:
+            # Filled shard by shard: memory never holds the features twice.
+            values = np.empty((len(table), *rows.shape[1:]), rows.dtype)
+        if rows.shape[1:] != values.shape[1:]:
+            raise UserError(
+                f"{folder}: the shards' rows differ in shape: {values.shape[1:]} and {rows.shape[1:]}; "
+                "delete the folder and run again"
+            )
+        values[clips.index.to_numpy()] = rows
+    return torch.from_numpy(values)
+
+
+def read_source(folder: Path, table: pd.DataFrame) -> dict[str, Any]:
+    """The attributes that all shards of a feature folder share: encoder, options, preprocessing, weights."""
+    found: dict[str, Any] = {}
+    for shard in sorted(set(table["shard"])):
+        attributes = hdf5.attributes(folder / f"{shard}.h5")
+        if found and attributes != found:
+            raise UserError(f"{folder}: the shards were made with different settings; delete the folder and run again")
+        found = attributes
+    return found

@@ -1,0 +1,136 @@
+"""What is trained: clips of a split, settings, and the models as they are before their first step."""
+
+import argparse
+import hashlib
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import torch
+from torch import nn
+
+from modalens.balancing._base import Learner, plain, wrapped
+from modalens.utils.cli import UserError, mapping, pair
+from modalens.models._base import Model, build, load_model
+from modalens.plugins.options import resolve
+from modalens.utils.csv_tables import read_table
+from modalens.utils import device
+from modalens.training import loop, ensemble, dataset
+
+BATCH = 64  # clips at once where their number changes no result
+TRIED = 4  # clips on which a stack of the seeds has to agree with each of them alone
+PRECISIONS = ("float32", "bfloat16")
+
+
+@dataclass
+class Job:
+    """What all seeds share. balancing: {} or {name: options}. digest: of all features and labels read."""
+
+    model: str
+    options: dict[str, Any]
+    balancing: dict[str, Any]
+    teachers: Mapping[str, Path]  # name -> folder of {seed}/model.pt
+    training: loop.Training
+    device: torch.device
+    train: dataset.Clips
+    validation: dataset.Clips
+    labels: list[str]
+    sources: dict[str, Any]
+    digest: str
+
+
+def add_arguments(line: argparse.ArgumentParser) -> None:
+    """What `read` reads."""
+    line.add_argument("--model", required=True, help="a module of modalens/models")
+    line.add_argument("--options", type=mapping, default={}, help="the model's options, JSON")
+    line.add_argument("--training", type=mapping, default={}, help="the loop's options, JSON")
+    line.add_argument("--balancing", type=mapping, default={}, help="{name: options} of modalens/balancing, JSON")
+    line.add_argument("--modalities", type=pair, nargs="+", required=True, help="MODALITY=FOLDER of {shard}.h5")
+    line.add_argument("--teachers", type=pair, nargs="*", default=[], help="NAME=FOLDER of {seed}/model.pt")
+    line.add_argument("--splits", type=Path, required=True, help="folder of train.csv, validation.csv, classes.csv")
+
+
+def read(arguments: argparse.Namespace) -> Job:
+    """Opens train.csv, validation.csv and the label column of classes.csv, and nothing else of the splits."""
+    splits, folders = arguments.splits, dict(arguments.modalities)
+    training = loop.Training(**resolve(loop.Training, arguments.training, "training"))
+    if training.precision not in PRECISIONS:
+        raise UserError(f"training.precision: {' or '.join(PRECISIONS)} is wanted, not {training.precision!r}")
+    where = device.choose(training.device)
+    labels = read_table(splits / "classes.csv")["label"].tolist()
+    tables = {name: dataset.read_split(splits / f"{name}.csv") for name in ("train", "validation")}
+    # Nobody forges features to resume a checkpoint: the quickest hash will do.
+    clips, digest = {}, hashlib.sha1(usedforsecurity=False)
+    for name, table in tables.items():
+        if table.empty:
+            raise UserError(f"{splits / name}.csv holds no clip: more clips are needed, or other fractions")
+        features = {modality: dataset.read_features(folder, table) for modality, folder in folders.items()}
+        whole = dataset.Clips(features, dataset.class_indices(table, labels, splits / f"{name}.csv"))
+        for values in (*features.values(), whole.labels):
+            digest.update(values.numpy().data.cast("B"))
+        clips[name] = whole.placed(where)
+    everything = pd.concat(tables.values())
+    sources = {modality: dataset.read_source(folder, everything) for modality, folder in folders.items()}
+    return Job(
+        model=arguments.model,
+        options=arguments.options,
+        balancing=arguments.balancing,
+        teachers=dict(arguments.teachers),
+        training=training,
+        device=where,
+        train=clips["train"],
+        validation=clips["validation"],
+        labels=labels,
+        sources=sources,
+        digest=digest.hexdigest(),
+    )
+
+
+def groups(job: Job, seeds: Sequence[int]) -> Iterator[dict[int, Learner]]:
+    """{seed: new model, in its balancing if it has one} of the seeds that are trained as one.
+
+    On a CPU that is one: its time goes into products, which several seeds do not share, and a stacked convolution is
+    a slow one there (measured by benchmarks/training.py). On a GPU it should go into starting many small kernels, so
+    all are: that is reasoned, and to be measured where there is one.
+    """
+    count = job.training.together or (1 if job.device.type == "cpu" else len(seeds))
+    fitted: nn.Module | None = None
+    for start in range(0, len(seeds), count):
+        models: dict[int, Learner] = {}
+        for seed in seeds[start : start + count]:
+            models[seed] = _new(job, seed, fitted)
+            fitted = plain(models[seed]).standardisers
+        if len(models) == 1 or ensemble.stackable(list(models.values()), *job.train.batch(slice(TRIED), job.device)):
+            yield models
+        else:
+            yield from ({seed: model} for seed, model in models.items())
+
+
+def _new(job: Job, seed: int, fitted: nn.Module | None) -> Learner:
+    """A model as it is before its first step. fitted: standardisers of another seed, which are the same."""
+    torch.manual_seed(seed)
+    shapes = {name: tuple(values.shape[1:]) for name, values in job.train.features.items()}
+    model = build(job.model, shapes, len(job.labels), job.options).to(job.device)
+    if job.teachers and not model.takes_teachers:
+        raise UserError(f"models.{job.model} takes no teachers")
+    for name, folder in job.teachers.items():
+        model.teachers[name] = _teacher(folder / str(seed) / "model.pt", job)
+    if fitted:
+        model.standardisers.load_state_dict(fitted.state_dict())
+    else:
+        model.fit_standardiser({name: dataset.pieces(values, BATCH) for name, values in job.train.features.items()})
+    model.begin()
+    # Last: what a method draws for itself leaves the model's own initial values as they are without it.
+    return wrapped(model, job.balancing)
+
+
+def _teacher(path: Path, job: Job) -> Model:
+    trained = load_model(path)
+    if trained.labels != job.labels:
+        raise UserError(f"{path} was trained on other classes than its student's")
+    for name in trained.model.modalities:
+        if trained.sources[name] != job.sources.get(name):
+            raise UserError(f"{path} was trained on other features of {name!r} than its student's")
+    return trained.model.requires_grad_(False).to(job.device)

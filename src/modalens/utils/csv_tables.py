@@ -1,0 +1,36 @@
+"""CSV tables that stages hand on: every cell is text, as a clip may be called `NA` or `007`."""
+
+import contextlib
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from modalens.utils.cli import UserError
+
+
+def read_table(path: str | Path, columns: Iterable[str] = ()) -> pd.DataFrame:
+    """The table of `path`; an absent file or one of `columns` raises UserError."""
+    try:
+        table = pd.read_csv(path, dtype=str, keep_default_na=False)
+    except FileNotFoundError as error:
+        raise UserError(f"{path} is not there; run the study first") from error
+    except (OSError, ValueError) as error:
+        raise UserError(f"{path} cannot be read: {error}") from error
+    absent = [column for column in columns if column not in table]
+    if absent:
+        raise UserError(f"{path} has no column {absent[0]!r}")
+    return table
+
+
+def earlier_table(path: str | Path, columns: Iterable[str]) -> pd.DataFrame:
+    """The table that an earlier run of a job left at `path`; one that is not there, or is another one, has no rows."""
+    columns = list(columns)
+    with contextlib.suppress(UserError):
+        return read_table(path, columns)
+    return pd.DataFrame(columns=columns, dtype="str")
+
+
+def rows_of(table: pd.DataFrame) -> list[dict[str, Any]]:
+    return [{str(name): value for name, value in row.items()} for row in table.to_dict("records")]

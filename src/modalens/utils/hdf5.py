@@ -1,0 +1,155 @@
+"""All HDF5: arrays by clip id, checksummed chunks, atomic rename, constants in the attributes.
+
+Layout of a file: `ids` (N,) and `keys` (N,) strings, `data` (N, ...) one chunk a clip, file attributes JSON values. A
+row's key tells what it was made from (kept.py). `elsewhere` (M, 2): id and key of clips without a row here, since all
+that is made from such a row is there already.
+"""
+
+import contextlib
+import json
+from collections.abc import Collection, Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import h5py
+import numpy as np
+from numpy.typing import NDArray
+
+from modalens.utils.cli import UserError, atomic
+
+Array = NDArray[Any]
+
+PIECE = 64  # rows that are copied at a time
+BLOCK_BYTES = 64 * 2**20  # read at once, so that memory holds the wanted rows and little more
+
+
+class Writer:
+    """Appends rows; the file appears under its name when the `write` block ends well."""
+
+    def __init__(self, file: h5py.File) -> None:
+        self._file = file
+        self._keys: dict[str, str] = {}
+        self._elsewhere: dict[str, str] = {}
+        self._data: h5py.Dataset | None = None
+
+    def append(self, clip_id: str, row: Array, key: str = "") -> None:
+        """row: (...) of the same shape and dtype for every clip. key: what it was made from."""
+        self._once(clip_id)
+        if self._data is None:
+            self._data = self._file.create_dataset(
+                "data", (0, *row.shape), row.dtype, maxshape=(None, *row.shape), chunks=(1, *row.shape), fletcher32=True
+            )
+        count = len(self._keys)
+        self._data.resize(count + 1, axis=0)
+        self._data[count] = row
+        self._keys[clip_id] = key
+
+    def take(self, path: str | Path, wanted: dict[str, str]) -> None:
+        """Append rows of another file: wanted: {clip_id: key}."""
+        names = list(wanted)
+        for start in range(0, len(names), PIECE):
+            some = names[start : start + PIECE]
+            for clip_id, row in zip(some, read(path, some), strict=True):
+                self.append(clip_id, row, wanted[clip_id])
+
+    def leave(self, clip_id: str, key: str) -> None:
+        """A clip that has no row here because nothing needs it."""
+        self._once(clip_id)
+        self._elsewhere[clip_id] = key
+
+    def _once(self, clip_id: str) -> None:
+        if clip_id in self._keys or clip_id in self._elsewhere:
+            raise ValueError(f"clip id {clip_id!r} was written twice")
+
+    def _finish(self) -> None:
+        for name, texts in (("ids", self._keys), ("keys", self._keys.values())):
+            self._file.create_dataset(name, data=np.array(list(texts), dtype=object), dtype=h5py.string_dtype())
+        pairs = np.array(list(self._elsewhere.items()), dtype=object).reshape(-1, 2)
+        self._file.create_dataset("elsewhere", data=pairs, dtype=h5py.string_dtype())
+
+
+@contextlib.contextmanager
+def write(path: str | Path, attributes: dict[str, Any]) -> Iterator[Writer]:
+    """Write arrays by clip id. attributes: JSON values that name what the rows were made with."""
+    with atomic(path) as hidden, h5py.File(hidden, "w") as file:
+        for name, value in attributes.items():
+            file.attrs[name] = json.dumps(value, sort_keys=True)
+        writer = Writer(file)
+        yield writer
+        writer._finish()
+
+
+def attributes(path: str | Path) -> dict[str, Any]:
+    with _open(path) as file:
+        return {name: json.loads(value) for name, value in file.attrs.items()}
+
+
+def ids(path: str | Path) -> list[str]:
+    with _open(path) as file:
+        return [text.decode() for text in file["ids"][:]]
+
+
+def keys(path: str | Path) -> dict[str, str]:
+    """{clip_id: key} of the rows."""
+    with _open(path) as file:
+        return {name.decode(): key.decode() for name, key in zip(file["ids"][:], file["keys"][:], strict=True)}
+
+
+def elsewhere(path: str | Path) -> dict[str, str]:
+    """{clip_id: key} of the clips that have no row here."""
+    with _open(path) as file:
+        return {name.decode(): key.decode() for name, key in file["elsewhere"][:]}
+
+
+def read(path: str | Path, wanted: Sequence[str] | None = None) -> Array:
+    """Rows of `wanted` ids in that order (all when None): (N, ...). Raises UserError: absent id, damaged file."""
+    with _open(path) as file:
+        present = [text.decode() for text in file["ids"][:]]
+        if "data" not in file:
+            if wanted:
+                raise UserError(f"{path} holds no clip, {wanted[0]!r} was asked for")
+            return np.empty((0,))
+        if wanted is None:
+            return np.asarray(file["data"][:])
+        position = {clip_id: index for index, clip_id in enumerate(present)}
+        missing = [clip_id for clip_id in wanted if clip_id not in position]
+        if missing:
+            raise UserError(f"{path} lacks {len(missing)} of {len(wanted)} clips, first {missing[0]!r}")
+        order = np.array([position[clip_id] for clip_id in wanted], dtype=np.int64)
+        data = file["data"]
+        rows = np.empty((len(order), *data.shape[1:]), data.dtype)
+        # By blocks, of which the wanted rows are taken: h5py asked for single rows takes ten times as long.
+        step = max(1, BLOCK_BYTES // max(1, rows[:1].nbytes))
+        block = order // step
+        for number in np.unique(block):
+            here = np.flatnonzero(block == number)
+            first, last = order[here].min(), order[here].max()
+            rows[here] = data[first : last + 1][order[here] - first]
+        return rows
+
+
+def batches(path: str | Path, size: int, wanted: Collection[str] | None = None) -> Iterator[tuple[list[str], Array]]:
+    """Walk a file (its `wanted` ids) in its order and memory-bounded steps: (ids, rows (size, ...))."""
+    with _open(path) as file:
+        names = [text.decode() for text in file["ids"][:]]
+        places = [place for place, name in enumerate(names) if wanted is None or name in wanted]
+        for start in range(0, len(places), size):
+            some = places[start : start + size]
+            whole = some[-1] - some[0] + 1 == len(some)
+            rows = file["data"][some[0] : some[-1] + 1] if whole else file["data"][some]
+            yield [names[place] for place in some], np.asarray(rows)
+
+
+def shape(path: str | Path) -> tuple[int, ...]:
+    with _open(path) as file:
+        return tuple(file["data"].shape) if "data" in file else (0,)
+
+
+@contextlib.contextmanager
+def _open(path: str | Path) -> Iterator[h5py.File]:
+    try:
+        with h5py.File(path, "r") as file:
+            yield file
+    except OSError as error:
+        reason = "is not there" if not Path(path).exists() else f"cannot be read ({str(error).splitlines()[0]})"
+        raise UserError(f"{path} {reason}; delete it and run again to make it anew") from error

@@ -1,0 +1,60 @@
+"""What a shard keeps when its job runs again: a row stays as long as all that it was made from is the same.
+
+A row's key is a digest of that: for a decoded clip its file's SHA-256, the window, the settings and the code; for what
+is made from the decoded clip, its key and what it is made with. So one clip added to a shard costs one clip's work.
+Decoded clips are large and mostly temporary: a clip is not decoded again where all that is made from it is there.
+"""
+
+import contextlib
+from collections.abc import Collection
+from pathlib import Path
+from typing import Any
+
+from modalens.utils.cli import UserError, digest
+from modalens.utils import hdf5
+
+
+def keys(path: Path) -> dict[str, str]:
+    """{clip_id: key} of the rows that bear one; none where the file is absent or damaged: it is made anew then."""
+    # KeyError: an HDF5 file that is none of ours.
+    with contextlib.suppress(UserError, KeyError):
+        return {clip_id: key for clip_id, key in hdf5.keys(path).items() if key}
+    return {}
+
+
+def derived(key: str, made: str) -> str:
+    """Key of what is made from a decoded clip. made: a digest of the settings and the code that make it."""
+    return digest(key, made) if key else ""
+
+
+def there(clip_id: str, key: str, consumers: dict[str, dict[str, str]]) -> bool:
+    """Whether all that is made from a decoded clip is there. consumers: {made: keys of the file}, at least one."""
+    wanted = {made: derived(key, made) for made in consumers}
+    return bool(key and consumers) and all(rows.get(clip_id) == wanted[made] for made, rows in consumers.items())
+
+
+def divided(
+    source: Path, output: Path, attributes: dict[str, Any], made: str, known: Collection[str] | None = None
+) -> tuple[dict[str, str], dict[str, str]]:
+    """Rows of `output` that stay, rows to be made from those of `source`: {clip_id: key}.
+
+    attributes: those that `output` is to have; rows made with other ones do not stay. known: clips of which all else is
+    known that goes with a row. Raises UserError: clips that have a row in neither file.
+    """
+    rows, left = hdf5.keys(source), hdf5.elsewhere(source)
+    wanted = {clip_id: derived(key, made) for clip_id, key in {**rows, **left}.items()}
+    old = keys(output)
+    if old and hdf5.attributes(output) != attributes:
+        old = {}
+    stay = {
+        clip_id: key
+        for clip_id, key in wanted.items()
+        if key and old.get(clip_id) == key and (known is None or clip_id in known)
+    }
+    absent = sorted(set(left) - set(stay))
+    if absent:
+        raise UserError(
+            f"{output} has lost {len(absent)} of {len(wanted)} clips, first {absent[0]!r}; "
+            f"delete {output} and {source}, and run again"
+        )
+    return stay, {clip_id: key for clip_id, key in wanted.items() if clip_id not in stay}
