@@ -9,7 +9,7 @@ export PYTHONPATH := $(CURDIR)/src
 unexport PYTHONDONTWRITEBYTECODE
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 STUDY ?= config/config.yaml
-SHOW := python -m modalens.config --configfile $(STUDY) --print
+SHOW := python -m modalens config --configfile $(STUDY) --print
 
 .PHONY: demo test check test-slurm bench format ui lock clean
 
@@ -40,7 +40,7 @@ format: $(VENV)/ready
 	ruff check --fix . ; ruff format . ; snakefmt Snakefile workflow
 
 ui: $(VENV)/ready ## MLflow of this study on localhost
-	python -m modalens.track --serve --tracking-uri "$$($(SHOW) tracking_uri)" --experiment "$$($(SHOW) experiment)"
+	python -m modalens track --serve --tracking-uri "$$($(SHOW) tracking_uri)" --experiment "$$($(SHOW) experiment)"
 
 lock: $(VENV)/uv ## new pins
 	$(BIN)/uv pip compile pyproject.toml --group dev --universal --fork-strategy fewest --python-version 3.11 \

@@ -25,7 +25,7 @@ from machine import machine
 from torch import Tensor, nn
 
 from modalens.encoders.resnet50 import MEAN, STD, Resnet50
-from modalens.utils import hdf5, device
+from modalens.utils import device, hdf5
 
 ROOT = Path(__file__).resolve().parents[1]
 FRAMES, SIZE = 8, 224
@@ -74,7 +74,8 @@ def stage(folder: Path, clips: int, arguments: argparse.Namespace) -> tuple[floa
     shard(folder / "in.h5", clips)
     command: list[object] = [
         "-m",
-        "modalens.features",
+        "modalens",
+        "features",
         "--encoder",
         "resnet50",
         "--options",

@@ -25,9 +25,9 @@ from machine import ROOT, machine, timed
 from torch.utils.data import DataLoader, Dataset
 
 from modalens.models._base import build
-from modalens.training.ensemble import AdamW, Stack
-from modalens.utils import hdf5, device
 from modalens.training import loop
+from modalens.training.ensemble import AdamW, Stack
+from modalens.utils import device, hdf5
 
 SHAPES = {"audio": (64, 101), "video": (8, 2048)}  # log-mel of a second, resnet50: those of the demo study
 CLASSES = 31
@@ -122,7 +122,7 @@ def ours(root: Path, name: str, seeds: int, epochs: int, together: int) -> tuple
     training = {"epochs": epochs, "patience": epochs, "batch_size": BATCH, "device": "cpu", "together": together}
     folder = root / "train" / name
     return timed(
-        "-m", "modalens.train", "--model", name, "--training", json.dumps(training), "--seeds", *range(seeds),
+        "-m", "modalens", "train", "--model", name, "--training", json.dumps(training), "--seeds", *range(seeds),
         "--modalities", *(f"{modality}={root / 'features' / modality}" for modality in SHAPES),
         "--splits", root / "splits", "--output", folder, "--record", folder / "record.json",
     )  # fmt: skip

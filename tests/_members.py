@@ -4,8 +4,8 @@ from functools import cache
 
 import torch
 
-from modalens.training.dataset import Clips
 from modalens.models._base import Model, build
+from modalens.training.dataset import Clips
 
 SHAPES = {"audio": (16, 40), "text": (5, 12), "video": (3, 24)}
 PAIR = ("audio", "video")

@@ -9,9 +9,8 @@ import numpy as np
 import pandas as pd
 
 from modalens.evaluation.baselines import BLANK, NOISES
-from modalens.utils import hdf5
-from modalens.training import fit_job
-from modalens.evaluation import predict
+from modalens.stages import evaluate, train
+from modalens.utils import cli, hdf5
 
 SHAPES = {"audio": (8, 16), "video": (2, 6)}
 ENCODERS = {"audio": "log_mel", "video": "resnet50"}
@@ -69,7 +68,8 @@ def train_line(
 
 
 def trained(root: Path, *arguments: object, **options: object) -> Path:
-    fit_job.main(parsed := fit_job.command_line().parse_args(train_line(root, *arguments, **options)))  # type: ignore[arg-type]
+    parsed = cli.parse(train, train_line(root, *arguments, **options))  # type: ignore[arg-type]
+    train.main(parsed)
     return Path(parsed.output)
 
 
@@ -78,6 +78,6 @@ def evaluated(root: Path, models: Path, seeds: Sequence[int] = (0,), *more: str)
     line += [f"{name}={root}/features/{name}" for name in SHAPES]
     line += ["--replacements", *(f"{name}={root}/replacements/{name}.h5" for name in SHAPES)]
     line += ["--output", f"{root}/out.parquet", "--record", f"{root}/out.json", "--device", "cpu", *more]
-    arguments: Namespace = predict.command_line().parse_args(line)
-    predict.main(arguments)
+    arguments: Namespace = cli.parse(evaluate, line)
+    evaluate.main(arguments)
     return pd.read_parquet(root / "out.parquet")

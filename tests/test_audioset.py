@@ -5,9 +5,9 @@ from pathlib import Path
 
 import pytest
 
-from modalens.utils.cli import UserError
 from modalens.datasets.audioset import Audioset
 from modalens.utils import csv_chunks
+from modalens.utils.errors import UserError
 
 pytestmark = pytest.mark.slow
 

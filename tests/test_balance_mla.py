@@ -6,11 +6,11 @@ import torch
 from _members import CLASSES, LABELS, PAIR, SHAPES, clips, made, shapes
 from torch.nn import functional
 
-from modalens.utils.cli import UserError
 from modalens.models._base import build, load_model
 from modalens.models._residuals import AttentionBRFF, DecisionWeights, Residual
 from modalens.models._sequences import Attention, FrequencyMask, averaging, encoders, waves
 from modalens.training.ensemble import stackable
+from modalens.utils.errors import UserError
 
 D = 8
 STEPS = {"width": D, "layers": 1, "heads": 2}

@@ -15,13 +15,13 @@ from modalens.balancing.agm import LARGEST_GAP
 from modalens.balancing.gradient_blending import LEAST_WEIGHT, blended
 from modalens.balancing.mm_pareto import pareto
 from modalens.balancing.modality_dropout import dropped
-from modalens.training.checkpoint import Checkpoint
-from modalens.utils.cli import UserError
-from modalens.training.dataset import Clips
 from modalens.models._base import Model, Trained, load_model
-from modalens.training.ensemble import AdamW, Stack, stackable
 from modalens.plugins import registry
 from modalens.training import loop
+from modalens.training.checkpoint import Checkpoint
+from modalens.training.dataset import Clips
+from modalens.training.ensemble import AdamW, Stack, stackable
+from modalens.utils.errors import UserError
 
 SMALL = {"audio_size": 12, "channels": 4, "sequence_size": 10, "step_size": 8, "hidden": [16, 16]}
 MODELS = {"late_fusion": SMALL, "decision_fusion": SMALL, "distillation": {"audio_size": 12, "sequence_size": 10}}
@@ -167,7 +167,7 @@ def test_a_killed_training_resumes_bit_for_bit(method, tmp_path, monkeypatch):
 
     whole = fresh()
     history = fitted(whole)
-    monkeypatch.setattr("modalens.checkpoint.SECONDS_BETWEEN_CHECKPOINTS", 0.0)
+    monkeypatch.setattr("modalens.training.checkpoint.SECONDS_BETWEEN_CHECKPOINTS", 0.0)
     checkpoint = Checkpoint(tmp_path / "checkpoint.pt", "key")
     real, calls = loop._validate, []
 

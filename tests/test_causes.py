@@ -145,4 +145,7 @@ def test_permanent_failures_are_not_tried_again_and_transient_ones_are() -> None
 
 
 def test_a_detail_is_without_prefix_colour_and_advice() -> None:
-    assert failure_causes.tidy(f"\x1b[0;31mERROR:\x1b[0m [youtube] x: Private video.{LOGIN}") == "[youtube] x: Private video."
+    assert (
+        failure_causes.tidy(f"\x1b[0;31mERROR:\x1b[0m [youtube] x: Private video.{LOGIN}")
+        == "[youtube] x: Private video."
+    )

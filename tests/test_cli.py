@@ -1,19 +1,22 @@
-import sys
+from types import ModuleType
 
 import pytest
 
-from modalens.utils import cli
 from modalens.plugins import registry
 from modalens.tracking import records
+from modalens.utils import cli, files
+from modalens.utils.errors import UserError
 
 
-def test_a_users_mistake_is_one_line_and_no_traceback(monkeypatch, capsys):
+def test_a_users_mistake_is_one_line_and_no_traceback(capsys):
+    stage = ModuleType("modalens.stages.stage", "What it does.")
+
     def main(_):
-        raise cli.UserError("labels.csv: no column 'mood'")
+        raise UserError("labels.csv: no column 'mood'")
 
-    monkeypatch.setattr(sys, "argv", ["stage"])
+    stage.main, stage.add_arguments = main, lambda _: None
     with pytest.raises(SystemExit) as caught:
-        cli.run(main, cli.parser("x"))
+        cli.run(stage, [])
     assert caught.value.code == "modalens: labels.csv: no column 'mood'"
     assert "Traceback" not in capsys.readouterr().err
 
@@ -21,7 +24,7 @@ def test_a_users_mistake_is_one_line_and_no_traceback(monkeypatch, capsys):
 def test_atomic_leaves_the_old_file_when_the_writer_fails(tmp_path):
     path = tmp_path / "a.txt"
     path.write_text("old")
-    with pytest.raises(RuntimeError), cli.atomic(path) as hidden:
+    with pytest.raises(RuntimeError), files.atomic(path) as hidden:
         hidden.write_text("half")
         raise RuntimeError
     assert path.read_text() == "old"
@@ -30,17 +33,17 @@ def test_atomic_leaves_the_old_file_when_the_writer_fails(tmp_path):
 
 def test_atomic_sweeps_what_a_killed_writer_left(tmp_path):
     (tmp_path / ".a.txt.abc.part").write_text("half")
-    cli.write_text(tmp_path / "a.txt", "whole")
+    files.write_text(tmp_path / "a.txt", "whole")
     assert [path.name for path in tmp_path.iterdir()] == ["a.txt"]
 
 
 def test_write_if_changed_keeps_the_time_stamp_of_an_equal_file(tmp_path):
     path = tmp_path / "a.txt"
-    assert cli.write_if_changed(path, "x")
+    assert files.write_if_changed(path, "x")
     stamp = path.stat().st_mtime_ns
-    assert not cli.write_if_changed(path, "x")
+    assert not files.write_if_changed(path, "x")
     assert path.stat().st_mtime_ns == stamp
-    assert cli.write_if_changed(path, "y")
+    assert files.write_if_changed(path, "y")
 
 
 def test_records_come_back_and_leave_out_what_is_no_number(tmp_path):
@@ -59,5 +62,5 @@ def test_every_file_of_a_kind_holds_the_class_of_its_name(kind):
 
 
 def test_an_unknown_name_gets_the_nearest_one():
-    with pytest.raises(cli.UserError, match="did you mean 'folder'"):
+    with pytest.raises(UserError, match="did you mean 'folder'"):
         registry.load("datasets", "foldre")

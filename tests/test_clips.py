@@ -18,14 +18,15 @@ import pytest
 from badserver import BadServer, movie
 from filming import RATE, film
 
-from modalens.utils.cli import UserError
-from modalens.media.video import read_frames
-from modalens.media.status import media_name
+from modalens.config import code_version
+from modalens.media import fetch_log, ytdlp
 from modalens.media.audio import read_waveform
+from modalens.media.status import media_name
+from modalens.media.video import read_frames
 from modalens.media.worker_pool import Outcome, Task
-import modalens.config.workflow
-from modalens.media import ytdlp, fetch_log
 from modalens.stages import clips
+from modalens.utils import cli
+from modalens.utils.errors import UserError
 
 pytestmark = pytest.mark.slow
 
@@ -56,7 +57,7 @@ def options(folder: Path, rows: list[tuple[str, str, str, str]], **more: Any) ->
 
 
 def run(folder: Path, rows: list[tuple[str, str, str, str]], **more: Any) -> pd.DataFrame:
-    clips.main(clips.parser().parse_args(options(folder, rows, **more)))
+    cli.call(clips, options(folder, rows, **more))
     return table(folder)
 
 
@@ -217,7 +218,6 @@ def test_what_fails_again_and_again_gets_no_more_runs_than_the_config_says(serve
 def test_a_rendered_clip_is_made_once_and_again_when_the_code_that_draws_it_has_changed(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from modalens import workflow
     from modalens.datasets.known_answer import KnownAnswer
 
     rows = [(row.clip_id, row.source, "", "") for row in KnownAnswer(["seen"], clips=2).manifest().itertuples()]
@@ -229,7 +229,7 @@ def test_a_rendered_clip_is_made_once_and_again_when_the_code_that_draws_it_has_
 
     first = times()
     assert times() == first
-    monkeypatch.setattr(modalens.config.workflow, "code_digest", lambda *_: "other")
+    monkeypatch.setattr(code_version, "code_digest", lambda *_: "other")
     assert not set(times()) & set(first)
 
 
@@ -276,10 +276,11 @@ def test_a_killed_stage_forgets_nothing_and_leaves_no_process(server: BadServer,
     line = [
         sys.executable,
         "-m",
-        "modalens.clips",
+        "modalens",
+        "clips",
         *options(tmp_path, rows, download=json.dumps({**FAST, "timeout_s": 60})),
     ]
-    environment = {**os.environ, "PYTHONPATH": str(Path(clips.__file__).parents[1])}
+    environment = {**os.environ, "PYTHONPATH": str(Path(clips.__file__).parents[2])}
     stage = subprocess.Popen(line, env=environment, stderr=subprocess.DEVNULL)
     try:
         for _ in range(600):

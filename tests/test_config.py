@@ -5,8 +5,8 @@ from pathlib import Path
 import jsonschema
 import pytest
 
-from modalens.utils.cli import UserError
 from modalens.config import resolve
+from modalens.utils.errors import UserError
 
 ROOT = Path(__file__).resolve().parents[1]
 SMALLEST = {"study": "x", "dataset": {"name": "known_answer"}, "tasks": ["seen"]}
@@ -150,7 +150,7 @@ def test_a_teacher_may_have_a_balancing():
 
 
 def test_training_defaults_are_those_of_the_training_loop():
-    loop = pytest.importorskip("modalens.loop")
+    loop = pytest.importorskip("modalens.training.loop")
     assert resolve.resolve(SMALLEST)["training"] == asdict(loop.Training())
 
 

@@ -10,8 +10,9 @@ import pandas as pd
 import pytest
 import yaml
 
-from modalens.curation import splitting
 from modalens.commands import counts
+from modalens.curation import splitting
+from modalens.utils import cli
 
 FRACTIONS = {"train": 0.7, "validation": 0.1, "test": 0.2}
 
@@ -71,9 +72,9 @@ def study() -> dict:
 def test_the_command_prints_every_task_of_any_data_set(tmp_path, study, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     Path("study.yaml").write_text(yaml.safe_dump(study))
-    counts.main(counts.parser().parse_args(["--configfile", "study.yaml"]))
+    cli.call(counts, ["--configfile", "study.yaml"])
     assert "seen: 30 clips of 30 sources, split by group" in capsys.readouterr().out
-    counts.main(counts.parser().parse_args(["--configfile", "study.yaml", "--csv"]))
+    cli.call(counts, ["--configfile", "study.yaml", "--csv"])
     table = pd.read_csv(io.StringIO(capsys.readouterr().out))
     assert table[table["label"] == "all"].set_index("task")["all"].to_dict() == {"seen": 30, "heard": 30}
     assert [path.name for path in tmp_path.iterdir()] == ["study.yaml"], "counting must leave nothing behind"
@@ -83,8 +84,8 @@ def test_a_wrong_list_is_one_line_and_no_table(tmp_path, study):
     study["dataset"] = {"name": "vggsound", "csv": "not_there.csv"}
     study["tasks"] = ["sound"]
     (tmp_path / "study.yaml").write_text(yaml.safe_dump(study))
-    command = [sys.executable, "-m", "modalens.counts", "--configfile", "study.yaml"]
-    environment = os.environ | {"PYTHONPATH": str(Path(counts.__file__).parents[1])}
+    command = [sys.executable, "-m", "modalens", "counts", "--configfile", "study.yaml"]
+    environment = os.environ | {"PYTHONPATH": str(Path(counts.__file__).parents[2])}
     ended = subprocess.run(command, capture_output=True, text=True, cwd=tmp_path, env=environment)
     assert ended.returncode == 1
     assert ended.stdout == ""

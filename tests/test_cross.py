@@ -1,8 +1,8 @@
 import pytest
 
-from modalens.utils.cli import UserError
 from modalens.config.grid import expanded
 from modalens.plugins.introspection import members
+from modalens.utils.errors import UserError
 
 
 def test_one_line_is_a_model_for_each_combination_in_its_place():

@@ -2,9 +2,9 @@ import pandas as pd
 import pytest
 import torch
 
-from modalens.utils.cli import UserError
-from modalens.utils import hdf5
 from modalens.training import dataset
+from modalens.utils import hdf5
+from modalens.utils.errors import UserError
 
 CPU = torch.device("cpu")
 ROWS = torch.arange(24).view(6, 2, 2).half()

@@ -9,6 +9,9 @@ from filming import film, shown
 from PIL import Image
 from test_fuzz import damaged
 
+from modalens.media import timestamps
+from modalens.media.container import decoded, open_media, packets, probe, stream_of
+from modalens.media.failure_causes import ClipError
 from modalens.media.pyav_video import (
     _by_dependence,
     _Damage,
@@ -21,10 +24,7 @@ from modalens.media.pyav_video import (
     frames_at,
 )
 from modalens.media.timestamps import timeline
-from modalens.media.failure_causes import ClipError
 from modalens.media.video import DECODERS, _decord_frames, fit, frame_indices, read_frames, read_key_frames
-from modalens.media.container import decoded, open_media, packets, probe, stream_of
-from modalens.media import timestamps
 
 EVEN = [40 * k for k in range(100)]  # 4 s at 25 frames a second
 ENCODINGS = {

@@ -17,12 +17,12 @@ import pytest
 from badserver import BadServer, movie
 from yt_dlp_ejs.yt import solver
 
-from modalens.media.failure_causes import ClipError
-from modalens.utils.cli import UserError
-from modalens.media.download import Options, address, check, download
+from modalens.media import worker_pool, ytdlp
 from modalens.media.container import origin
+from modalens.media.download import Options, address, check, download
+from modalens.media.failure_causes import ClipError
 from modalens.media.rate_limit import Pace, to_try
-from modalens.media import ytdlp, worker_pool
+from modalens.utils.errors import UserError
 
 pytestmark = pytest.mark.slow
 
@@ -299,6 +299,8 @@ def scripts_answer(folder: Path) -> str:
 
 
 def test_the_scripts_that_youtube_asks_for_run_within_a_worker_s_memory(tmp_path: Path) -> None:
-    ((_, outcome),) = worker_pool.map_clips(scripts_answer, [("a", (tmp_path,))], workers=1, timeout_s=60, memory_mb=4096)
+    ((_, outcome),) = worker_pool.map_clips(
+        scripts_answer, [("a", (tmp_path,))], workers=1, timeout_s=60, memory_mb=4096
+    )
     assert outcome.value.startswith("True")
     assert '"abc":"cba"' in outcome.value

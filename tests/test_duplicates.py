@@ -7,13 +7,13 @@ import pandas as pd
 import pytest
 from test_fingerprints import RATE, melody, noise_film
 
-from modalens.utils.cli import UserError
 from modalens.curation.duplicates import identical
 from modalens.curation.fingerprints import picture_sketch, sound_sketch
 from modalens.curation.near_duplicates import Sketches, alike, centred, near, standardised
-from modalens.utils import hdf5
-from modalens.curation import fingerprints, duplicates
+from modalens.stages import duplicates, fingerprints
 from modalens.tracking import records
+from modalens.utils import cli, hdf5
+from modalens.utils.errors import UserError
 
 CLIPS = 30
 
@@ -51,7 +51,7 @@ def study(tmp_path):
         command = ["--clips", tmp_path / "clips" / "0.csv", "--decoded", f"frames={tmp_path / 'frames' / '0.h5'}"]
         command += [f"waveforms={tmp_path / 'waveforms' / '0.h5'}", "--output", tmp_path / "fingerprints"]
         command += ["--record", tmp_path / "fingerprints" / "0.json"]
-        fingerprints.main(fingerprints.parser().parse_args([str(part) for part in command]))
+        cli.call(fingerprints, [str(part) for part in command])
 
     def make(planted: dict[str, tuple[np.ndarray, np.ndarray, str]], *more: str, tasks=("seen",)):
         rows = {f"clip-{index:02d}": (noise_film(index), melody(index), ["train", "test"][index % 2])
@@ -67,7 +67,7 @@ def study(tmp_path):
                 table[split == name].to_csv(tmp_path / "splits" / task / f"{name}.csv", index=False)
         out = tmp_path / "duplicates"
         command = ["--study", str(tmp_path), "--tasks", *tasks, "--output", str(out)]
-        duplicates.main(duplicates.parser().parse_args([*command, "--record", str(out / "record.json"), *more]))
+        cli.call(duplicates, [*command, "--record", str(out / "record.json"), *more])
         return pd.read_csv(out / f"{tasks[0]}.csv", dtype=str)
 
     return make
@@ -128,7 +128,7 @@ def test_each_task_has_its_own_splits(study, tmp_path):
         table = pd.concat(pd.read_csv(tmp_path / "splits" / "seen" / f"{n}.csv", dtype=str) for n in ("train", "test"))
         table[(table["clip_id"] != "clip-05") == keep].to_csv(path, index=False)
     command = ["--study", str(tmp_path), "--tasks", "seen", "heard", "--output", str(tmp_path / "out")]
-    duplicates.main(duplicates.parser().parse_args([*command, "--allow-overlap", "--record", str(tmp_path / "r.json")]))
+    cli.call(duplicates, [*command, "--allow-overlap", "--record", str(tmp_path / "r.json")])
     assert len(pd.read_csv(tmp_path / "out" / "seen.csv")) == 4
     assert pd.read_csv(tmp_path / "out" / "heard.csv").empty
 

@@ -3,10 +3,10 @@ import pytest
 import torch
 import torchvision
 
-from modalens.utils.cli import UserError
 from modalens.encoders.log_mel import FLOOR, LogMel
 from modalens.encoders.resnet50 import MEAN, STD, Resnet50
 from modalens.plugins import registry
+from modalens.utils.errors import UserError
 
 CPU = torch.device("cpu")
 

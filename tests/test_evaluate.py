@@ -7,12 +7,13 @@ import pandas as pd
 import pytest
 import torch
 
-from modalens.utils.cli import UserError
-from modalens.models._base import load_model
-from modalens.evaluation.ablation import KINDS, condition, derangement
-import modalens.utils.hdf5
 from modalens.evaluation import predict
+from modalens.evaluation.ablation import KINDS, condition, derangement
+from modalens.models._base import load_model
+from modalens.stages import evaluate
 from modalens.tracking import records
+from modalens.utils import cli, hdf5
+from modalens.utils.errors import UserError
 
 COALITIONS = ["", "audio", "video"]
 
@@ -98,7 +99,7 @@ def test_replacements_are_what_they_are_called(study):
     line += ["--modalities", *(f"{name}={study}/features/{name}" for name in _study.SHAPES)]
     line += ["--replacements", *(f"{name}={study}/replacements/{name}.h5" for name in _study.SHAPES)]
     trained = load_model(study / "train" / "late_fusion" / "0" / "model.pt")
-    test = predict.read(predict.command_line().parse_args(line), trained)
+    test = predict.read(cli.parse(evaluate, line), trained)
     withholder = predict.Withholder(trained, test.features, test.replacements, torch.device("cpu"), 5)
     with torch.no_grad():
         own = trained.model.embed(test.features)
@@ -166,7 +167,7 @@ def test_scores_match_a_table_worked_by_hand():
 
 def test_features_of_another_encoder_are_refused(study, tmp_path):
     other = _study.make(tmp_path / "other")
-    with modalens.utils.hdf5.write(other / "replacements" / "audio.h5", {"encoder": "other"}) as writer:
+    with hdf5.write(other / "replacements" / "audio.h5", {"encoder": "other"}) as writer:
         writer.append("blank", np.zeros(_study.SHAPES["audio"]))
     with pytest.raises(UserError, match=r"audio\.h5 was made with other settings"):
         _study.evaluated(other, study / "train" / "late_fusion")

@@ -5,10 +5,11 @@ import numpy as np
 import pytest
 import torch
 
-from modalens.utils.cli import UserError
-from modalens.utils import hdf5
-from modalens.tracking import records
+from modalens.encoders._base import encode, load_encoder, overlapped
 from modalens.stages import features
+from modalens.tracking import records
+from modalens.utils import cli, hdf5
+from modalens.utils.errors import UserError
 
 SOUND = {"kind": "waveforms", "sample_rate": 16000, "seconds": 0.1}
 
@@ -24,16 +25,16 @@ def waveforms(path: Path, count: int) -> dict[str, np.ndarray[Any, Any]]:
 
 def run(source: Path, output: Path, *more: str) -> None:
     line = ["--input", str(source), "--output", str(output), "--device", "cpu", "--record", f"{output}.json", *more]
-    features.main(features.command_line().parse_args(line))
+    cli.call(features, line)
 
 
 def test_each_clip_keeps_its_id_whatever_the_batch(tmp_path):
     rows = waveforms(tmp_path / "in.h5", 5)
     run(tmp_path / "in.h5", tmp_path / "out.h5", "--encoder", "log_mel", "--options", '{"batch_size": 2}')
     assert hdf5.ids(tmp_path / "out.h5") == list(rows)
-    encoder = features.load_encoder("log_mel", {}, torch.device("cpu"))
+    encoder = load_encoder("log_mel", {}, torch.device("cpu"))
     for clip_id, row in rows.items():
-        alone = features.encode(encoder, row[None])[0]
+        alone = encode(encoder, row[None])[0]
         np.testing.assert_array_equal(hdf5.read(tmp_path / "out.h5", [clip_id])[0], alone)
 
 
@@ -82,7 +83,7 @@ class Counting:
 def test_a_batch_is_begun_before_the_one_before_it_is_asked_for_and_the_order_stays():
     encoder = Counting()
     batches = [([f"clip-{first}"], np.full((1, 3), first, np.int16)) for first in range(4)]
-    seen = [(ids, rows.tolist(), encoder.begun) for ids, rows in features.overlapped(encoder, batches)]
+    seen = [(ids, rows.tolist(), encoder.begun) for ids, rows in overlapped(encoder, batches)]
     assert seen == [([f"clip-{first}"], [first], min(first + 2, 4)) for first in range(4)]
 
 

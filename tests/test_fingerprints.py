@@ -5,8 +5,8 @@ import pandas as pd
 import pytest
 
 from modalens.curation.fingerprints import distance, picture_sketch, picture_word, sound_sketch, sound_word
-from modalens.utils import hdf5
-from modalens.curation import fingerprints
+from modalens.stages import fingerprints
+from modalens.utils import cli, hdf5
 
 RATE = 16000
 
@@ -93,7 +93,7 @@ def test_equal_rows_have_equal_digests_whatever_they_are_called(tmp_path):
     command = ["--clips", tmp_path / "0.csv", "--decoded", f"frames={tmp_path / 'frames' / '0.h5'}"]
     command += [f"waveforms={tmp_path / 'waveforms' / '0.h5'}", "--output", tmp_path / "out"]
     command += ["--record", tmp_path / "out" / "0.json"]
-    fingerprints.main(fingerprints.parser().parse_args([str(part) for part in command]))
+    cli.call(fingerprints, [str(part) for part in command])
     table = pd.read_csv(tmp_path / "out" / "0.csv", index_col="clip_id")
     assert table.index.tolist() == ["one", "two", "other"]
     assert table.loc["one"].tolist() == table.loc["two"].tolist()

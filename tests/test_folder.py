@@ -7,11 +7,11 @@ from pathlib import Path
 
 import pytest
 
-from modalens.media.failure_causes import ClipError
-from modalens.utils.cli import UserError
 from modalens.datasets.folder import Folder
+from modalens.media.failure_causes import ClipError
 from modalens.media.sources import Options
 from modalens.utils import csv_chunks, csv_input
+from modalens.utils.errors import UserError
 
 ROWS = "file,label\na.mp4,cat\nb.mp4,dog\n"
 

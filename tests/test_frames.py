@@ -12,8 +12,9 @@ import pandas as pd
 import pytest
 from filming import film, shown
 
-from modalens.utils import cli, hdf5
 from modalens.stages import frames
+from modalens.utils import cli, hdf5
+from modalens.utils.errors import UserError
 
 EVEN = [40 * k for k in range(100)]
 
@@ -35,7 +36,7 @@ def test_rows_are_the_frames_and_bad_clips_stop_nothing(tmp_path: Path) -> None:
     page = tmp_path / "page.mp4"
     page.write_text("<html>")
     rows = [f"b,ok,,,{good},,", f"a,ok,,,{good},1,2", f"c,ok,,,{page},,", "d,failed,timeout,slow,,,"]
-    frames.main(frames.parser().parse_args(command(tmp_path, table_of(tmp_path, rows))))
+    cli.call(frames, command(tmp_path, table_of(tmp_path, rows)))
     status = pd.read_csv(tmp_path / "0.csv", dtype=str, keep_default_na=False).set_index("clip_id")
     assert status["cause"].to_dict() == {"a": "", "b": "", "c": "not_media", "d": "timeout"}
     assert set(status.loc[["a", "b"], "decoder"]) <= {"decord", "pyav"}
@@ -59,7 +60,7 @@ def test_a_still_picture_is_used_and_noted_unless_it_is_refused(tmp_path: Path) 
         container.mux(stream.encode())
     clips = table_of(tmp_path, [f"a,ok,,,{flat},,", f"b,ok,,,{tmp_path / 'still.mp4'},,"])
     for more, state, kept in ([], "ok", ["a", "b"]), (["--refuse", "still_picture"], "failed", ["a"]):
-        frames.main(frames.parser().parse_args([*command(tmp_path, clips), *more]))
+        cli.call(frames, [*command(tmp_path, clips), *more])
         status = pd.read_csv(tmp_path / "0.csv", dtype=str, keep_default_na=False).set_index("clip_id")
         assert status["cause"].to_dict() == {"a": "", "b": "still_picture"}
         assert status["status"].to_dict() == {"a": "ok", "b": state}
@@ -80,7 +81,7 @@ def test_key_frames_say_how_far_off_they_are_and_one_of_them_is_no_still_picture
     clips = table_of(
         tmp_path, [f"a,ok,,,{many},,", f"b,ok,,,{single},,", f"c,ok,,,{held},,", "d,failed,timeout,slow,,,"]
     )
-    frames.main(frames.parser().parse_args([*command(tmp_path, clips), "--sampling", "keyframe"]))
+    cli.call(frames, [*command(tmp_path, clips), "--sampling", "keyframe"])
     status = pd.read_csv(tmp_path / "0.csv", dtype=str, keep_default_na=False).set_index("clip_id")
     assert status["cause"].to_dict() == {"a": "", "b": "", "c": "still_picture", "d": "timeout"}
     assert status["key_frames"].to_dict() == {"a": "4", "b": "1", "c": "4", "d": ""}
@@ -92,16 +93,16 @@ def test_key_frames_say_how_far_off_they_are_and_one_of_them_is_no_still_picture
 
 def test_a_crop_larger_than_the_frame_is_the_users_mistake(tmp_path: Path) -> None:
     options = [*command(tmp_path, table_of(tmp_path, [])), "--crop", "40"]
-    with pytest.raises(cli.UserError, match="40"):
-        frames.main(frames.parser().parse_args(options))
+    with pytest.raises(UserError, match="40"):
+        cli.call(frames, options)
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
 def test_a_killed_stage_leaves_no_result_and_no_process_and_the_next_run_completes(tmp_path: Path) -> None:
     good = film(tmp_path / "a.mp4", EVEN)
     clips = table_of(tmp_path, [f"{number},ok,,,{good},," for number in range(2000)])
-    line = [sys.executable, "-m", "modalens.frames", *command(tmp_path, clips)]
-    environment = {**os.environ, "PYTHONPATH": str(Path(frames.__file__).parents[1])}
+    line = [sys.executable, "-m", "modalens", "frames", *command(tmp_path, clips)]
+    environment = {**os.environ, "PYTHONPATH": str(Path(frames.__file__).parents[2])}
     stage = subprocess.Popen(line, env=environment, stderr=subprocess.DEVNULL)
     try:
         for _ in range(600):

@@ -7,13 +7,15 @@ import pandas as pd
 import pytest
 import yaml
 
-from modalens.utils.cli import UserError
+from modalens.commands import freeze
+from modalens.config import resolve
+from modalens.curation import frozen_diff, splitting
 from modalens.datasets.frozen import Frozen
 from modalens.media.sources import Options
-from modalens.config import resolve
-from modalens.curation import frozen_diff, manifest, splitting
+from modalens.stages import manifest, splits
 from modalens.tracking import records
-from modalens.commands import freeze
+from modalens.utils import cli
+from modalens.utils.errors import UserError
 
 WORD = {"picture": "f0" * 24, "sound": "0f" * 16}
 
@@ -41,7 +43,7 @@ def split(root, task: str) -> tuple[pd.DataFrame, records.Run]:
     out = root / "splits" / task
     command = ["--labels", root / "manifest" / "labels" / f"{task}.csv", "--study", root, "--output", out]
     command += ["--record", out / "record.json", "--stages", "clips", "frames", "waveforms"]
-    splitting.main(splitting.parser().parse_args([str(part) for part in command]))
+    cli.call(splits, [str(part) for part in command])
     return read(out / "clips.csv"), records.read(out / "record.json")[1][0]
 
 
@@ -73,7 +75,7 @@ def study(tmp_path, monkeypatch):
 
 
 def run_freeze(configfile: str) -> None:
-    freeze.main(freeze.parser().parse_args(["--configfile", configfile, "--output", "frozen"]))
+    cli.call(freeze, ["--configfile", configfile, "--output", "frozen"])
 
 
 def test_a_frozen_list_has_ids_times_labels_splits_digests_and_causes(study):

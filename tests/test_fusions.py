@@ -6,7 +6,6 @@ import pytest
 import torch
 from torch import nn
 
-from modalens.utils.cli import UserError
 from modalens.fusions._base import make, member
 from modalens.fusions.add import Add
 from modalens.fusions.average import Average
@@ -21,6 +20,7 @@ from modalens.fusions.product import Product
 from modalens.fusions.sigmoid_gate import SigmoidGate
 from modalens.fusions.tensor_fusion import TensorFusion
 from modalens.fusions.vote import Vote
+from modalens.utils.errors import UserError
 
 TWO = {"audio": 2, "video": 2}
 THREE = {"audio": 3, "text": 2, "video": 4}

@@ -14,11 +14,11 @@ import pytest
 from badserver import movie
 
 from modalens.datasets.known_answer import KnownAnswer
-from modalens.media.video import SAME_FRAME, fit
 from modalens.media.container import decoded, stream_of
 from modalens.media.sources import Options
-from modalens.utils import hdf5
+from modalens.media.video import SAME_FRAME, fit
 from modalens.stages import frames, waveforms
+from modalens.utils import cli, hdf5
 
 CASES = int(os.environ.get("MODALENS_FUZZ", "120"))
 FIRST_SEED = int(os.environ.get("MODALENS_FUZZ_SEED", "0"))
@@ -102,7 +102,7 @@ def stage(module, stem: Path, clips: Path, options: list[str]) -> pd.DataFrame:
     status = stem.with_suffix(".csv")
     command = ["--clips", clips, "--output", stem.with_suffix(".h5"), "--status", status, "--timeout", "30", *options]
     command += ["--record", stem.with_suffix(".json")]
-    module.main(module.parser().parse_args([str(word) for word in command]))
+    cli.call(module, [str(word) for word in command])
     return pd.read_csv(status, dtype=str, keep_default_na=False).set_index("clip_id")
 
 

@@ -4,9 +4,9 @@ import torch
 from _members import CLASSES, LABELS, SHAPES, clips, made, shapes
 from torch.nn import functional
 
-from modalens.utils.cli import UserError
 from modalens.models._base import build, load_model
 from modalens.training.ensemble import stackable
+from modalens.utils.errors import UserError
 
 SMALL = {"fused": [12, 10, 8], "attention_size": 4}
 PAIRS = [("video", "audio"), ("audio", "video"), ("video", "text"), ("audio", "text"), ("text", "audio")]

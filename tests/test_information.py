@@ -3,7 +3,15 @@
 import numpy as np
 import pytest
 
-from modalens.stats.information import Joint, bayes_accuracy, coalitions, decomposition, log_probability, shapley, shares
+from modalens.stats.information import (
+    Joint,
+    bayes_accuracy,
+    coalitions,
+    decomposition,
+    log_probability,
+    shapley,
+    shares,
+)
 
 LOG_HALF = np.log(0.5)
 

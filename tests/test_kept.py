@@ -9,11 +9,10 @@ import pandas as pd
 import pytest
 from filming import film
 
-from modalens.utils.cli import UserError
 from modalens.media.fetch_log import sha256
-from modalens.utils import hdf5, row_cache
-from modalens.curation import fingerprints
-from modalens.stages import frames, features
+from modalens.stages import features, fingerprints, frames
+from modalens.utils import cli, hdf5, row_cache
+from modalens.utils.errors import UserError
 
 EVEN = [40 * k for k in range(25)]
 RATE = 16000
@@ -45,21 +44,21 @@ class Shard:
         if not self.whole:
             line += ["--consumers", f"{self.encoder_made}={self.root / 'features' / '0.h5'}"]
             line += [f"{self.sketches_made}={self.root / 'sketches' / 'frames' / '0.h5'}"]
-        frames.main(frames.parser().parse_args([str(part) for part in line]))
+        cli.call(frames, [str(part) for part in line])
         return json.loads((self.root / "0.json").read_text())["runs"][0]["metrics"]
 
     def encode(self) -> dict[str, float]:
         line = ["--encoder", "pixels", "--options", json.dumps(self.options), "--made", self.encoder_made]
         line += ["--input", self.root / "0.h5", "--output", self.root / "features" / "0.h5", "--device", "cpu"]
         line += ["--record", self.root / "features.json"]
-        features.main(features.command_line().parse_args([str(part) for part in line]))
+        cli.call(features, [str(part) for part in line])
         return json.loads((self.root / "features.json").read_text())["runs"][0]["metrics"]
 
     def sketch(self) -> pd.DataFrame:
         line = ["--clips", self.root / "clips" / "0.csv", "--decoded", f"frames={self.root / '0.h5'}"]
         line += ["--made", self.sketches_made]
         line += ["--output", self.root / "sketches", "--record", self.root / "sketches.json"]
-        fingerprints.main(fingerprints.parser().parse_args([str(part) for part in line]))
+        cli.call(fingerprints, [str(part) for part in line])
         return pd.read_csv(self.root / "sketches" / "0.csv", index_col="clip_id")
 
     def run(self) -> tuple[float, float]:

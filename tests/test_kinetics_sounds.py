@@ -5,8 +5,8 @@ import re
 
 import pytest
 
-from modalens.utils.cli import UserError
 from modalens.datasets.kinetics_sounds import OGM_GE, VARIANTS, KineticsSounds
+from modalens.utils.errors import UserError
 
 TRAIN = "--4-0ihtnBU_000058_000068,10,4\n-00nar1nEPc_000033_000043,10,13\n"
 TEST = "-3Mwkq-7TV4_2,10,23\n"

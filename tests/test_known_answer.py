@@ -7,11 +7,11 @@ import av
 import numpy as np
 import pytest
 
-from modalens.utils.cli import UserError
 from modalens.datasets import _rendering as drawn
 from modalens.datasets.known_answer import TASKS, KnownAnswer
-from modalens.stats.information import bayes_accuracy
 from modalens.media.sources import Options
+from modalens.stats.information import bayes_accuracy
+from modalens.utils.errors import UserError
 
 ALL = list(TASKS)
 FRAMES = 8

@@ -6,11 +6,12 @@ import pytest
 from scipy import stats
 from synthetic import predictions
 
-from modalens.utils.cli import UserError
+from modalens.stages import leaderboard as stage
+from modalens.stats import significance
 from modalens.stats.leaderboard import leaderboard
-from modalens.stats.statistics import holm, paired_test, seed_test
-from modalens.stats import leaderboard as stage
 from modalens.tracking import records
+from modalens.utils import cli
+from modalens.utils.errors import UserError
 
 CLASSES = ["NA", "01", "red"]
 
@@ -89,12 +90,16 @@ def test_p_is_the_larger_of_both_tests_and_holm_is_over_the_tasks_comparisons():
     name = "m2"
     hits = {key: (frame["label"] == frame["predicted"]).astype(int) for key, frame in models.items()}
     difference = models[name].assign(d=hits[name] - hits["reference"])
-    assert table.loc[name, "p_groups"] == paired_test(difference.groupby("group")["d"].sum().to_numpy(float))
-    assert table.loc[name, "p_seeds"] == pytest.approx(seed_test(difference.groupby("seed")["d"].mean().to_numpy()))
+    assert table.loc[name, "p_groups"] == significance.paired_test(
+        difference.groupby("group")["d"].sum().to_numpy(float)
+    )
+    assert table.loc[name, "p_seeds"] == pytest.approx(
+        significance.seed_test(difference.groupby("seed")["d"].mean().to_numpy())
+    )
 
 
 def test_a_win_that_does_not_outlive_holm_is_a_tie():
-    assert holm([0.03, 0.5])[0] > 0.05
+    assert significance.holm([0.03, 0.5])[0] > 0.05
     alone = {"reference": planted(0.6, 1), "a": planted(0.68, 3)}
     crowd = alone | {f"m{index}": planted(0.6, 10 + index) for index in range(20)}
     one, many = (board(models).loc["a"] for models in (alone, crowd))
@@ -104,9 +109,9 @@ def test_a_win_that_does_not_outlive_holm_is_a_tie():
 
 def test_the_test_over_seeds_is_scipys_paired_one_and_sure_where_nothing_varies():
     one, other = np.random.default_rng(0).normal([[0.7], [0.72]], 0.02, (2, 5))
-    assert seed_test(one - other) == pytest.approx(stats.ttest_rel(one, other).pvalue)
-    assert [seed_test(np.full(5, value)) for value in (0.0, 0.2)] == [1, 0]
-    assert np.isnan(seed_test(np.ones(1)))
+    assert significance.seed_test(one - other) == pytest.approx(stats.ttest_rel(one, other).pvalue)
+    assert [significance.seed_test(np.full(5, value)) for value in (0.0, 0.2)] == [1, 0]
+    assert np.isnan(significance.seed_test(np.ones(1)))
 
 
 def test_pairing_narrows_the_interval_of_a_difference():
@@ -149,7 +154,7 @@ def test_the_stage_reads_the_full_condition_and_writes_a_table_and_a_run_a_model
     predictions({"": 0.3, "audio": 0.6}, CLASSES).to_parquet(folder / "a.parquet")
     command = ["--predictions", folder / "b.parquet", folder / "a.parquet", "--reference", "b", "--bootstrap", "50"]
     command += ["--output", tmp_path / "seen.csv", "--record", tmp_path / "seen.json", "--key", '{"task": "seen"}']
-    stage.main(stage.command_line().parse_args([str(part) for part in command]))
+    cli.call(stage, [str(part) for part in command])
     table = pd.read_csv(tmp_path / "seen.csv")
     assert table["model"].tolist() == ["b", "a"]
     assert table["clips"].tolist() == [120, 120]

@@ -1,8 +1,8 @@
 import torch
 from _members import LABELS, clips, made
 
-from modalens.training.dataset import Clips
 from modalens.training.batches import Lesson
+from modalens.training.dataset import Clips
 
 CPU = torch.device("cpu")
 

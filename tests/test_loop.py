@@ -13,11 +13,11 @@ from _members import made, planted
 from test_stack import still
 from torch import nn
 
-from modalens.training.checkpoint import Checkpoint
-from modalens.utils.cli import UserError
 from modalens.models._base import Model
 from modalens.plugins import registry
 from modalens.training import loop
+from modalens.training.checkpoint import Checkpoint
+from modalens.utils.errors import UserError
 
 SEEDS = [3, 0, 7]
 CLOSE = {"rtol": 1e-5, "atol": 1e-3}
@@ -113,7 +113,7 @@ def test_seeds_trained_together_resume_bit_for_bit(name, tmp_path, monkeypatch):
     """Interrupted after each epoch in turn, so also where some have stopped; dropout goes on drawing where it was."""
     options = {"dropout": 0.3, "hidden": [8]}
     whole = fitted(name, SEEDS, **options)
-    monkeypatch.setattr("modalens.checkpoint.SECONDS_BETWEEN_CHECKPOINTS", 0.0)
+    monkeypatch.setattr("modalens.training.checkpoint.SECONDS_BETWEEN_CHECKPOINTS", 0.0)
     checkpoint = Checkpoint(tmp_path / "checkpoint.pt", "key")
     real, epochs = loop._validate, max(map(len, whole[1]))
     for epoch in range(1, epochs):

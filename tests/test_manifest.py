@@ -9,17 +9,18 @@ from types import SimpleNamespace
 import pandas as pd
 import pytest
 
-from modalens.utils.cli import UserError
 from modalens.config import workflow
 from modalens.curation import manifest
+from modalens.stages import manifest as stage
 from modalens.tracking import records
-from modalens.utils import csv_chunks
+from modalens.utils import cli, csv_chunks
+from modalens.utils.errors import UserError
 
 
 def arguments(folder, tasks=("seen", "heard"), shards=4, **options) -> argparse.Namespace:
     dataset = json.dumps({"name": "known_answer", "clips": 40} | options)
     command = ["--dataset", dataset, "--tasks", *tasks, "--shards", str(shards), "--output", str(folder)]
-    return manifest.parser().parse_args([*command, "--record", str(folder / "record.json")])
+    return cli.parse(stage, [*command, "--record", str(folder / "record.json")])
 
 
 def contents(folder) -> dict[str, tuple[str, int]]:
@@ -42,7 +43,7 @@ def rows(**columns) -> pd.DataFrame:
 
 
 def test_shards_hold_every_clip_once_and_no_label(tmp_path):
-    manifest.main(arguments(tmp_path))
+    stage.main(arguments(tmp_path))
     shards = [read(path) for path in tmp_path.glob("shards/*.csv")]
     assert (
         sorted(clip for shard in shards for clip in shard["clip_id"])
@@ -75,8 +76,8 @@ def test_cells_are_quoted_as_the_standard_library_does_and_come_back(part, monke
 
 
 def test_a_reading_that_was_stopped_is_made_whole_by_the_next(tmp_path, monkeypatch):
-    manifest.main(arguments(tmp_path / "whole", shards=8, clips=50))
-    manifest.main(arguments(tmp_path / "stopped", shards=8))
+    stage.main(arguments(tmp_path / "whole", shards=8, clips=50))
+    stage.main(arguments(tmp_path / "stopped", shards=8))
 
     def stopped(*given):
         for number, found in enumerate(tables(*given)):
@@ -87,10 +88,10 @@ def test_a_reading_that_was_stopped_is_made_whole_by_the_next(tmp_path, monkeypa
     tables = manifest.tables
     monkeypatch.setattr(manifest, "tables", stopped)
     with pytest.raises(KeyboardInterrupt):
-        manifest.main(arguments(tmp_path / "stopped", shards=8, clips=50))
+        stage.main(arguments(tmp_path / "stopped", shards=8, clips=50))
     monkeypatch.undo()
     assert not list((tmp_path / "stopped").glob(".*")), "drafts are cleared away"
-    manifest.main(arguments(tmp_path / "stopped", shards=8, clips=50))
+    stage.main(arguments(tmp_path / "stopped", shards=8, clips=50))
     made, wanted = (contents(tmp_path / name) for name in ("stopped", "whole"))
     assert {name: text for name, (text, _) in made.items()} == {
         name: text.replace("/whole/", "/stopped/") for name, (text, _) in wanted.items()
@@ -117,57 +118,57 @@ def test_a_reading_that_was_stopped_is_never_taken_for_whole(tmp_path, monkeypat
 
 def test_a_list_that_is_refused_leaves_no_folder(tmp_path):
     with pytest.raises(UserError, match="one class only"):
-        manifest.main(arguments(tmp_path / "out", clips=1))
+        stage.main(arguments(tmp_path / "out", clips=1))
     assert not (tmp_path / "out").exists()
 
 
 def test_a_record_that_is_behind_its_tables_is_written_again(tmp_path):
-    manifest.main(arguments(tmp_path))
+    stage.main(arguments(tmp_path))
     path = tmp_path / "record.json"
     behind = path.read_text().replace("40.0", "39.0")
     path.write_text(behind)
-    manifest.main(arguments(tmp_path))
+    stage.main(arguments(tmp_path))
     assert path.read_text() != behind
 
 
 def test_running_again_touches_nothing(tmp_path):
-    manifest.main(arguments(tmp_path))
+    stage.main(arguments(tmp_path))
     before = contents(tmp_path)
-    manifest.main(arguments(tmp_path))
+    stage.main(arguments(tmp_path))
     assert contents(tmp_path) == before
 
 
 def test_a_new_clip_touches_one_shard(tmp_path):
-    manifest.main(arguments(tmp_path, shards=8))
+    stage.main(arguments(tmp_path, shards=8))
     before = contents(tmp_path)
-    manifest.main(arguments(tmp_path, shards=8, clips=41))
+    stage.main(arguments(tmp_path, shards=8, clips=41))
     changed = {name for name, content in contents(tmp_path).items() if before.get(name) != content}
     shard = manifest.shard_of("ka-00040", 8)
     assert changed == {"manifest.csv", f"shards/{shard}.csv", "labels/seen.csv", "labels/heard.csv", "record.json"}
 
 
 def test_tables_that_are_no_more_are_deleted(tmp_path):
-    manifest.main(arguments(tmp_path, shards=8))
+    stage.main(arguments(tmp_path, shards=8))
     (tmp_path / "shards" / "notes.txt").write_text("a user's own file")
-    manifest.main(arguments(tmp_path, tasks=["heard"], shards=2))
+    stage.main(arguments(tmp_path, tasks=["heard"], shards=2))
     assert {path.name for path in tmp_path.glob("shards/*")} == {"0.csv", "1.csv", "notes.txt"}
     assert {path.name for path in tmp_path.glob("labels/*")} == {"heard.csv"}
 
 
 def test_answers_of_another_data_set_do_not_stay(tmp_path):
-    manifest.main(arguments(tmp_path / "out"))
+    stage.main(arguments(tmp_path / "out"))
     (tmp_path / "clips.csv").write_text("file,label\na.mp4,cat\nb.mp4,dog\n")
     given = arguments(tmp_path / "out", tasks=["label"])
     given.dataset = {"name": "folder", "csv": str(tmp_path / "clips.csv")}
-    manifest.main(given)
+    stage.main(given)
     assert not (tmp_path / "out" / "answers.json").exists()
     assert json.loads((tmp_path / "out" / "inputs.json").read_text()) == [str(tmp_path / "clips.csv")]
 
 
 def test_the_record_tells_what_was_made(tmp_path):
-    manifest.main(arguments(tmp_path))
-    stage, (run,) = records.read(tmp_path / "record.json")
-    assert stage == "manifest"
+    stage.main(arguments(tmp_path))
+    name, (run,) = records.read(tmp_path / "record.json")
+    assert name == "manifest"
     assert run.metrics == {"clips": 40, "clips_seen": 40, "clips_heard": 40}
 
 
@@ -231,7 +232,7 @@ def test_a_study_is_limited_to_the_ids_of_a_list_with_or_without_heading(tmp_pat
     (tmp_path / "ids.csv").write_bytes(text.encode())
     given = arguments(tmp_path / "out", tasks=["seen"])
     given.only = tmp_path / "ids.csv"
-    manifest.main(given)
+    stage.main(given)
     assert read(tmp_path / "out" / "manifest.csv")["clip_id"].tolist() == ["ka-00001", "ka-00002"]
     assert "only: 2 of the data set's 40 clips" in caplog.text
     assert "it has not 1 of the 3 listed: none" in caplog.text

@@ -5,10 +5,10 @@ import pandas as pd
 import pytest
 from synthetic import predictions, subsets
 
-from modalens.utils.cli import UserError
 from modalens.measures.leave_one_out import LeaveOneOut
 from modalens.measures.shapley import Shapley, coalitions, shapley_values
 from modalens.plugins import registry
+from modalens.utils.errors import UserError
 
 CLASSES = ["a", "b", "c"]
 QUICK = {"bootstrap": 100}

@@ -3,10 +3,10 @@ import torch
 from _members import CLASSES, LABELS, SHAPES, clips, made, shapes
 from torch.nn import functional
 
-from modalens.utils.cli import UserError
 from modalens.models._base import build
 from modalens.models._networks import AudioNetwork, SequenceNetwork, Standardiser
 from modalens.models._networks import head as classifier
+from modalens.utils.errors import UserError
 
 
 def test_unimodal_models_differ_from_late_fusion_in_the_first_head_layer_only():

@@ -1,7 +1,7 @@
 import pytest
 
-from modalens.utils.progress import line, progress
 from modalens.utils import progress as module
+from modalens.utils.progress import line, progress
 
 
 def test_a_log_gets_one_line_for_a_short_loop(capsys: pytest.CaptureFixture[str]) -> None:

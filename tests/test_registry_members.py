@@ -13,10 +13,10 @@ from _members import CLASSES, COUNT, LABELS, PAIR, SHAPES, clips, made, shapes
 from torch import nn
 from torch.func import functional_call, grad, stack_module_state, vmap
 
-from modalens.utils.cli import UserError
 from modalens.fusions._base import member
 from modalens.models._base import Trained, load_model
 from modalens.plugins import registry
+from modalens.utils.errors import UserError
 
 W, R, H = 6, 3, 2  # width, rank and heads of the fusions below
 SMALL = {"audio_size": 12, "channels": 4, "sequence_size": 10, "step_size": 8, "hidden": [16, 16]}

@@ -4,9 +4,10 @@ import pandas as pd
 import pytest
 from synthetic import predictions
 
-from modalens.utils.cli import UserError
-from modalens.tracking import records
 from modalens.stages import relevance
+from modalens.tracking import records
+from modalens.utils import cli
+from modalens.utils.errors import UserError
 
 
 @pytest.fixture
@@ -23,7 +24,7 @@ def folder(tmp_path):
 def run(folder, *extra):
     files = sorted(folder.glob("evaluate/*/*.parquet"))
     command = ["--predictions", *files, *extra, "--output", folder / "out.csv", "--record", folder / "out.json"]
-    relevance.main(relevance.parser().parse_args([str(part) for part in command]))
+    cli.call(relevance, [str(part) for part in command])
 
 
 @pytest.mark.parametrize("measure", ["leave_one_out", "shapley"])

@@ -3,10 +3,11 @@ import json
 import numpy as np
 import pytest
 
-from modalens.utils.cli import UserError
 from modalens.encoders.log_mel import FLOOR
-from modalens.utils import hdf5
 from modalens.evaluation import baselines
+from modalens.stages import replacements
+from modalens.utils import cli, hdf5
+from modalens.utils.errors import UserError
 
 SOUND = {"kind": "waveforms", "sample_rate": 16000, "seconds": 0.1}
 PICTURE = {"kind": "frames", "count": 2, "resize": 40, "crop": 32, "sampling": "uniform"}
@@ -16,7 +17,7 @@ def run(folder, encoder, options, preprocessing):
     output = folder / f"{encoder}.h5"
     line = ["--encoder", encoder, "--options", json.dumps(options), "--preprocessing", json.dumps(preprocessing)]
     line += ["--output", str(output), "--device", "cpu", "--record", str(folder / "record.json")]
-    baselines.main(baselines.command_line().parse_args(line))
+    cli.call(replacements, line)
     return output
 
 

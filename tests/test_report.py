@@ -11,15 +11,15 @@ from scipy.stats import fisher_exact
 from sklearn import metrics as sklearn_metrics
 from synthetic import answers_of, predictions, write_study
 
-from modalens.utils.cli import UserError
+from modalens.reporting import attrition, comparison, figures, page
 from modalens.reporting.figure_style import draw, inline, panels
-from modalens.reporting.summary import find
 from modalens.reporting.page import number, probability
 from modalens.reporting.study_results import Study, per_class, read, results
-from modalens.stats import leaderboard
-from modalens.reporting import comparison, attrition, figures, page
+from modalens.reporting.summary import find
+from modalens.stages import leaderboard, relevance, report
 from modalens.tracking import records
-from modalens.stages import relevance
+from modalens.utils import cli
+from modalens.utils.errors import UserError
 
 pytestmark = pytest.mark.slow
 
@@ -46,14 +46,14 @@ def measure(root):
             command = ["--measure", name, "--options", '{"bootstrap": 100}', "--predictions", *folder.glob("*.parquet")]
             output = root / "relevance" / folder.name / name
             command += ["--output", f"{output}.csv", "--record", f"{output}.json"]
-            relevance.main(relevance.parser().parse_args([str(part) for part in command]))
+            cli.call(relevance, [str(part) for part in command])
     return root
 
 
 def write_page(root, config=None):
     command = ["--study", root, "--config", config or root / "config.yaml", "--output", root / "report" / "index.html"]
     command += ["--record", root / "report" / "record.json"]
-    page.main(page.parser().parse_args([str(part) for part in command]))
+    cli.call(report, [str(part) for part in command])
     return (root / "report" / "index.html").read_text(encoding="utf-8")
 
 
@@ -370,7 +370,7 @@ def compare(root, reference="late_fusion"):
     for folder in sorted((root / "evaluate").iterdir()):
         words = ["--predictions", *sorted(folder.glob("*.parquet")), "--reference", reference, "--bootstrap", "60"]
         words += ["--output", root / "leaderboard" / f"{folder.name}.csv", "--record", root / "leaderboard" / "r.json"]
-        leaderboard.main(leaderboard.command_line().parse_args([str(word) for word in words]))
+        cli.call(leaderboard, [str(word) for word in words])
     return root
 
 

@@ -4,9 +4,9 @@ from pathlib import Path
 
 import pytest
 
-from modalens.utils.cli import UserError
+from modalens.tracking import mlflow_runs, records
 from modalens.tracking.records import Run
-from modalens.tracking import records, mlflow_runs
+from modalens.utils.errors import UserError
 
 
 def trained(seed: int, **metrics: float) -> Run:

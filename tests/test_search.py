@@ -8,12 +8,14 @@ import pytest
 import torch
 from torch.nn import functional
 
-from modalens.utils.cli import UserError
 from modalens.models._base import load_model
+from modalens.search import trial
 from modalens.search.space import draws, value_of, varied
-from modalens.training import loop, setup, dataset, fit_job
-from modalens.search import trial, search
+from modalens.stages import search, train
 from modalens.tracking import records
+from modalens.training import dataset, loop, setup
+from modalens.utils import cli
+from modalens.utils.errors import UserError
 
 RATE = {"training.learning_rate": {"low": 1e-4, "high": 1e-2, "log": True}}
 
@@ -36,7 +38,7 @@ def line(root, model="audio_only", space=RATE, budget=3, output="search", seeds=
 
 
 def searched(root, **settings):
-    arguments = search.command_line().parse_args(line(root, **settings))
+    arguments = cli.parse(search, line(root, **settings))
     search.main(arguments)
     return pd.read_csv(arguments.output / "trials.csv"), json.loads((arguments.output / "chosen.json").read_text())
 
@@ -139,9 +141,9 @@ def test_the_trial_of_lowest_cross_entropy_is_chosen_and_its_settings_are_whole(
 def test_the_score_is_that_of_the_model_that_training_with_the_chosen_settings_keeps(study):
     table, chosen = searched(study, model="video_only", output="again")
     words = _study.train_line(study, "video_only", [100], chosen["options"], "kept", **chosen["training"])
-    fit_job.main(fit_job.command_line().parse_args(words))
+    cli.call(train, words)
     model = load_model(study / "kept" / "video_only" / "100" / "model.pt").model
-    clips = setup.read(fit_job.command_line().parse_args(words)).validation
+    clips = setup.read(cli.parse(train, words)).validation
     with torch.no_grad():
         found = functional.cross_entropy(model(clips.features), clips.labels).item()
     assert found == pytest.approx(table["validation_cross_entropy"].min(), rel=1e-5)

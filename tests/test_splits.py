@@ -4,9 +4,11 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from modalens.utils.cli import UserError
 from modalens.curation import splitting
+from modalens.stages import splits
 from modalens.tracking import records
+from modalens.utils import cli
+from modalens.utils.errors import UserError
 
 FRACTIONS = {"train": 0.7, "validation": 0.1, "test": 0.2}
 
@@ -36,7 +38,7 @@ def study(tmp_path):
         out = tmp_path / "splits" / "seen"
         command = ["--labels", str(tmp_path / "seen.csv"), "--study", str(tmp_path), "--stages", "clips", "frames"]
         command += ["--output", str(out), "--record", str(out / "record.json"), *more]
-        splitting.main(splitting.parser().parse_args(command))
+        cli.call(splits, command)
         return {path.stem: pd.read_csv(path, dtype=str, keep_default_na=False) for path in out.glob("*.csv")}
 
     return run

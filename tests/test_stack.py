@@ -11,8 +11,8 @@ from torch import nn
 
 from modalens.models._base import Model
 from modalens.models.late_fusion import LateFusion
-from modalens.training.ensemble import AdamW, Stack, picked, stackable, write_back
 from modalens.plugins import registry
+from modalens.training.ensemble import AdamW, Stack, picked, stackable, write_back
 
 SEEDS = (0, 1, 2)
 # In sums of some hundred float32 terms.

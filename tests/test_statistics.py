@@ -6,16 +6,9 @@ import pytest
 from scipy import stats
 from sklearn import metrics as sklearn_metrics
 
-from modalens.stats.statistics import (
-    METRICS,
-    Axes,
-    Bootstrap,
-    Tally,
-    confusion_metrics,
-    holm,
-    paired_test,
-    tally,
-)
+from modalens.stats.bootstrap import Bootstrap
+from modalens.stats.metrics import METRICS, Axes, Tally, confusion_metrics, tally
+from modalens.stats.significance import holm, paired_test
 
 
 def frame_of(label, predicted, group=None, seed=0, log_probability=-1.0):
@@ -75,7 +68,11 @@ def test_a_true_class_of_probability_zero_gives_a_finite_mean():
 
 
 def test_draws_repeat_with_the_seed_and_are_the_same_for_any_number_of_models():
-    one, two, other = Bootstrap(30, 3, 50, seed=4), Bootstrap(30, 5, 50, seed=4), Bootstrap(30, 3, 50, seed=5)
+    one, two, other = (
+        Bootstrap(30, 3, 50, seed=4),
+        Bootstrap(30, 5, 50, seed=4),
+        Bootstrap(30, 3, 50, seed=5),
+    )
     assert (one.group_weights == two.group_weights).all()
     assert (one.group_weights != other.group_weights).any()
     assert (one.group_weights.sum(axis=1) == 30).all()
@@ -120,7 +117,10 @@ def test_interval_covers_the_truth_about_as_often_as_it_says():
     rng = np.random.default_rng(3)
     groups, size, trials, covered = 50, 4, 200, {"group": 0, "clip": 0}
     units = {"group": np.repeat(np.arange(groups), size), "clip": np.arange(groups * size)}
-    bootstraps = {"group": Bootstrap(groups, 1, 300), "clip": Bootstrap(groups * size, 1, 300)}
+    bootstraps = {
+        "group": Bootstrap(groups, 1, 300),
+        "clip": Bootstrap(groups * size, 1, 300),
+    }
     for _ in range(trials):
         right = rng.random((groups, size)) < rng.beta(0.7, 0.3, groups)[:, None]
         for unit_name, bootstrap in bootstraps.items():

@@ -2,7 +2,8 @@ import h5py
 import numpy as np
 import pytest
 
-from modalens.utils import cli, hdf5
+from modalens.utils import hdf5
+from modalens.utils.errors import UserError
 
 
 @pytest.fixture
@@ -30,7 +31,7 @@ def test_attributes_come_back_as_written(path):
 
 
 def test_an_absent_id_is_named(path):
-    with pytest.raises(cli.UserError, match="clip-9"):
+    with pytest.raises(UserError, match="clip-9"):
         hdf5.read(path, ["clip-0", "clip-9"])
 
 
@@ -40,13 +41,13 @@ def test_a_flipped_byte_is_an_error_and_not_a_number(path):
     content = bytearray(path.read_bytes())
     content[offset] ^= 0xFF
     path.write_bytes(content)
-    with pytest.raises(cli.UserError, match="delete it"):
+    with pytest.raises(UserError, match="delete it"):
         hdf5.read(path, ["clip-0"])
 
 
 def test_a_file_cut_short_is_an_error(path):
     path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
-    with pytest.raises(cli.UserError, match="cannot be read"):
+    with pytest.raises(UserError, match="cannot be read"):
         hdf5.ids(path)
 
 

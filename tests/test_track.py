@@ -14,9 +14,10 @@ from typing import Any
 
 import pytest
 
-from modalens.utils.cli import UserError
+from modalens.stages import track
+from modalens.tracking import mlflow_store, records
 from modalens.tracking.records import Run
-from modalens.tracking import records, mlflow_store
+from modalens.utils.errors import UserError
 
 pytestmark = pytest.mark.slow
 
@@ -50,7 +51,7 @@ class Study:
 
     def sync(self) -> dict[str, int]:
         self.arguments.records.write_text("\n".join(map(str, sorted(self.folder.glob("*.json")))))
-        mlflow_store.main(self.arguments)
+        track.main(self.arguments)
         result = json.loads(self.arguments.output.read_text())
         return {name: result[name] for name in ("new", "replaced", "equal", "removed")}
 
@@ -205,9 +206,9 @@ def test_a_kill_between_new_and_old_leaves_one(study: Study, monkeypatch: pytest
 def test_a_killed_process_heals(study: Study) -> None:
     study.record("train", "train", *(trained(seed) for seed in range(60)))
     study.arguments.records.write_text(str(study.folder / "train.json"))
-    command = [sys.executable, "-m", "modalens.track", f"--study={study.folder}", f"--tracking-uri={study.uri}"]
+    command = [sys.executable, "-m", "modalens", "track", f"--study={study.folder}", f"--tracking-uri={study.uri}"]
     command += [f"--records={study.arguments.records}", "--experiment=demo", f"--output={study.arguments.output}"]
-    environment = {**os.environ, "PYTHONPATH": str(Path(mlflow_store.__file__).parents[1])}
+    environment = {**os.environ, "PYTHONPATH": str(Path(mlflow_store.__file__).parents[2])}
     process = subprocess.Popen(command, env=environment, stderr=subprocess.DEVNULL)
     deadline = time.monotonic() + 100
     while process.poll() is None and time.monotonic() < deadline:

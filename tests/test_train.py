@@ -10,12 +10,13 @@ import pandas as pd
 import pytest
 import torch
 
-from modalens.utils.cli import UserError
 from modalens.models._base import load_model
 from modalens.models.late_fusion import LateFusion
-import modalens.utils.hdf5
-from modalens.training import loop, checkpoint, fit_job
+from modalens.stages import train
 from modalens.tracking import records
+from modalens.training import checkpoint, fit_job, loop
+from modalens.utils import cli, hdf5
+from modalens.utils.errors import UserError
 
 pytestmark = pytest.mark.slow
 
@@ -64,7 +65,7 @@ def test_rows_are_joined_by_clip_id_whatever_their_order_in_the_files(study, tmp
 def test_the_model_kept_is_the_one_of_lowest_validation_loss(study):
     folder = _study.trained(study, learning_rate=0.1, epochs=20, patience=20)
     rows = history(folder)
-    job = fit_job.read(fit_job.command_line().parse_args(_study.train_line(study)))
+    job = fit_job.read(cli.parse(train, _study.train_line(study)))
     model = load_model(folder / "0" / "model.pt").model
     with torch.no_grad():
         found = model.loss(job.validation.features, job.validation.labels)["loss"].item()
@@ -91,7 +92,7 @@ def test_the_record_has_a_run_per_seed_with_every_setting_written_out(study):
 
 def test_embedding_statistics_are_those_of_the_training_clips(study):
     found = load_model(_study.trained(study) / "0" / "model.pt")
-    job = fit_job.read(fit_job.command_line().parse_args(_study.train_line(study)))
+    job = fit_job.read(cli.parse(train, _study.train_line(study)))
     with torch.no_grad():
         embeddings = found.model.embed(job.train.features)
     for name, values in embeddings.items():
@@ -143,8 +144,10 @@ def test_resuming_gives_bit_for_bit_what_an_uninterrupted_training_gives(study, 
 
 # The stage as it is, but for a SIGKILL of itself in the sixth epoch of its second seed.
 KILLED = """
-import os, signal
-from modalens import checkpoint, cli, loop, train
+import os, signal, sys
+from modalens.stages import train
+from modalens.training import checkpoint, loop
+from modalens.utils import cli
 checkpoint.SECONDS_BETWEEN_CHECKPOINTS, real, calls = 0.0, loop._validate, []
 def validate(*arguments):
     calls.append(1)
@@ -152,13 +155,13 @@ def validate(*arguments):
         os.kill(os.getpid(), signal.SIGKILL)
     return real(*arguments)
 loop._validate = validate
-cli.run(train.main, train.command_line())
+cli.run(train, sys.argv[1:])
 """.replace("EPOCHS", str(_study.TRAINING["epochs"]))
 
 
 def test_a_stage_killed_in_its_second_seed_goes_on_there(study, caplog):
     options = {"patience": 99, "options": _study.SMALL | {"dropout": 0.3}, "seeds": [0, 1]}
-    environment = os.environ | {"PYTHONPATH": str(Path(fit_job.__file__).parents[1])}
+    environment = os.environ | {"PYTHONPATH": str(Path(fit_job.__file__).parents[2])}
     line = [sys.executable, "-c", KILLED, *_study.train_line(study, **options)]
     assert subprocess.run(line, env=environment, capture_output=True).returncode == -signal.SIGKILL
     folder = study / "train" / "late_fusion"
@@ -212,14 +215,15 @@ def test_a_model_that_cannot_be_stacked_is_trained_one_seed_at_a_time(study, mon
 # Measured: importing it takes 2 s, which is a third of a short training.
 WITHOUT_COMPILER = """
 import sys
-from modalens import cli, train
-cli.run(train.main, train.command_line())
+from modalens.stages import train
+from modalens.utils import cli
+cli.run(train, sys.argv[1:])
 sys.exit("torch._dynamo" in sys.modules)
 """
 
 
 def test_a_job_does_not_import_torchs_compiler(study):
-    environment = os.environ | {"PYTHONPATH": str(Path(fit_job.__file__).parents[1])}
+    environment = os.environ | {"PYTHONPATH": str(Path(fit_job.__file__).parents[2])}
     line = [sys.executable, "-c", WITHOUT_COMPILER, *_study.train_line(study, seeds=[0, 1], epochs=1, together=2)]
     assert subprocess.run(line, env=environment).returncode == 0
 
@@ -245,7 +249,7 @@ def test_a_balanced_model_is_saved_without_what_only_its_learning_needs(study):
 def test_a_classifier_of_cosines_is_found_again_in_its_file(study):
     folder = _study.trained(study, more=balanced("mm_cosine", scale=4.0))
     found = load_model(folder / "0" / "model.pt")
-    job = fit_job.read(fit_job.command_line().parse_args(_study.train_line(study)))
+    job = fit_job.read(cli.parse(train, _study.train_line(study)))
     with torch.no_grad():
         loss = found.model.loss(job.validation.features, job.validation.labels)["loss"].item()
     assert loss == pytest.approx(history(folder).validation_loss.min(), rel=1e-4)
@@ -262,11 +266,11 @@ def test_another_option_of_the_balancing_does_not_resume_a_checkpoint(study, mon
 
 def test_the_code_of_the_balancing_is_part_of_the_checkpoints_key(study):
     line = _study.train_line(study, more=balanced("agm"))
-    job = fit_job.read(fit_job.command_line().parse_args(line))
+    job = fit_job.read(cli.parse(train, line))
     (learners,) = fit_job.groups(job, [0])
     modules = fit_job.sources_of(next(iter(learners.values())))
     assert {f"modalens.balancing.{name}" for name in ("agm", "_modulation", "_base")} <= set(modules)
-    assert {"modalens.models.late_fusion", "modalens.loop", "modalens.meter"} <= set(modules)
+    assert {"modalens.models.late_fusion", "modalens.training.loop", "modalens.training.meter"} <= set(modules)
 
 
 def test_what_a_search_chose_takes_the_place_of_the_settings(study):
@@ -315,8 +319,8 @@ def test_a_loss_that_is_not_finite_stops_the_training(study):
 
 def test_shards_made_with_other_settings_do_not_mix(study):
     path = study / "features" / "audio" / "1.h5"
-    ids, rows = modalens.utils.hdf5.ids(path), modalens.utils.hdf5.read(path)
-    with modalens.utils.hdf5.write(path, {"encoder": "other"}) as writer:
+    ids, rows = hdf5.ids(path), hdf5.read(path)
+    with hdf5.write(path, {"encoder": "other"}) as writer:
         for clip_id, row in zip(ids, rows, strict=True):
             writer.append(clip_id, row)
     with pytest.raises(UserError, match="different settings"):
@@ -327,7 +331,7 @@ def test_a_misspelt_training_option_is_refused():
     line = _study.train_line(Path("nowhere"))
     line[line.index("--training") + 1] = json.dumps({"epoch": 3})
     with pytest.raises(UserError, match="training has no option 'epoch'; did you mean 'epochs'"):
-        fit_job.read(fit_job.command_line().parse_args(line))
+        fit_job.read(cli.parse(train, line))
 
 
 def test_training_stops_when_the_task_is_solved(study):

@@ -2,8 +2,8 @@
 
 import pytest
 
-from modalens.utils.cli import UserError
 from modalens.datasets.vggsound import Vggsound
+from modalens.utils.errors import UserError
 
 WHOLE = """---g-f_I2yQ,1,people marching,test
 --0PQM4-hqg,30,waterfall burbling,train

@@ -7,10 +7,10 @@ import pandas as pd
 import pytest
 from filming import RATE, film, speak
 
-from modalens.media.failure_causes import ClipError
 from modalens.media.audio import muted, read_waveform
-from modalens.utils import hdf5
+from modalens.media.failure_causes import ClipError
 from modalens.stages import waveforms
+from modalens.utils import cli, hdf5
 
 EVEN = [40 * k for k in range(100)]
 
@@ -109,7 +109,7 @@ def test_the_stage_writes_rows_and_a_status_for_every_clip(tmp_path: Path) -> No
     )
     output, status = tmp_path / "w.h5", tmp_path / "w.csv"
     options = ["--clips", clips, "--output", output, "--status", status, "--seconds", "1", "--record", tmp_path / "r"]
-    waveforms.main(waveforms.parser().parse_args([str(option) for option in options]))
+    cli.call(waveforms, [str(option) for option in options])
     table = pd.read_csv(status, dtype=str, keep_default_na=False).set_index("clip_id")
     assert table["cause"].to_dict() == {"NA": "", "gone": "missing", "quiet": "no_audio"}
     assert table.loc["gone", "detail"] == "404"
@@ -123,7 +123,7 @@ def test_a_shard_without_a_good_clip_has_a_file_without_data(tmp_path: Path) -> 
     clips.write_text("clip_id,status,cause,detail,path,start_s,end_s\ngone,failed,missing,404,,,\n")
     output, status = tmp_path / "w.h5", tmp_path / "w.csv"
     options = ["--clips", clips, "--output", output, "--status", status, "--record", tmp_path / "r"]
-    waveforms.main(waveforms.parser().parse_args([str(option) for option in options]))
+    cli.call(waveforms, [str(option) for option in options])
     with h5py.File(output) as file:
         assert "data" not in file
     assert hdf5.ids(output) == []

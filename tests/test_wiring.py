@@ -4,8 +4,9 @@ from pathlib import Path
 
 import pytest
 
-from modalens.config import workflow
-from modalens.curation import manifest
+from modalens.config import code_version, workflow
+from modalens.stages import manifest
+from modalens.utils import cli
 
 
 @pytest.fixture
@@ -20,12 +21,17 @@ def package(tmp_path, monkeypatch):
         path = tmp_path / f"{name}.py"
         path.parent.mkdir(exist_ok=True)
         path.write_text(text)
-    monkeypatch.setattr(workflow, "PACKAGE", tmp_path)
+    monkeypatch.setattr(code_version, "PACKAGE", tmp_path)
 
     def digest(module: str) -> str:
-        for function in (workflow.code_digest, workflow._imports, workflow._parse, workflow._tree_digest):
+        for function in (
+            code_version.code_digest,
+            code_version._imports,
+            code_version._parse,
+            code_version._tree_digest,
+        ):
             function.cache_clear()
-        return workflow.code_digest(module)
+        return code_version.code_digest(module)
 
     yield tmp_path, digest
     digest("c")
@@ -54,10 +60,13 @@ def test_code_digest_changes_with_an_imported_helper_only_for_its_dependents(pac
 
 
 def test_code_digest_follows_the_real_stages():
-    frames, train = workflow._closure(("frames",)), workflow._closure(("train", "models/late_fusion"))
-    assert {path.stem for path in frames} >= {"frames", "workers", "store", "cli"}
+    frames, train = (
+        code_version._closure(("stages/frames",)),
+        code_version._closure(("stages/train", "models/late_fusion")),
+    )
+    assert {path.stem for path in frames} >= {"frames", "worker_pool", "hdf5", "cli"}
     assert not {path.stem for path in frames} & {"train", "track", "report"}
-    assert {path.stem for path in train} >= {"train", "late_fusion", "store"}
+    assert {path.stem for path in train} >= {"train", "late_fusion", "hdf5"}
 
 
 def test_manifest_is_made_once_and_again_only_when_its_inputs_change(tmp_path, monkeypatch):
@@ -84,8 +93,8 @@ def test_manifest_is_made_once_and_again_only_when_its_inputs_change(tmp_path, m
 def test_a_changed_list_of_ids_makes_a_new_manifest(tmp_path, monkeypatch):
     def here(command, **_):
         """Without a process of its own: the test above has one."""
-        assert command[1:3] == ["-m", "modalens.manifest"]
-        manifest.main(manifest.parser().parse_args(command[3:]))
+        assert command[1:4] == ["-m", "modalens", "manifest"]
+        cli.call(manifest, command[4:])
         return subprocess.CompletedProcess(command, 0)
 
     monkeypatch.setattr(workflow.subprocess, "run", here)

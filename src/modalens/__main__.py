@@ -1,34 +1,49 @@
-"""`python -m modalens STAGE --options`: any stage or command by its name."""
+"""`modalens COMMAND --options` and `python -m modalens COMMAND --options`: any stage or command by its name."""
 
 import ast
-import runpy
+import importlib
 import sys
-from difflib import get_close_matches
 from pathlib import Path
 
+from modalens.plugins.introspection import suggest
+from modalens.utils import cli
 
-def commands() -> dict[str, str]:
-    """Modules that have a command line, and the first line of what they say of themselves."""
-    found = {}
-    for path in sorted(Path(__file__).parent.glob("[!_]*.py")):
-        text = path.read_text(encoding="utf-8")
-        if '__name__ == "__main__"' in text:
-            found[path.stem] = (ast.get_docstring(ast.parse(text)) or "").partition("\n")[0]
-    return found
+# In the order of the flow; then what a user calls beside it.
+STAGES = (
+    "manifest", "clips", "frames", "waveforms", "features", "replacements", "fingerprints", "splits", "duplicates",
+    "search", "train", "evaluate", "leaderboard", "relevance", "report", "track",
+)  # fmt: skip
+COMMANDS = ("config", "counts", "freeze")
+
+
+def usage() -> str:
+    lines = ["usage: modalens COMMAND --help", ""]
+    for title, folder, names in (
+        ("stages, in the order in which the workflow runs them", "stages", STAGES),
+        ("commands", "commands", COMMANDS),
+    ):
+        lines.append(f"{title}:")
+        lines += [f"  {name:13} {_first_line(folder, name)}" for name in names]
+        lines.append("")
+    return "\n".join(lines)
+
+
+def _first_line(folder: str, name: str) -> str:
+    """What a module says of itself, read without importing it: torch takes seconds."""
+    source = (Path(__file__).parent / folder / f"{name}.py").read_text(encoding="utf-8")
+    line = (ast.get_docstring(ast.parse(source)) or "").partition("\n")[0]
+    return line.removeprefix(f"Stage `{name}`: ")
 
 
 def main() -> None:
-    known = commands()
-    name = sys.argv[1] if len(sys.argv) > 1 else ""
-    if name in known:
-        sys.argv = [f"modalens {name}", *sys.argv[2:]]
-        runpy.run_module(f"modalens.{name}", run_name="__main__")
-    elif name in ("", "-h", "--help"):
-        print("usage: python -m modalens COMMAND --help\n")
-        print("\n".join(f"{name:14} {words}" for name, words in known.items()))
-    else:
-        near = get_close_matches(name, known, n=1)
-        sys.exit(f"modalens: no command {name!r}; {f'did you mean {near[0]!r}?' if near else ', '.join(known)}")
+    name, words = (sys.argv[1], sys.argv[2:]) if len(sys.argv) > 1 else ("--help", [])
+    if name in ("-h", "--help"):
+        print(usage(), end="")
+        return
+    folder = "stages" if name in STAGES else "commands"
+    if name not in (*STAGES, *COMMANDS):
+        sys.exit(f"modalens: no command {name!r}; {suggest(name, [*STAGES, *COMMANDS])}")
+    cli.run(importlib.import_module(f"modalens.{folder}.{name}"), words)
 
 
 if __name__ == "__main__":

@@ -81,7 +81,7 @@ def test_a_job_over_its_time_is_run_again_with_more(study, cluster, before):
     target = study.results / "features" / "resnet50" / "0.h5"
     process = study.start("--force", str(target.relative_to(study.root)), "--set-resources", "features:runtime=attempt")
     # It hangs: so it is in the middle of its work when the minute is over, on any machine.
-    os.kill(study.working("modalens.features"), signal.SIGSTOP)
+    os.kill(study.working("modalens features"), signal.SIGSTOP)
     assert process.wait(timeout=600) == 0, study.said
     jobs = cluster.jobs("features", since=before)
     assert [(job.state, job.minutes) for job in jobs] == [("TIMEOUT", 1), ("COMPLETED", 2)]
@@ -92,7 +92,7 @@ def test_a_job_over_its_time_is_run_again_with_more(study, cluster, before):
 def test_a_cancelled_job_is_run_again_and_asks_for_more(study, cluster, before):
     expected = weights(study, "late_fusion")
     process = study.start("--force", trained(study, "late_fusion"))
-    study.working("modalens.train")
+    study.working("modalens train")
     subprocess.run(["scancel", str(cluster.last())], check=True)
     assert process.wait(timeout=600) == 0, study.said
     first, second = cluster.jobs("train", since=before)
@@ -108,7 +108,7 @@ def test_a_killed_controller_costs_at_most_a_second_call(study, cluster, outage)
     for ever: someone has to press Ctrl-C and call again. A restart that is quicker goes unnoticed."""
     expected = weights(study, "late_fusion")
     process = study.start("--force", trained(study, "late_fusion"))
-    study.working("modalens.train")
+    study.working("modalens train")
     cluster.kill_controller()
     time.sleep(OUTAGE_S[outage])
     cluster.start()

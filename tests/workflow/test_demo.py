@@ -119,9 +119,9 @@ def content(path):
 @pytest.mark.parametrize(
     ("module", "target", "sign"),
     [
-        ("modalens.frames", "frames/0.h5", "frames/.0.h5.*.part"),
-        ("modalens.features", "features/resnet50/0.h5", "features/resnet50/.0.h5.*.part"),
-        ("modalens.train", "train/both/late_fusion/1/model.pt", "train/both/late_fusion/0/model.pt"),
+        ("modalens frames", "frames/0.h5", "frames/.0.h5.*.part"),
+        ("modalens features", "features/resnet50/0.h5", "features/resnet50/.0.h5.*.part"),
+        ("modalens train", "train/both/late_fusion/1/model.pt", "train/both/late_fusion/0/model.pt"),
     ],
 )
 def test_a_stage_killed_in_the_middle_is_made_whole_by_the_next_run(study, module, target, sign):

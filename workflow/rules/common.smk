@@ -8,8 +8,12 @@ from pathlib import Path
 import yaml
 
 sys.path.insert(0, str(Path(workflow.basedir) / "src"))
-from modalens import cli, wiring
-from modalens.config import FUSIONS, attribute, fusions, members, resolve
+from modalens.config import code_version, workflow as wiring
+from modalens.config.grid import FUSIONS
+from modalens.config.resolve import fusions, resolve
+from modalens.plugins.introspection import attribute, members
+from modalens.utils import files
+from modalens.utils.errors import UserError
 
 # A study is one whole file: the demo is read only where no other was named, so that the two never mix.
 if not workflow.config_settings.configfiles:
@@ -28,7 +32,7 @@ try:
     R = f"{STUDY['results']}/{STUDY['study']}"
     wiring.ensure_manifest(STUDY, Path(R) / "manifest")
     SHARDS = wiring.shards(Path(R) / "manifest")
-except cli.UserError as error:
+except UserError as error:
     sys.exit(f"modalens: {error}")
 
 SEEDS = STUDY["seeds"]
@@ -36,7 +40,7 @@ ENCODERS = sorted(set(STUDY["modalities"].values()))
 # Which stage an encoder reads: frames or waveforms.
 READS = {encoder: attribute("encoders", encoder, "input") for encoder in ENCODERS}
 DECODED = sorted(set(READS.values()))
-cli.write_if_changed(Path(R) / "config.yaml", yaml.safe_dump(STUDY, sort_keys=False))
+files.write_if_changed(Path(R) / "config.yaml", yaml.safe_dump(STUDY, sort_keys=False))
 
 
 wildcard_constraints:
@@ -50,7 +54,7 @@ wildcard_constraints:
 
 def code(*modules):
     """Reruns a rule when the source that it calls changes."""
-    return wiring.code_digest(*modules)
+    return code_version.code_digest(*modules)
 
 
 def settings(value):
@@ -64,17 +68,17 @@ def kept(path, keep):
 
 def made(environment, *modules, options=None):
     pins = (Path(workflow.basedir) / "envs" / f"{environment}.yaml").read_text()
-    return cli.digest(options, code(*modules), yaml.safe_load(pins)["dependencies"])
+    return files.digest(options, code(*modules), yaml.safe_load(pins)["dependencies"])
 
 
 # What rows are made with: where that is the same, a job that runs again for a new clip keeps them.
 MADE = {
-    "frames": made("media", "frames"),
-    "waveforms": made("media", "waveforms"),
-    "fingerprints": made("tables", "fingerprints"),
+    "frames": made("media", "stages/frames"),
+    "waveforms": made("media", "stages/waveforms"),
+    "fingerprints": made("tables", "stages/fingerprints"),
     **{
         name: made(
-            "torch", "features", f"encoders/{name}", options=STUDY["encoders"][name]
+            "torch", "stages/features", f"encoders/{name}", options=STUDY["encoders"][name]
         )
         for name in ENCODERS
     },
@@ -179,4 +183,4 @@ def records():
 
 RECORDS = list(records())
 # A list of thousands of paths goes by file: a command line has an end.
-cli.write_if_changed(Path(R) / "records.txt", "\n".join(RECORDS) + "\n")
+files.write_if_changed(Path(R) / "records.txt", "\n".join(RECORDS) + "\n")

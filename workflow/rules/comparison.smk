@@ -52,10 +52,10 @@ rule search:
             {"task": wildcards.task, "model": wildcards.model}
         ),
         code=lambda wildcards: code(
-            "search", *model_code(wildcards.model, *teachers(wildcards))
+            "stages/search", *model_code(wildcards.model, *teachers(wildcards))
         ),
     shell:
-        "python -m modalens.search --model {params.model} --options {params.options:q} "
+        "python -m modalens search --model {params.model} --options {params.options:q} "
         "--training {params.training:q} --balancing {params.balancing:q} --space {params.space:q} "
         "--budget {params.budget} --draw-seed {params.draw_seed} --seeds {params.seeds} "
         "--modalities {params.modalities} --teachers {params.teachers} --teacher-seeds {params.teacher_seeds} "
@@ -88,8 +88,8 @@ rule leaderboard:
         bootstrap=STUDY["relevance"]["bootstrap"],
         confidence=STUDY["relevance"]["confidence"],
         key=lambda wildcards: settings({"task": wildcards.task}),
-        code=code("leaderboard"),
+        code=code("stages/leaderboard"),
     shell:
-        "python -m modalens.leaderboard --predictions {input} --reference {params.reference} "
+        "python -m modalens leaderboard --predictions {input} --reference {params.reference} "
         "--bootstrap {params.bootstrap} --confidence {params.confidence} --key {params.key:q} "
         "--output {output.table} --record {output.record} 2> {log}"

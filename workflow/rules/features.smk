@@ -20,7 +20,7 @@ rule features:
         device=STUDY["training"]["device"],
         made=lambda wildcards: MADE[wildcards.encoder],
     shell:
-        "python -m modalens.features --encoder {wildcards.encoder} --options {params.options:q} "
+        "python -m modalens features --encoder {wildcards.encoder} --options {params.options:q} "
         "--made {params.made} --device {params.device} --threads {threads} --input {input} "
         "--output {output.data} --record {output.record} 2> {log}"
 
@@ -45,8 +45,8 @@ rule replacements:
             preprocessing(READS[wildcards.encoder])
         ),
         device=STUDY["training"]["device"],
-        code=lambda wildcards: code("replacements", f"encoders/{wildcards.encoder}"),
+        code=lambda wildcards: code("stages/replacements", f"encoders/{wildcards.encoder}"),
     shell:
-        "python -m modalens.replacements --encoder {wildcards.encoder} --options {params.options:q} "
+        "python -m modalens replacements --encoder {wildcards.encoder} --options {params.options:q} "
         "--preprocessing {params.preprocessing:q} --device {params.device} "
         "--output {output.data} --record {output.record} 2> {log}"

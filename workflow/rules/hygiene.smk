@@ -26,7 +26,7 @@ rule fingerprints:
         folder=lambda wildcards, output: Path(output.table).parent,
         made=MADE["fingerprints"],
     shell:
-        "python -m modalens.fingerprints --clips {input.clips} --decoded {params.decoded} --made {params.made} "
+        "python -m modalens fingerprints --clips {input.clips} --decoded {params.decoded} --made {params.made} "
         "--output {params.folder} --record {output.record} 2> {log}"
 
 
@@ -62,8 +62,8 @@ rule duplicates:
         near=STUDY["splits"]["near_duplicates"],
         threshold=STUDY["splits"]["near_threshold"],
         overlap="--allow-overlap" if STUDY["splits"]["allow_overlap"] else "",
-        code=code("duplicates"),
+        code=code("stages/duplicates"),
     shell:
-        "python -m modalens.duplicates --study {params.study} --tasks {params.tasks} --stages {params.stages} "
+        "python -m modalens duplicates --study {params.study} --tasks {params.tasks} --stages {params.stages} "
         "--near {params.near} --threshold {params.threshold} {params.overlap} "
         "--output {params.folder} --record {output.record} 2> {log}"

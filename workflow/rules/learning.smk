@@ -40,9 +40,9 @@ rule splits:
         ),
         seed=STUDY["splits"]["seed"],
         overlap="--allow-overlap" if STUDY["splits"]["allow_overlap"] else "",
-        code=code("splits"),
+        code=code("stages/splits"),
     shell:
-        "python -m modalens.splits --labels {input.labels} --study {params.study} --stages {params.stages} "
+        "python -m modalens splits --labels {input.labels} --study {params.study} --stages {params.stages} "
         "--fractions {params.fractions:q} --seed {params.seed} {params.overlap} "
         "--output {params.folder} --record {output.record} 2> {log}"
 
@@ -101,10 +101,10 @@ rule train:
             {"task": wildcards.task, "model": wildcards.model}
         ),
         code=lambda wildcards: code(
-            "train", *model_code(wildcards.model, *teachers(wildcards))
+            "stages/train", *model_code(wildcards.model, *teachers(wildcards))
         ),
     shell:
-        "python -m modalens.train --model {params.model} --options {params.options:q} "
+        "python -m modalens train --model {params.model} --options {params.options:q} "
         "--training {params.training:q} --balancing {params.balancing:q} {params.chosen} "
         "--seeds {params.seeds} --modalities {params.modalities} --teachers {params.teachers} --splits {params.splits} "
         "--threads {threads} --key {params.key:q} --output {params.folder} --record {output.record} 2> {log}"
@@ -146,9 +146,9 @@ rule evaluate:
         key=lambda wildcards: settings(
             {"task": wildcards.task, "model": wildcards.model}
         ),
-        code=lambda wildcards: code("evaluate", *model_code(wildcards.model)),
+        code=lambda wildcards: code("stages/evaluate", *model_code(wildcards.model)),
     shell:
-        "python -m modalens.evaluate --models {params.folder} --seeds {params.seeds} --test {input.test} "
+        "python -m modalens evaluate --models {params.folder} --seeds {params.seeds} --test {input.test} "
         "--modalities {params.modalities} --replacements {params.replacements} "
         "--conditions {params.conditions} --device {params.device} --threads {threads} --key {params.key:q} "
         "--output {output.data} --record {output.record} 2> {log}"

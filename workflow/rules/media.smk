@@ -1,9 +1,9 @@
 # Clips -> frames and waveforms. Failure is data: a clip that cannot be had is a row in the status CSV.
-from modalens import ledger
+from modalens.media import fetch_log
 
 # Read once: a job ends by writing the number of the next run.
 RUNS = {
-    shard: ledger.run_number(
+    shard: fetch_log.run_number(
         Path(R) / "clips" / "runs" / f"{shard}.json", STUDY["download"]["runs"]
     )
     for shard in SHARDS
@@ -44,9 +44,9 @@ rule clips:
         ),
         timeout=STUDY["media"]["timeout_s"],
         memory=STUDY["media"]["memory_mb"],
-        code=code("clips", f"datasets/{STUDY['dataset']['name']}"),
+        code=code("stages/clips", f"datasets/{STUDY['dataset']['name']}"),
     shell:
-        "python -m modalens.clips --dataset {params.dataset} --shard {input} --media {params.media} "
+        "python -m modalens clips --dataset {params.dataset} --shard {input} --media {params.media} "
         "--download {params.download:q} {params.offline} --runs {params.runs} --run {params.run} "
         "--workers {threads} --timeout {params.timeout} --memory-mb {params.memory} "
         "--output {output.status} --metadata {output.metadata} --record {output.record} 2> {log}"
@@ -81,7 +81,7 @@ rule frames:
         made=MADE["frames"],
         consumers=consumers("frames"),
     shell:
-        "python -m modalens.frames --clips {input} "
+        "python -m modalens frames --clips {input} "
         "--count {params.number} --resize {params.resize} --crop {params.crop} "
         "--sampling {params.sampling} --decoder {params.decoder} --refuse {params.refuse} "
         "--workers {threads} --timeout {params.timeout} --memory-mb {params.memory} "
@@ -115,7 +115,7 @@ rule waveforms:
         made=MADE["waveforms"],
         consumers=consumers("waveforms"),
     shell:
-        "python -m modalens.waveforms --clips {input} --sample-rate {params.rate} --seconds {params.seconds} "
+        "python -m modalens waveforms --clips {input} --sample-rate {params.rate} --seconds {params.seconds} "
         "--refuse {params.refuse} "
         "--workers {threads} --timeout {params.timeout} --memory-mb {params.memory} "
         "--made {params.made} --consumers {params.consumers} "

@@ -31,9 +31,9 @@ rule relevance:
         key=lambda wildcards: settings(
             {"task": wildcards.task, "measure": wildcards.measure}
         ),
-        code=lambda wildcards: code("relevance", f"measures/{wildcards.measure}"),
+        code=lambda wildcards: code("stages/relevance", f"measures/{wildcards.measure}"),
     shell:
-        "python -m modalens.relevance --measure {wildcards.measure} --options {params.options:q} "
+        "python -m modalens relevance --measure {wildcards.measure} --options {params.options:q} "
         "--predictions {input} --key {params.key:q} --output {output.table} --record {output.record} 2> {log}"
 
 
@@ -92,9 +92,9 @@ rule report:
         runtime=lambda wildcards, attempt: 30 * attempt,
     params:
         study=lambda wildcards: R,
-        code=code("report", "templates/report.html.j2"),
+        code=code("stages/report", "reporting/templates/report.html.j2"),
     shell:
-        "python -m modalens.report --study {params.study} --config {input.config} "
+        "python -m modalens report --study {params.study} --config {input.config} "
         "--output {output.page} --record {output.record} 2> {log}"
 
 
@@ -119,7 +119,7 @@ rule track:
         study=lambda wildcards: R,
         uri=STUDY["mlflow"]["tracking_uri"],
         experiment=STUDY["mlflow"]["experiment"],
-        code=code("track"),
+        code=code("stages/track"),
     shell:
-        "python -m modalens.track --study {params.study} --records {input.listing} "
+        "python -m modalens track --study {params.study} --records {input.listing} "
         "--tracking-uri {params.uri:q} --experiment {params.experiment:q} --output {output} 2> {log}"

@@ -11,10 +11,10 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 import torch
 from torch import Tensor, nn
 
-from modalens.utils.cli import UserError
 from modalens.models._base import Features, Model
-from modalens.plugins.options import resolve
 from modalens.plugins import registry
+from modalens.plugins.options import resolve
+from modalens.utils.errors import UserError
 
 if TYPE_CHECKING:
     from modalens.training.ensemble import Stack, Tensors

@@ -9,8 +9,8 @@ import torch
 from torch import Tensor
 
 from modalens.balancing._base import Balancing, evaluating, widened
-from modalens.utils.cli import UserError
 from modalens.models._base import Features, Model
+from modalens.utils.errors import UserError
 
 if TYPE_CHECKING:
     from modalens.training.ensemble import Stack, Tensors

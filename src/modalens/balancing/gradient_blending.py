@@ -8,8 +8,8 @@ from torch import Tensor
 
 from modalens.balancing._base import Row
 from modalens.balancing._heads import MULTIMODAL, Heads
-from modalens.utils.cli import UserError
 from modalens.models._base import Model
+from modalens.utils.errors import UserError
 
 if TYPE_CHECKING:
     from modalens.training.ensemble import Tensors

@@ -9,8 +9,8 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from modalens.balancing._base import Balancing, pooled, shapes_of
-from modalens.utils.cli import UserError
 from modalens.models._base import Model
+from modalens.utils.errors import UserError
 
 
 class MmCosine(Balancing):

@@ -4,8 +4,8 @@ import torch
 from torch import Tensor
 
 from modalens.balancing._base import Balancing
-from modalens.utils.cli import UserError
 from modalens.models._base import Features, Model
+from modalens.utils.errors import UserError
 
 
 class ModalityDropout(Balancing):

@@ -5,7 +5,6 @@ from pathlib import Path
 
 import pandas as pd
 
-from modalens.utils import cli
 from modalens.config import resolve
 from modalens.curation import manifest, splitting
 
@@ -52,12 +51,6 @@ def main(arguments: argparse.Namespace) -> None:
         print(pd.concat(tables).to_csv(index=False, lineterminator="\n"), end="")
 
 
-def parser() -> argparse.ArgumentParser:
-    wanted = cli.parser(__doc__)
-    wanted.add_argument("--configfile", type=Path, default=Path("config/config.yaml"), help="of the study")
-    wanted.add_argument("--csv", action="store_true", help="print CSV, not a table to read")
-    return wanted
-
-
-if __name__ == "__main__":
-    cli.run(main, parser())
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--configfile", type=Path, default=Path("config/config.yaml"), help="of the study")
+    parser.add_argument("--csv", action="store_true", help="print CSV, not a table to read")

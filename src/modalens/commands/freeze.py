@@ -13,12 +13,12 @@ from typing import Any
 import pandas as pd
 import yaml
 
-from modalens.datasets.frozen import on_disk
-from modalens.curation.manifest import shard_of
-from modalens.utils.csv_tables import read_table
-from modalens.utils import cli
 from modalens.config import resolve
 from modalens.curation import frozen_diff, splitting
+from modalens.curation.manifest import shard_of
+from modalens.datasets.frozen import on_disk
+from modalens.utils import files
+from modalens.utils.csv_tables import read_table
 
 log = logging.getLogger("modalens")
 
@@ -85,17 +85,11 @@ def main(arguments: argparse.Namespace) -> None:
     if answers.exists():
         texts["answers.json"] = json.dumps(json.loads(answers.read_text(encoding="utf-8")), indent=1)
     for name, text in texts.items():
-        cli.write_if_changed(folder / name, text)
+        files.write_if_changed(folder / name, text)
     good = int((table["status"] == "ok").sum())
     log.info("%d clips, %d of them good, frozen in %s", len(table), good, folder / "frozen.csv")
 
 
-def parser() -> argparse.ArgumentParser:
-    wanted = cli.parser(__doc__)
-    wanted.add_argument("--configfile", type=Path, default=Path("config/config.yaml"), help="of a study that has run")
-    wanted.add_argument("--output", type=Path, default=Path("frozen"), help="folder")
-    return wanted
-
-
-if __name__ == "__main__":
-    cli.run(main, parser())
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--configfile", type=Path, default=Path("config/config.yaml"), help="of a study that has run")
+    parser.add_argument("--output", type=Path, default=Path("frozen"), help="folder")

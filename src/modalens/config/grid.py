@@ -4,8 +4,8 @@ import itertools
 import json
 from typing import Any
 
-from modalens.utils.cli import UserError
 from modalens.plugins.introspection import attribute, members, suggest
+from modalens.utils.errors import UserError
 
 Config = dict[str, Any]
 

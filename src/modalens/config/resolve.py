@@ -8,14 +8,13 @@ from typing import Any
 import jsonschema
 import yaml
 
-from modalens.utils.cli import UserError
-from modalens.config.grid import FUSIONS
-from modalens.plugins.introspection import PACKAGE, attribute, members, suggest
-from modalens.utils import cli
-from modalens.plugins import introspection
 from modalens.config import grid
+from modalens.config.grid import FUSIONS
+from modalens.plugins import introspection
+from modalens.plugins.introspection import attribute, members, suggest
+from modalens.utils.errors import UserError
 
-SCHEMA = PACKAGE.parents[1] / "workflow" / "schemas" / "config.schema.yaml"
+SCHEMA = Path(__file__).with_name("schema.yaml")
 
 Config = dict[str, Any]
 
@@ -48,7 +47,9 @@ def resolve(config: Config) -> Config:
 
 def fusions(model: Config) -> dict[str, str]:
     """Option -> fusion of a model of a resolved config, the constructor's default where the config names none."""
-    chosen = {option: default for option, _, default in introspection.options("models", model["class"])} | model["options"]
+    chosen = {option: default for option, _, default in introspection.options("models", model["class"])} | model[
+        "options"
+    ]
     return {option: chosen[option] for option in FUSIONS if option in chosen}
 
 
@@ -141,7 +142,9 @@ def _check_fusions(where: str, model: Config) -> None:
         if name not in known:
             raise UserError(f"config: {where}.{option}: {name!r} is none of {', '.join(known)}")
         if option == "fusion":
-            introspection.check(f"{where}.fusion_options", "fusions", name, model["options"].get("fusion_options") or {})
+            introspection.check(
+                f"{where}.fusion_options", "fusions", name, model["options"].get("fusion_options") or {}
+            )
 
 
 def _check_balancing(where: str, model: Config, config: Config) -> None:
@@ -167,24 +170,6 @@ def _check_space(where: str, space: Config, name: str, model: Config) -> None:
             raise UserError(f"config: {where}.{key}: low must be less than high, and above 0 where log is true")
 
 
-def main() -> None:
-    parser = cli.parser(__doc__)
-    parser.add_argument("--configfile", type=Path, default=Path("config/config.yaml"))
-    parser.add_argument("--print", choices=["config", "report", "tracking_uri", "experiment"], default="config")
-
-    def show(arguments: Any) -> None:
-        config = resolve(load(arguments.configfile))
-        values = {
-            "config": yaml.safe_dump(config, sort_keys=False),
-            "report": f"{config['results']}/{config['study']}/report/index.html",
-            "tracking_uri": config["mlflow"]["tracking_uri"],
-            "experiment": config["mlflow"]["experiment"],
-        }
-        print(values[arguments.print])
-
-    cli.run(show, parser)
-
-
 def load(path: Path) -> Config:
     try:
         config = yaml.safe_load(path.read_text(encoding="utf-8"))
@@ -193,7 +178,3 @@ def load(path: Path) -> Config:
     if not isinstance(config, dict):
         raise UserError(f"config: {path} must hold a mapping of keys to values")
     return config
-
-
-if __name__ == "__main__":
-    main()

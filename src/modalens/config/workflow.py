@@ -3,8 +3,6 @@
 Only the standard library is imported, so that reading the Snakefile stays quick.
 """
 
-import ast
-import hashlib
 import json
 import os
 import subprocess
@@ -13,73 +11,10 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from modalens.utils.cli import UserError, digest, write_if_changed
-
-PACKAGE = Path(__file__).parent
-
-
-@cache
-def code_digest(*modules: str) -> str:
-    """Digest over the syntax trees of modules (`frames`, `models/late_fusion`) and all that they import from modalens,
-    and over the bytes of what is no Python (`templates/report.html.j2`).
-
-    Snakemake does not see imported Python. As a rule's parameter this makes an edit of a helper rerun exactly the
-    stages that import it; comments and layout are not part of a syntax tree, docstrings are left out here.
-    """
-    digest = hashlib.sha256()
-    for path in sorted(_closure(modules)):
-        digest.update(path.relative_to(PACKAGE).as_posix().encode())
-        digest.update(_tree_digest(path))
-    return digest.hexdigest()[:16]
-
-
-def _closure(modules: tuple[str, ...]) -> set[Path]:
-    waiting = [_file(module) for module in modules]
-    found: set[Path] = set()
-    while waiting:
-        path = waiting.pop()
-        if path is None or path in found:
-            continue
-        found.add(path)
-        waiting += [_file(name) for name in _imports(path)]
-    return found
-
-
-def _file(module: str) -> Path | None:
-    paths = [PACKAGE / f"{module}.py", PACKAGE / module]
-    return next((path for path in paths if path.is_file()), None)
-
-
-@cache
-def _imports(path: Path) -> tuple[str, ...]:
-    """Modules of modalens that a file imports, as `stage` or `kind/name`."""
-    if path.suffix != ".py":
-        return ()
-    names = []
-    for node in ast.walk(_parse(path)):
-        if isinstance(node, ast.ImportFrom) and node.module and node.module.split(".")[0] == "modalens":
-            parent = node.module.split(".")[1:]
-            names += ["/".join(parent)] + ["/".join([*parent, alias.name]) for alias in node.names]
-        elif isinstance(node, ast.Import):
-            names += ["/".join(alias.name.split(".")[1:]) for alias in node.names if alias.name.startswith("modalens.")]
-    return tuple(name for name in names if name)
-
-
-@cache
-def _parse(path: Path) -> ast.Module:
-    return ast.parse(path.read_text(encoding="utf-8"))
-
-
-@cache
-def _tree_digest(path: Path) -> bytes:
-    if path.suffix != ".py":
-        return hashlib.sha256(path.read_bytes()).digest()
-    tree = _parse(path)
-    for node in ast.walk(tree):
-        body = getattr(node, "body", None)
-        if isinstance(node, (ast.Module, ast.ClassDef, ast.FunctionDef)) and ast.get_docstring(node) is not None:
-            body.pop(0)  # type: ignore[union-attr]
-    return hashlib.sha256(ast.dump(tree).encode()).digest()
+from modalens.config.code_version import code_digest
+from modalens.plugins.introspection import PACKAGE
+from modalens.utils.errors import UserError
+from modalens.utils.files import digest, write_if_changed
 
 
 def ensure_manifest(config: dict[str, Any], folder: Path) -> None:
@@ -89,7 +24,7 @@ def ensure_manifest(config: dict[str, Any], folder: Path) -> None:
     when one clip is added, and a checkpoint would hide the graph from a dry run.
     """
     dataset = json.dumps(config["dataset"], sort_keys=True)
-    code = code_digest("manifest", f"datasets/{config['dataset']['name']}")
+    code = code_digest("stages/manifest", f"datasets/{config['dataset']['name']}")
     key = digest(dataset, config["tasks"], config["shards"], config.get("only"), code)
     stamp = folder / "stamp.json"
     if stamp.exists():
@@ -98,7 +33,7 @@ def ensure_manifest(config: dict[str, Any], folder: Path) -> None:
             return
     # A reading that is stopped leaves tables of two studies: without its stamp none of them is taken for whole.
     stamp.unlink(missing_ok=True)
-    command = [sys.executable, "-m", "modalens.manifest", "--dataset", dataset, "--tasks", *config["tasks"]]
+    command = [sys.executable, "-m", "modalens", "manifest", "--dataset", dataset, "--tasks", *config["tasks"]]
     command += ["--shards", str(config["shards"]), "--output", str(folder), "--record", str(folder / "record.json")]
     command += ["--only", config["only"]] if config.get("only") else []
     environment = {**os.environ, "PYTHONPATH": str(PACKAGE.parent)}

@@ -14,12 +14,11 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from modalens.utils.cli import UserError
 from modalens.curation.near_duplicates import Sketches, centred, near, standardised
-from modalens.utils.csv_tables import read_table
 from modalens.curation.splitting import NAMES
-from modalens.utils import cli, hdf5
-from modalens.tracking import records
+from modalens.utils import files, hdf5
+from modalens.utils.csv_tables import read_table
+from modalens.utils.errors import UserError
 
 log = logging.getLogger("modalens")
 
@@ -111,7 +110,7 @@ def verdict(result: dict[str, pd.DataFrame], arguments: argparse.Namespace) -> N
     for task, pairs in result.items():
         bad = pairs[pairs["kind"].isin(fatal)]
         if len(bad):
-            cli.write_text(refused, bad.to_csv(index=False, lineterminator="\n"))
+            files.write_text(refused, bad.to_csv(index=False, lineterminator="\n"))
             kind, _, clip_id, split, _, other, other_split, _ = bad.iloc[0]
             key = "allow_overlap: true" if kind == "identical" else "near_duplicates: report"
             count = int((bad["kind"] == kind).sum())
@@ -120,39 +119,3 @@ def verdict(result: dict[str, pd.DataFrame], arguments: argparse.Namespace) -> N
                 f"{other!r} in {other_split}; such a test set flatters every model: give the clips of a pair one "
                 f"group, or write `splits: {{{key}}}` in the config to go on (all pairs: {refused})"
             )
-
-
-def main(arguments: argparse.Namespace) -> None:
-    lists = {}
-    for task in arguments.tasks:
-        parts = [read_table(arguments.study / "splits" / task / f"{name}.csv").assign(split=name) for name in NAMES]
-        lists[task] = pd.concat(parts, ignore_index=True)
-    result = found_pairs(lists, arguments)
-    runs = []
-    for task, pairs in result.items():
-        path = arguments.output / f"{task}.csv"
-        cli.write_text(path, pairs.to_csv(index=False, lineterminator="\n"))
-        counts = {kind: int((pairs["kind"] == kind).sum()) for kind in ("identical", "near-identical")}
-        log.info("%s: across splits %d pairs identical, %d near-identical", task, *counts.values())
-        metrics = {f"pairs_{kind.replace('-', '_')}": float(number) for kind, number in counts.items()}
-        params = {"near_duplicates": arguments.near, "near_threshold": arguments.threshold}
-        runs.append(records.Run(key={"task": task}, params=params, metrics=metrics, artifacts=[str(path)]))
-    verdict(result, arguments)
-    records.write(arguments.record, "duplicates", runs)
-
-
-def parser() -> argparse.ArgumentParser:
-    wanted = cli.parser(__doc__)
-    wanted.add_argument("--study", type=Path, required=True, help="the study's results folder")
-    wanted.add_argument("--tasks", nargs="+", required=True, help="whose splits are looked at")
-    wanted.add_argument("--stages", nargs="+", default=["frames", "waveforms"], help="what was decoded")
-    wanted.add_argument("--near", choices=["report", "stop", "ignore"], default="report", help="near-identical clips")
-    wanted.add_argument("--threshold", type=float, default=0.94, help="correlation of two sounds from which they count")
-    wanted.add_argument("--allow-overlap", action="store_true", help="go on when two splits hold the same content")
-    wanted.add_argument("--output", type=Path, required=True, help="folder: one table of pairs a task")
-    wanted.add_argument("--record", type=Path, required=True, help="JSON for MLflow")
-    return wanted
-
-
-if __name__ == "__main__":
-    cli.run(main, parser())

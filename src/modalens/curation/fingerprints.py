@@ -4,19 +4,15 @@ A digest finds the same content, also under another id or in another container; 
 the same. Neither depends on an encoder or its weights.
 """
 
-import argparse
 import hashlib
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pandas as pd
 from numpy.typing import NDArray
 
-from modalens.utils.csv_tables import earlier_table, read_table
-from modalens.utils import cli, hdf5, row_cache
-from modalens.tracking import records
+from modalens.utils import hdf5
 
 Array = NDArray[Any]
 
@@ -110,25 +106,6 @@ def digest(row: Array) -> str:
     return hashlib.sha256(row.tobytes()).hexdigest()[:32]
 
 
-def main(arguments: argparse.Namespace) -> None:
-    clips = read_table(arguments.clips)
-    good = clips[clips["status"] == "ok"]
-    output = arguments.output / f"{arguments.clips.stem}.csv"
-    before = earlier_table(output, ["clip_id", *COLUMNS]).set_index("clip_id")
-    table = pd.DataFrame("", index=pd.Index(good["clip_id"], name="clip_id"), columns=COLUMNS)
-    for stage, path in sorted(arguments.decoded):
-        columns = [stage, WORDS[stage][0]]
-        sketches = arguments.output / stage / f"{arguments.clips.stem}.h5"
-        attributes = hdf5.attributes(path)
-        stay, wanted = row_cache.divided(path, sketches, attributes, arguments.made, set(before.index))
-        table.loc[list(stay), columns] = before.loc[list(stay), columns]
-        for clip_id, *cells in _sketched(stage, path, sketches, attributes, stay, wanted):
-            table.loc[clip_id, columns] = cells
-    cli.write_text(output, table.reset_index().to_csv(index=False, lineterminator="\n"))
-    run = records.Run(key={"shard": arguments.clips.stem}, metrics={"clips": float(len(table))})
-    records.write(arguments.record, "fingerprints", [run])
-
-
 def _sketched(
     stage: str, source: Path, output: Path, attributes: dict[str, Any], stay: dict[str, str], wanted: dict[str, str]
 ) -> Iterator[tuple[str, str, str]]:
@@ -141,17 +118,3 @@ def _sketched(
                 made = sketch(row)
                 writer.append(clip_id, made, wanted[clip_id])
                 yield clip_id, digest(row), word(made)
-
-
-def parser() -> argparse.ArgumentParser:
-    wanted = cli.parser(__doc__)
-    wanted.add_argument("--clips", type=Path, required=True, help="status table of stage clips, one shard")
-    wanted.add_argument("--decoded", type=cli.pair, nargs="+", required=True, help="frames=PATH waveforms=PATH")
-    wanted.add_argument("--made", default="", help="digest of the code: what other code made is not kept")
-    wanted.add_argument("--output", type=Path, required=True, help="folder; files are called as the shard")
-    wanted.add_argument("--record", type=Path, required=True, help="JSON for MLflow")
-    return wanted
-
-
-if __name__ == "__main__":
-    cli.run(main, parser())

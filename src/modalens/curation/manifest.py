@@ -19,10 +19,9 @@ from typing import Any
 
 import pandas as pd
 
-from modalens.utils.cli import UserError
-from modalens.utils import cli, csv_chunks, csv_input
-from modalens.plugins import registry, options
-from modalens.tracking import records
+from modalens.plugins import options, registry
+from modalens.utils import csv_chunks, csv_input
+from modalens.utils.errors import UserError
 
 log = logging.getLogger("modalens")
 
@@ -178,40 +177,3 @@ def texts(dataset: Any, arguments: argparse.Namespace, sizes: dict[str, int]) ->
 def _clips(dataset: Any, arguments: argparse.Namespace) -> pd.DataFrame:
     clips: pd.DataFrame = dataset.manifest()
     return limited(clips, arguments.only) if arguments.only else clips
-
-
-def main(arguments: argparse.Namespace) -> None:
-    if arguments.shards < 1:
-        raise UserError(f"shards is 1 or more, not {arguments.shards}")
-    sizes: dict[str, int] = {}
-    touched = write(arguments.output, texts(build(arguments.dataset, arguments.tasks), arguments, sizes))
-    count, shards = sizes["manifest.csv"], sum(name.startswith("shards/") for name in sizes)
-    log.info("%d clips in %d shards, %s", count, shards, f"{len(touched)} files changed" if touched else "unchanged")
-    if arguments.record:
-        labels = {f"clips_{task}": float(sizes[f"labels/{task}.csv"]) for task in arguments.tasks}
-        run = records.Run(
-            key={"dataset": arguments.dataset["name"]},
-            params=arguments.dataset
-            | {"tasks": arguments.tasks, "shards": arguments.shards, "only": str(arguments.only or "")},
-            metrics={"clips": float(count), **labels},
-            artifacts=[str(arguments.output / "manifest.csv")],
-        )
-        # An earlier reading may have been stopped between its last table and this.
-        known = records.read(arguments.record) if arguments.record.exists() else None
-        if touched or known != ("manifest", [run]):
-            records.write(arguments.record, "manifest", [run])
-
-
-def parser() -> argparse.ArgumentParser:
-    wanted = cli.parser(__doc__)
-    wanted.add_argument("--dataset", type=cli.mapping, required=True, help='{"name": "folder", "csv": ...}')
-    wanted.add_argument("--tasks", nargs="+", required=True, help="label columns")
-    wanted.add_argument("--shards", type=int, default=4, help="parts that are worked on apart")
-    wanted.add_argument("--only", type=Path, help="CSV of the clip ids that the study is limited to")
-    wanted.add_argument("--output", type=Path, required=True, help="folder")
-    wanted.add_argument("--record", type=Path, help="JSON for MLflow")
-    return wanted
-
-
-if __name__ == "__main__":
-    cli.run(main, parser())

@@ -6,8 +6,8 @@ Source: Gemmeke et al. 2017, Audio Set: an ontology and human-labeled dataset fo
 import re
 from difflib import get_close_matches
 
-from modalens.utils.cli import UserError
 from modalens.datasets import _published_lists
+from modalens.utils.errors import UserError
 
 MACHINE_ID = re.compile(r"/[a-z]/[0-9a-z_]+")
 COLUMNS: _published_lists.Columns = {"index": (), "mid": ("id", "mids"), "display_name": ("name",)}

@@ -14,8 +14,8 @@ from typing import Any
 
 import pandas as pd
 
-from modalens.utils.cli import UserError
 from modalens.utils import csv_chunks, csv_input
+from modalens.utils.errors import UserError
 
 SPLITS = {
     **dict.fromkeys(("train", "training"), "train"),

@@ -16,7 +16,7 @@ import av
 import numpy as np
 from numpy.typing import NDArray
 
-from modalens.utils.cli import atomic
+from modalens.utils.files import atomic
 
 COMPONENTS = 3
 PARTS = 8

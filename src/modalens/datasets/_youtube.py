@@ -6,9 +6,9 @@ from math import nan
 
 import pandas as pd
 
-from modalens.utils.cli import UserError
 from modalens.datasets._published_lists import SPLITS, SPREADSHEET, Entries, Sheet
 from modalens.utils import csv_chunks
+from modalens.utils.errors import UserError
 
 YOUTUBE_ID = r"[A-Za-z0-9_-]{11}"
 NUMBER = re.compile(r"[0-9]+(\.[0-9]*)?")

@@ -15,12 +15,12 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from modalens.utils.cli import UserError
 from modalens.datasets import _published_lists
 from modalens.datasets._audioset_classes import MACHINE_ID, Classes
 from modalens.datasets._youtube import Clips
 from modalens.media import sources
 from modalens.utils import csv_chunks
+from modalens.utils.errors import UserError
 
 log = logging.getLogger("modalens")
 

@@ -8,9 +8,9 @@ from typing import Any
 
 import pandas as pd
 
-from modalens.utils.cli import UserError
 from modalens.media import sources
 from modalens.utils import csv_chunks, csv_input
+from modalens.utils.errors import UserError
 
 FIELDS = ("file", "clip_id", "start", "end", "group", "split", "text")
 SPLITS = {"train": "train", "test": "test"} | dict.fromkeys(("validation", "val", "valid", "dev"), "validation")

@@ -6,12 +6,12 @@ from typing import Any
 
 import pandas as pd
 
-from modalens.utils.cli import UserError
 from modalens.datasets.folder import escapes
+from modalens.media import sources
 from modalens.media.sources import Fetched, Options
 from modalens.plugins import registry
-from modalens.media import sources
 from modalens.utils import csv_input
+from modalens.utils.errors import UserError
 
 EXPECTED = ["clip_id", "status", "cause", "sha256", "picture", "sound"]
 OPTIONAL = ["start_s", "end_s", "group", "text"]

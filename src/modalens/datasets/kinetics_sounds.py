@@ -14,11 +14,11 @@ from typing import Any
 
 import pandas as pd
 
-from modalens.utils.cli import UserError
 from modalens.datasets import _published_lists
 from modalens.datasets._youtube import Clips
 from modalens.media import sources
 from modalens.utils import csv_chunks
+from modalens.utils.errors import UserError
 
 log = logging.getLogger("modalens")
 

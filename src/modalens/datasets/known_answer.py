@@ -18,10 +18,10 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from modalens.utils.cli import UserError
 from modalens.datasets._rendering import Drawing, render
-from modalens.stats.information import Joint, bayes_accuracy, decomposition, log_probability, shapley, shares
 from modalens.media.sources import Fetched, Options
+from modalens.stats.information import Joint, bayes_accuracy, decomposition, log_probability, shapley, shares
+from modalens.utils.errors import UserError
 
 TASKS = {
     "seen": "Only the picture tells the label.",

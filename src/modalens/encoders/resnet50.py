@@ -13,7 +13,7 @@ import torchvision
 from torch import Tensor, nn
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
-from modalens.utils.cli import UserError
+from modalens.utils.errors import UserError
 
 FEATURES = 2048
 # Mean and standard deviation of ImageNet's RGB in [0, 1], what the published weights were trained with.

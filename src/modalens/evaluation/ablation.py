@@ -12,9 +12,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from modalens.utils.cli import UserError
-from modalens.models._base import Trained
 from modalens.evaluation.baselines import BLANK, NOISES
+from modalens.models._base import Trained
+from modalens.utils.errors import UserError
 
 KINDS = (
     "blank@input", "gaussian@input", "shuffle@input", "mean@input",

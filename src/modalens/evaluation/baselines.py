@@ -4,17 +4,15 @@ Source: seed paper, section 4: a black video through ResNet50, silence, or Gauss
 mean and deviation: ours is mid-grey noise of a quarter of the range, and white noise of a tenth of full scale.
 """
 
-import argparse
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from modalens.utils.cli import UserError, mapping, parser, run
-from modalens.stages.features import attributes, encode, load_encoder
-from modalens.utils import hdf5, device
-from modalens.tracking import records
+from modalens.encoders._base import attributes, encode
+from modalens.utils import hdf5
+from modalens.utils.errors import UserError
 
 BLANK = "blank"
 NOISES = tuple(f"gaussian-{index}" for index in range(16))  # several draws, so that no result hangs on one of them
@@ -58,29 +56,3 @@ def write(name: str, encoder: Any, preprocessing: dict[str, Any], output: Path) 
         for index, clip_id in enumerate(NOISES):
             drawn = KINDS[kind](preprocessing, np.random.default_rng([SEED, index]))
             writer.append(clip_id, encode(encoder, drawn[None])[0])
-
-
-def main(arguments: argparse.Namespace) -> None:
-    device.repeatable(arguments.threads)
-    encoder = load_encoder(arguments.encoder, arguments.options, device.choose(arguments.device))
-    write(arguments.encoder, encoder, arguments.preprocessing, arguments.output)
-    done = records.Run(key={"encoder": arguments.encoder}, params={"seed": SEED, "noises": len(NOISES)})
-    records.write(arguments.record, "replacements", [done])
-
-
-def command_line() -> argparse.ArgumentParser:
-    line = parser(__doc__)
-    line.add_argument("--encoder", required=True, help="a module of modalens/encoders")
-    line.add_argument("--options", type=mapping, default={}, help="the encoder's options, JSON")
-    line.add_argument(
-        "--preprocessing", type=mapping, required=True, help="attributes of the frames or waveforms, JSON"
-    )
-    line.add_argument("--output", type=Path, required=True, help="replacements, HDF5")
-    line.add_argument("--device", default="auto", help="auto, cpu, cuda, cuda:1, mps")
-    line.add_argument("--threads", type=int, default=1)
-    line.add_argument("--record", type=Path, required=True)
-    return line
-
-
-if __name__ == "__main__":
-    run(main, command_line())

@@ -5,7 +5,6 @@ import itertools
 import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
-from difflib import get_close_matches
 from pathlib import Path
 
 import numpy as np
@@ -13,13 +12,12 @@ import pandas as pd
 import torch
 from torch import Tensor
 
-from modalens.utils.cli import UserError, atomic, mapping, pair, parser, run
-from modalens.models._base import Trained, load_model
-from modalens.stats.statistics import confusion_metrics
-from modalens.evaluation.ablation import FROM_FILE, KINDS, ROWS, Withholder, condition
-from modalens.utils import hdf5, device
+from modalens.evaluation.ablation import FROM_FILE, ROWS, Withholder, condition
+from modalens.models._base import Trained
+from modalens.stats.metrics import confusion_metrics
 from modalens.training import dataset
-from modalens.tracking import records
+from modalens.utils import hdf5
+from modalens.utils.errors import UserError
 
 log = logging.getLogger(__name__)
 
@@ -102,64 +100,6 @@ def scores(label: pd.Series, predicted: pd.Series) -> dict[str, float]:
     return {name: float(value) for name, value in confusion_metrics(confusion).items()}
 
 
-def metric_name(condition: str) -> str:
-    """ "accuracy/audio_silence.video_black": MLflow takes no other marks than _ - . / in a name."""
-    return "accuracy/" + condition.replace("=", "_").replace("@", "_").replace(",", ".")
-
-
 def _same(learnt: object, given: object, path: Path) -> None:
     if learnt != given:
         raise UserError(f"{path} was made with other settings than the model's features: {given} and {learnt}")
-
-
-def _run(table: pd.DataFrame, key: dict[str, object], seed: int, arguments: argparse.Namespace) -> records.Run:
-    values: dict[str, float] = {}
-    for name, part in table.groupby("condition"):
-        found = scores(part["label"], part["predicted"])
-        values |= found if name == "full" else {metric_name(str(name)): found["accuracy"]}
-    params = {"conditions": " ".join(arguments.conditions), "clips": table["clip_id"].nunique()}
-    return records.Run({**key, "seed": seed}, params, values)
-
-
-def main(arguments: argparse.Namespace) -> None:
-    device.repeatable(arguments.threads)
-    where = device.choose(arguments.device)
-    for kind in arguments.conditions:
-        if kind not in KINDS:
-            near = get_close_matches(kind, KINDS, n=1)
-            raise UserError(
-                f"evaluate.replacements: {kind!r} is unknown; {f'did you mean {near[0]!r}?' if near else KINDS}"
-            )
-    tables, runs, test = [], [], None
-    for seed in arguments.seeds:
-        trained = load_model(arguments.models / str(seed) / "model.pt")
-        test = test or read(arguments, trained)
-        results = evaluate_seed(trained, test, arguments.conditions, where, arguments.batch_size)
-        table = pd.concat([rows(test, seed, *result) for result in results], ignore_index=True)
-        tables.append(table)
-        runs.append(_run(table, arguments.key, seed, arguments))
-        log.info("%s seed %d: accuracy %.3f", arguments.models.name, seed, runs[-1].metrics["accuracy"])
-    with atomic(arguments.output) as hidden:
-        pd.concat(tables, ignore_index=True).to_parquet(hidden, index=False)
-    records.write(arguments.record, "evaluate", runs)
-
-
-def command_line() -> argparse.ArgumentParser:
-    line = parser(__doc__)
-    line.add_argument("--models", type=Path, required=True, help="folder of {seed}/model.pt")
-    line.add_argument("--seeds", type=int, nargs="+", required=True)
-    line.add_argument("--test", type=Path, required=True, help="test.csv of the split")
-    line.add_argument("--modalities", type=pair, nargs="+", required=True, help="MODALITY=FOLDER of {shard}.h5")
-    line.add_argument("--replacements", type=pair, nargs="*", default=[], help="MODALITY=FILE of stage replacements")
-    line.add_argument("--conditions", nargs="*", default=list(KINDS), help="KIND@STAGE to withhold modalities by")
-    line.add_argument("--output", type=Path, required=True, help="predictions, Parquet")
-    line.add_argument("--key", type=mapping, default={}, help="what the runs are called, JSON")
-    line.add_argument("--batch-size", type=int, default=64, help="clips at once; changes no result")
-    line.add_argument("--device", default="auto", help="auto, cpu, cuda, cuda:1, mps")
-    line.add_argument("--threads", type=int, default=1)
-    line.add_argument("--record", type=Path, required=True)
-    return line
-
-
-if __name__ == "__main__":
-    run(main, command_line())

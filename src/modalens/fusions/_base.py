@@ -5,9 +5,9 @@ from typing import Any, ClassVar, Self
 
 from torch import Tensor, nn
 
-from modalens.utils.cli import UserError
-from modalens.plugins.options import resolve
 from modalens.plugins import registry
+from modalens.plugins.options import resolve
+from modalens.utils.errors import UserError
 
 Sizes = Mapping[str, int]  # modality -> length of its vector
 WIDTH = 256  # of a projection; the papers leave it to the data set

@@ -5,8 +5,8 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor, nn
 
-from modalens.utils.cli import UserError
 from modalens.fusions._base import WIDTH, Fusion, Sizes
+from modalens.utils.errors import UserError
 
 
 class CrossAttention(Fusion):

@@ -5,8 +5,8 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor
 
-from modalens.utils.cli import UserError
 from modalens.fusions._base import Projected, Sizes
+from modalens.utils.errors import UserError
 
 LARGEST = 100_000  # entries; the first layer after it has some hundred weights for each
 

@@ -6,8 +6,9 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from modalens.utils.cli import UserError
-from modalens.stats.statistics import Array, Axes, Bootstrap, Tally, tally
+from modalens.stats.bootstrap import Bootstrap
+from modalens.stats.metrics import Array, Axes, Tally, tally
+from modalens.utils.errors import UserError
 
 
 def modalities_of(kept: str) -> tuple[str, ...]:
@@ -28,7 +29,13 @@ class Coalitions:
     frame columns: clip_id, group, seed, replacement ("" for the full input), kept, label, predicted, log_probability.
     """
 
-    def __init__(self, frame: pd.DataFrame, model: str, bootstrap: Bootstrap | None = None, **options: Any) -> None:
+    def __init__(
+        self,
+        frame: pd.DataFrame,
+        model: str,
+        bootstrap: Bootstrap | None = None,
+        **options: Any,
+    ) -> None:
         self.model = model
         full = frame[frame["replacement"] == ""]
         if len(full["kept"].unique()) != 1:

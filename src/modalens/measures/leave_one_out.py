@@ -6,7 +6,8 @@ from typing import Any
 import pandas as pd
 
 from modalens.measures._predictions import Coalitions, chosen
-from modalens.stats.statistics import METRICS, holm, paired_test
+from modalens.stats.metrics import METRICS
+from modalens.stats.significance import holm, paired_test
 
 TESTED = ("accuracy", "log_probability")
 

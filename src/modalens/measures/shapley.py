@@ -8,7 +8,8 @@ from typing import Any
 import pandas as pd
 
 from modalens.measures._predictions import Coalitions, chosen, expert
-from modalens.stats.statistics import Array, Bootstrap
+from modalens.stats.bootstrap import Bootstrap
+from modalens.stats.metrics import Array
 
 Coalition = tuple[str, ...]
 

@@ -8,8 +8,8 @@ import av
 import numpy as np
 from numpy.typing import NDArray
 
-from modalens.media.failure_causes import ClipError, one_line
 from modalens.media.container import decoded, encrypted, open_media, origin, stream_of, window
+from modalens.media.failure_causes import ClipError, one_line
 
 # Time stamps of sound jitter by some milliseconds in AVI, FLV and WebM; what is longer is a hole.
 HOLE_S = 0.05

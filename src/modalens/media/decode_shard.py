@@ -6,12 +6,12 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-from modalens.utils.cli import digest, pair
-from modalens.utils.progress import progress
-from modalens.utils.csv_tables import earlier_table, read_table, rows_of
 from modalens.media.status import STATUS, add_workers, seconds, status, write_record, write_status
 from modalens.media.worker_pool import Outcome, Task, map_clips
-from modalens.utils import hdf5, row_cache
+from modalens.utils import files, hdf5, row_cache
+from modalens.utils.cli import pair
+from modalens.utils.csv_tables import earlier_table, read_table, rows_of
+from modalens.utils.progress import progress
 
 MACHINE = ("timeout", "crashed", "memory")  # causes that may lie with the machine: tried again whenever the shard is
 
@@ -92,7 +92,7 @@ def decode_shard(
 def _key(made: list[Any], row: dict[str, str]) -> str:
     # A table written by hand may know no digest of the files: nothing is kept then.
     sha = row.get("sha256", "")
-    return digest(made, sha, row["start_s"], row["end_s"]) if sha else ""
+    return files.digest(made, sha, row["start_s"], row["end_s"]) if sha else ""
 
 
 def _keep(arguments: argparse.Namespace, columns: tuple[str, ...], keys: dict[str, str], writer: hdf5.Writer) -> Rows:

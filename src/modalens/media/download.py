@@ -18,11 +18,11 @@ from urllib.parse import urlsplit
 
 import av
 
-from modalens.media.failure_causes import ClipError
-from modalens.utils.cli import UserError
+from modalens.media import failure_causes, ytdlp
 from modalens.media.container import open_media, origin
+from modalens.media.failure_causes import ClipError
 from modalens.media.sources import Fetched, Options, scratch
-from modalens.media import ytdlp, failure_causes
+from modalens.utils.errors import UserError
 
 YOUTUBE_ID = re.compile(r"[A-Za-z0-9_-]{11}")
 SCHEME = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*:")

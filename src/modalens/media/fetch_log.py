@@ -11,9 +11,9 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from modalens.utils.cli import write_text
-from modalens.media.sources import Options, is_address, scratch
 from modalens.media import failure_causes
+from modalens.media.sources import Options, is_address, scratch
+from modalens.utils.files import write_text
 
 # What a clip from the web was made with, and what may have kept it away: a change of these asks for it again.
 MADE_WITH = ("max_height", "prefer_codec")

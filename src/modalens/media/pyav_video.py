@@ -16,9 +16,9 @@ import numpy as np
 from av.video.reformatter import VideoReformatter
 from numpy.typing import NDArray
 
-from modalens.media.timestamps import Timeline
-from modalens.media.failure_causes import ClipError
 from modalens.media.container import UNCHECKED, decoded, encrypted, open_media, packets, stream_of
+from modalens.media.failure_causes import ClipError
+from modalens.media.timestamps import Timeline
 
 Pixels = NDArray[np.uint8]
 KEPT = 16  # pictures

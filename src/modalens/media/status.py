@@ -8,9 +8,10 @@ from typing import Any
 
 import pandas as pd
 
-from modalens.utils.cli import UserError, write_text
 from modalens.media.worker_pool import Outcome
 from modalens.tracking import records
+from modalens.utils.errors import UserError
+from modalens.utils.files import write_text
 
 STATUS = ("clip_id", "status", "cause", "detail")
 READABLE = 40

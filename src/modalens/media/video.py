@@ -15,10 +15,10 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from PIL import Image
 
+from modalens.media.container import UNCHECKED, window
+from modalens.media.failure_causes import ClipError
 from modalens.media.pyav_video import frames_at
 from modalens.media.timestamps import Timeline, timeline
-from modalens.media.failure_causes import ClipError
-from modalens.media.container import UNCHECKED, window
 
 try:
     import decord

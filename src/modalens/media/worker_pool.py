@@ -21,7 +21,7 @@ from multiprocessing.connection import Connection, wait
 from typing import Any
 
 from modalens.media.failure_causes import ClipError, one_line
-from modalens.utils.cli import UserError
+from modalens.utils.errors import UserError
 
 Task = tuple[str, tuple]
 

@@ -9,11 +9,12 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from modalens.utils.cli import UserError, atomic
 from modalens.fusions._base import complete
 from modalens.models._networks import Standardiser
-from modalens.plugins.options import resolve
 from modalens.plugins import registry
+from modalens.plugins.options import resolve
+from modalens.utils.errors import UserError
+from modalens.utils.files import atomic
 
 Features = Mapping[str, Tensor]
 Shapes = Mapping[str, tuple[int, ...]]

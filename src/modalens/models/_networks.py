@@ -11,7 +11,7 @@ from functools import partial
 import torch
 from torch import Tensor, nn
 
-from modalens.utils.cli import UserError
+from modalens.utils.errors import UserError
 
 KERNEL = (5, 9)  # mels x steps
 STRIDE = (2, 8)

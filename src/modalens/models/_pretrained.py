@@ -2,8 +2,8 @@
 
 from torch import nn
 
-from modalens.utils.cli import UserError
 from modalens.models._base import Model
+from modalens.utils.errors import UserError
 
 SAME = ("width", "layers", "heads")  # options that decide what an encoder's parameters mean
 

@@ -9,7 +9,7 @@ from collections.abc import Iterable, Mapping
 import torch
 from torch import Tensor, nn
 
-from modalens.utils.cli import UserError
+from modalens.utils.errors import UserError
 
 LONGEST = 128  # steps of a sequence whose length is not asked for: 10 s at 12.8 steps a second
 INNER = 4  # times the width, within a layer

@@ -9,12 +9,12 @@ from collections.abc import Mapping, Sequence
 import torch
 from torch import Tensor, nn
 
-from modalens.utils.cli import UserError
 from modalens.models._base import Features, Model, Shapes
 from modalens.models._networks import head
 from modalens.models._pretrained import take_over
 from modalens.models._residuals import AttentionBRFF, DecisionWeights
 from modalens.models._sequences import encoders
+from modalens.utils.errors import UserError
 
 DECISIONS = ("average", "adaptive", "category")
 ALL, NONE = "all", "none"

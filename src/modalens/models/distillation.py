@@ -12,10 +12,10 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from modalens.utils.cli import UserError
 from modalens.fusions._base import make
 from modalens.models._base import Features, Model, Shapes
 from modalens.models._networks import PooledLayer, StepLayer, head, sizes
+from modalens.utils.errors import UserError
 
 TAUGHT = "taught by "
 

@@ -13,11 +13,11 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from modalens.utils.cli import UserError
 from modalens.fusions._base import make
 from modalens.models._base import Features, Model, Shapes
 from modalens.models._guided import AudioPositions, GuidedAttention, Positions, SequencePositions
 from modalens.models._networks import Standardiser, head, sizes
+from modalens.utils.errors import UserError
 
 
 class Guidance(Model):

@@ -7,10 +7,10 @@ operator of fusions/ takes the place of the concatenation by name.
 from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar
 
-from modalens.utils.cli import UserError
 from modalens.fusions._base import make
 from modalens.models._base import Model, Shapes
 from modalens.models._networks import experts, head, sizes
+from modalens.utils.errors import UserError
 
 
 class LateFusion(Model):

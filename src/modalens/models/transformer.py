@@ -10,12 +10,12 @@ from typing import Any
 
 from torch import Tensor
 
-from modalens.utils.cli import UserError
 from modalens.fusions._base import make
 from modalens.models._base import Features, Model, Shapes
 from modalens.models._networks import head
 from modalens.models._pretrained import take_over
 from modalens.models._sequences import encoders
+from modalens.utils.errors import UserError
 
 
 class Transformer(Model):

@@ -8,9 +8,9 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from modalens.utils.cli import UserError
+from modalens.utils.errors import UserError
 
-PACKAGE = Path(__file__).parent
+PACKAGE = Path(__file__).parents[1]
 TYPES = {"int": int, "float": (int, float), "str": str, "bool": bool, "list": list, "dict": dict, "tuple": list}
 
 

@@ -5,7 +5,7 @@ from collections.abc import Callable
 from difflib import get_close_matches
 from typing import Any
 
-from modalens.utils.cli import UserError
+from modalens.utils.errors import UserError
 
 
 def resolve(maker: Callable[..., Any], options: dict[str, Any], where: str) -> dict[str, Any]:

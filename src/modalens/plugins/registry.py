@@ -6,7 +6,7 @@ from difflib import get_close_matches
 from functools import cache
 from typing import Any
 
-from modalens.utils.cli import UserError
+from modalens.utils.errors import UserError
 
 KINDS = ("datasets", "encoders", "models", "fusions", "balancing", "measures")
 

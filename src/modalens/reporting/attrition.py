@@ -4,8 +4,8 @@ import numpy as np
 import pandas as pd
 from scipy.stats import hypergeom
 
-from modalens.media.failure_causes import BY_NAME
 from modalens.curation.splitting import NAMES
+from modalens.media.failure_causes import BY_NAME
 from modalens.reporting.study_results import Study, read
 
 # One-sided, after a Bonferroni correction over the classes or splits of a task.

@@ -4,8 +4,8 @@ from typing import Any
 
 import pandas as pd
 
-from modalens.search.space import SCORE
 from modalens.reporting.study_results import Study, read
+from modalens.search.space import SCORE
 
 FIXED = ("task", "model", "trial", "chosen", "status", SCORE, "validation_accuracy", "best_epoch", "epochs", "seconds")
 

@@ -1,6 +1,5 @@
 """A study folder -> one HTML page that opens anywhere; beside it its tables as CSV, its figures as SVG and PNG."""
 
-import argparse
 import math
 import os
 import platform
@@ -12,15 +11,13 @@ from typing import Any
 
 import jinja2
 import pandas as pd
-import yaml
 from markupsafe import Markup
 
+from modalens.reporting import attrition, comparison, figures
 from modalens.reporting.figure_style import Drawing, colours, draw, inline
-from modalens.reporting.summary import Finding, caveats, find, known
 from modalens.reporting.study_results import METRIC_NAMES, Study, per_class, results
-from modalens.utils import cli, hdf5
-from modalens.reporting import comparison, attrition, figures
-from modalens.tracking import records
+from modalens.reporting.summary import Finding, caveats, find, known
+from modalens.utils import hdf5
 
 PACKAGE = Path(__file__).parent
 # Characters of the page that its figures may take.
@@ -212,41 +209,3 @@ def page(study: Study, config_text: str) -> tuple[str, dict[str, pd.DataFrame], 
         confidence=(study.config.get("relevance") or {}).get("confidence", 0.95),
     )
     return html, tables, made, findings
-
-
-def main(arguments: argparse.Namespace) -> None:
-    config_text = arguments.config.read_text(encoding="utf-8")
-    study = Study(arguments.study, yaml.safe_load(config_text))
-    html, tables, made, findings = page(study, config_text)
-    folder = arguments.output.parent
-    wanted = {arguments.output}
-    for name, table in tables.items():
-        if len(table):
-            wanted.add(folder / "tables" / f"{name}.csv")
-            cli.write_text(folder / "tables" / f"{name}.csv", table.to_csv(index=False))
-    for name, drawing in made.items():
-        wanted |= {folder / "figures" / f"{name}.svg", folder / "figures" / f"{name}.png"}
-        cli.write_text(folder / "figures" / f"{name}.svg", drawing.svg)
-        with cli.atomic(folder / "figures" / f"{name}.png") as hidden:
-            hidden.write_bytes(drawing.png)
-    cli.write_text(arguments.output, html)
-    # A task that the study no longer has must not leave its figures behind.
-    for path in [*folder.glob("tables/*.csv"), *folder.glob("figures/*.svg"), *folder.glob("figures/*.png")]:
-        if path not in wanted:
-            path.unlink()
-    metrics = {f"{finding.task}/accuracy": finding.full["full"] for finding in findings if finding.full}
-    run = records.Run(key={}, params=dict(study.settings), metrics=metrics, artifacts=[str(arguments.output)])
-    records.write(arguments.record, "report", [run])
-
-
-def parser() -> argparse.ArgumentParser:
-    made = cli.parser(__doc__)
-    made.add_argument("--study", type=Path, required=True, help="folder results/<study>")
-    made.add_argument("--config", type=Path, required=True, help="resolved config, YAML")
-    made.add_argument("--output", type=Path, required=True, help="the page; tables/ and figures/ appear beside it")
-    made.add_argument("--record", type=Path, required=True)
-    return made
-
-
-if __name__ == "__main__":
-    cli.run(main, parser())

@@ -9,9 +9,9 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from modalens.utils.cli import UserError
 from modalens.measures._predictions import expert, modalities_of
-from modalens.stats.statistics import Array, confusion_metrics
+from modalens.stats.metrics import Array, confusion_metrics
+from modalens.utils.errors import UserError
 
 TEXT = {"task", "model", "notion", "replacement", "payoff", "modality", "metric", "split", "label", "cause", "stage"}
 TEXT |= {"clip_id", "status", "detail", "decoder", "group", "shard", "since"}

@@ -9,7 +9,7 @@ from zlib import crc32
 
 import numpy as np
 
-from modalens.utils.cli import UserError
+from modalens.utils.errors import UserError
 
 Settings = dict[str, dict[str, Any]]  # options, training, balancing
 Drawn = dict[str, Any]  # path -> value

@@ -13,14 +13,15 @@ import torch
 from torch.nn import functional
 
 from modalens.balancing._base import plain
-from modalens.utils.cli import UserError, log
-from modalens.training.dataset import Clips
-from modalens.training.setup import BATCH, Job, groups
 from modalens.models._base import Model, build
+from modalens.plugins import registry
 from modalens.plugins.options import resolve
 from modalens.search.space import SCORE, Drawn, Settings, varied
-from modalens.plugins import registry
 from modalens.training import loop
+from modalens.training.dataset import Clips
+from modalens.training.setup import BATCH, Job, groups
+from modalens.utils.cli import log
+from modalens.utils.errors import UserError
 
 Result = dict[str, Any]  # status (ok or diverged) and numbers, means over seeds
 

@@ -12,19 +12,20 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+from modalens.config import code_version
+from modalens.media import failure_causes, fetch_log
+from modalens.media.container import probe, window
 from modalens.media.failure_causes import ClipError
 from modalens.media.fetch_log import Wanted
-from modalens.media.container import probe, window
 from modalens.media.rate_limit import Pace, to_try
-from modalens.utils.progress import progress
-from modalens.utils.csv_tables import read_table, rows_of
-from modalens.media.status import add_workers, media_name, seconds, status, write_record, write_status
 from modalens.media.sources import Fetched, Options, is_address
+from modalens.media.status import add_workers, media_name, seconds, status, write_record, write_status
 from modalens.media.worker_pool import Task, map_clips
-from modalens.utils import cli
 from modalens.plugins import registry
-from modalens.config import workflow
-from modalens.media import fetch_log, failure_causes
+from modalens.utils import cli, files
+from modalens.utils.csv_tables import read_table, rows_of
+from modalens.utils.errors import UserError
+from modalens.utils.progress import progress
 
 COLUMNS = ("path", "start_s", "end_s", "duration_s", "video", "audio", "bytes", "sha256")
 NOT_TRIED = {"status": "failed", "cause": "not_tried", "detail": ""}
@@ -120,7 +121,7 @@ def _wanted(arguments: argparse.Namespace) -> dict[str, Wanted]:
     shard = read_table(arguments.shard, ["clip_id", "source", "start_s", "end_s"])
     again = shard.loc[shard["clip_id"].duplicated(), "clip_id"]
     if len(again):
-        raise cli.UserError(f"{arguments.shard} names a clip twice: {again.iloc[0]!r}")
+        raise UserError(f"{arguments.shard} names a clip twice: {again.iloc[0]!r}")
     wanted = {}
     for row in rows_of(shard):
         times = seconds(row["start_s"]), seconds(row["end_s"])
@@ -132,7 +133,7 @@ def _wanted(arguments: argparse.Namespace) -> dict[str, Wanted]:
 def _made_by(source: str) -> str:
     """`known_answer:...` is rendered by that data set, and made anew when the code that draws it changes."""
     name = source.partition(":")[0]
-    return workflow.code_digest(f"datasets/{name}") if name in registry.names("datasets") else ""
+    return code_version.code_digest(f"datasets/{name}") if name in registry.names("datasets") else ""
 
 
 def _destination(media: Path, clip_id: str) -> Path:
@@ -161,19 +162,18 @@ def _finish(arguments: argparse.Namespace, clips: list[tuple[Wanted, dict[str, A
     notes = [{"clip_id": row["clip_id"], **row["metadata"]} for _, row in clips if row.get("metadata")]
     try:
         write_status(arguments.output, tables, COLUMNS)
-        cli.write_text(arguments.metadata, "".join(json.dumps(note, ensure_ascii=False) + "\n" for note in notes))
+        files.write_text(arguments.metadata, "".join(json.dumps(note, ensure_ascii=False) + "\n" for note in notes))
         write_record(arguments, "clips", arguments.output, tables)
         fetch_log.end_run(arguments.runs, arguments.run, clips)
     except OSError as error:
-        raise cli.UserError(stopped or f"{arguments.output.parent} cannot be written: {error}") from error
+        raise UserError(stopped or f"{arguments.output.parent} cannot be written: {error}") from error
     if stopped:
         # A failed job is one that Snakemake runs again; of the first clips only, a study would look like a whole one.
         left = sum(row["cause"] == "not_tried" for row in tables)
-        raise cli.UserError(f"{stopped}: {left} of {len(tables)} clips were not tried")
+        raise UserError(f"{stopped}: {left} of {len(tables)} clips were not tried")
 
 
-def parser() -> argparse.ArgumentParser:
-    parser = cli.parser(__doc__)
+def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--dataset", required=True, help="which data set fetches, a module of modalens.datasets")
     parser.add_argument("--shard", type=Path, required=True, help="CSV: clip_id, source, start_s, end_s")
     parser.add_argument("--media", type=Path, required=True, help="folder for fetched files and what is known of them")
@@ -184,7 +184,6 @@ def parser() -> argparse.ArgumentParser:
     parser.add_argument("--output", type=Path, required=True, help="CSV, one row a clip")
     parser.add_argument("--metadata", type=Path, required=True, help="JSON lines: title, description, tags, categories")
     add_workers(parser)
-    return parser
 
 
 def _options(text: str) -> Options:
@@ -192,7 +191,3 @@ def _options(text: str) -> Options:
         return Options(**cli.mapping(text))
     except TypeError as error:
         raise argparse.ArgumentTypeError(str(error)) from error
-
-
-if __name__ == "__main__":
-    cli.run(main, parser())

@@ -8,15 +8,15 @@ import argparse
 
 import numpy as np
 
-from modalens.media.video import DECODERS, read_frames, read_key_frames, still
 from modalens.media.decode_shard import decode_shard, decoding_parser
-from modalens.utils import cli
+from modalens.media.video import DECODERS, read_frames, read_key_frames, still
+from modalens.utils.errors import UserError
 
 
 def main(arguments: argparse.Namespace) -> None:
     count, resize, crop = arguments.count, arguments.resize, arguments.crop
     if count < 1 or not 0 < crop <= resize:
-        raise cli.UserError(f"frames: a crop of {crop} out of a shorter side of {resize}, {count} times, cannot be")
+        raise UserError(f"frames: a crop of {crop} out of a shorter side of {resize}, {count} times, cannot be")
     attributes = {"kind": "frames", "count": count, "resize": resize, "crop": crop, "sampling": arguments.sampling}
     if arguments.sampling == "keyframe":
         attempts: list = [(read_key_frames, (count, resize, crop))]
@@ -32,15 +32,10 @@ def flag(frames: np.ndarray, time_error_s: float = 0.0, pictures: int = 2) -> st
     return "still_picture" if pictures > 1 and still(frames) else ""
 
 
-def parser() -> argparse.ArgumentParser:
-    parser = decoding_parser(cli.parser(__doc__))
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    decoding_parser(parser)
     parser.add_argument("--count", type=int, default=8, help="frames of a clip")
     parser.add_argument("--resize", type=int, default=128, help="shorter side in pixels")
     parser.add_argument("--crop", type=int, default=112, help="side of the centre kept, in pixels")
     parser.add_argument("--sampling", choices=["uniform", "keyframe"], default="uniform", help="which frames")
     parser.add_argument("--decoder", choices=["decord", "pyav"], default="decord", help="of uniform frames, first")
-    return parser
-
-
-if __name__ == "__main__":
-    cli.run(main, parser())

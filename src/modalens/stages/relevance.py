@@ -6,9 +6,10 @@ from pathlib import Path
 
 import pandas as pd
 
-from modalens.utils import cli
-from modalens.plugins import registry, options
+from modalens.plugins import options, registry
 from modalens.tracking import records
+from modalens.utils import cli, files
+from modalens.utils.errors import UserError
 
 COLUMNS = ["clip_id", "group", "seed", "replacement", "kept", "label", "predicted", "log_probability"]
 
@@ -22,14 +23,14 @@ def read_predictions(paths: list[Path], columns: list[str] = COLUMNS) -> pd.Data
 def main(arguments: argparse.Namespace) -> None:
     tasks = {path.parent.name for path in arguments.predictions}
     if len(tasks) != 1:
-        raise cli.UserError(f"predictions of one task are wanted, these are of {', '.join(sorted(tasks))}")
+        raise UserError(f"predictions of one task are wanted, these are of {', '.join(sorted(tasks))}")
     task = tasks.pop()
     kind = registry.load("measures", arguments.measure)
     settings = options.resolve(kind, arguments.options, f"relevance.measures.{arguments.measure}")
     measure = kind(**settings)
     table: pd.DataFrame = measure(read_predictions(arguments.predictions))
     table.insert(0, "task", task)
-    cli.write_text(arguments.output, table.to_csv(index=False))
+    files.write_text(arguments.output, table.to_csv(index=False))
     runs = []
     for path in sorted(arguments.predictions):
         rows = table[table["model"] == path.stem]
@@ -40,16 +41,10 @@ def main(arguments: argparse.Namespace) -> None:
     records.write(arguments.record, "relevance", runs)
 
 
-def parser() -> argparse.ArgumentParser:
-    made = cli.parser(__doc__)
-    made.add_argument("--measure", required=True, help="a file in measures/")
-    made.add_argument("--options", type=cli.mapping, default={}, help="JSON: bootstrap, confidence, seed and its own")
-    made.add_argument("--predictions", type=Path, nargs="+", required=True, help="evaluate/<task>/<model>.parquet")
-    made.add_argument("--key", type=cli.mapping, default={}, help="JSON: what the record is called by")
-    made.add_argument("--output", type=Path, required=True)
-    made.add_argument("--record", type=Path, required=True)
-    return made
-
-
-if __name__ == "__main__":
-    cli.run(main, parser())
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--measure", required=True, help="a file in measures/")
+    parser.add_argument("--options", type=cli.mapping, default={}, help="JSON: bootstrap, confidence, seed and its own")
+    parser.add_argument("--predictions", type=Path, nargs="+", required=True, help="evaluate/<task>/<model>.parquet")
+    parser.add_argument("--key", type=cli.mapping, default={}, help="JSON: what the record is called by")
+    parser.add_argument("--output", type=Path, required=True)
+    parser.add_argument("--record", type=Path, required=True)

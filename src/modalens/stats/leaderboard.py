@@ -6,17 +6,16 @@ alone is not enough: with many clips the luck of five seeds is a clear differenc
 The comparisons of one task are one family for Holm's correction.
 """
 
-import argparse
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
-from modalens.stats.statistics import Array, Axes, Bootstrap, Tally, holm, paired_test, seed_test, tally
-from modalens.utils import cli
-from modalens.tracking import records
+from modalens.stats.bootstrap import Bootstrap
+from modalens.stats.metrics import Array, Axes, Tally, tally
+from modalens.stats.significance import holm, paired_test, seed_test
+from modalens.utils.errors import UserError
 
 METRICS = ("accuracy", "balanced_accuracy", "f1")
 LEVEL = 0.05
@@ -35,7 +34,7 @@ def leaderboard(predictions: Mapping[str, pd.DataFrame], reference: str, **optio
     tested on the same clips with the same seeds.
     """
     if reference not in predictions:
-        raise cli.UserError(f"report.model: {reference!r} is none of {', '.join(predictions)}")
+        raise UserError(f"report.model: {reference!r} is none of {', '.join(predictions)}")
     for name in predictions:
         _check_same(predictions, name, reference)
     axes = Axes.of(pd.concat([frame[["group", "seed", "label", "predicted"]] for frame in predictions.values()]))
@@ -95,42 +94,4 @@ def _check_same(predictions: Mapping[str, pd.DataFrame], name: str, reference: s
     key = ["clip_id", "seed", "group", "label"]
     one, other = (predictions[model][key].sort_values(key).to_numpy() for model in (name, reference))
     if not np.array_equal(one, other):
-        raise cli.UserError(f"{name!r} and {reference!r} were not tested on the same clips and seeds: evaluate again")
-
-
-def main(arguments: argparse.Namespace) -> None:
-    tasks = {path.parent.name for path in arguments.predictions}
-    if len(tasks) != 1:
-        raise cli.UserError(f"predictions of one task are wanted, these are of {', '.join(sorted(tasks))}")
-    columns = ["clip_id", "group", "seed", "label", "predicted", "log_probability"]
-    full = [("condition", "==", "full")]
-    # The order given, which is the config's, decides between equals.
-    predictions = {path.stem: pd.read_parquet(path, columns=columns, filters=full) for path in arguments.predictions}
-    settings = {"replicates": arguments.bootstrap, "confidence": arguments.confidence}
-    table = leaderboard(predictions, arguments.reference, **settings)
-    table.insert(0, "task", tasks.pop())
-    table.insert(len(table.columns) - 1, "reference", arguments.reference)
-    cli.write_text(arguments.output, table.to_csv(index=False))
-    runs = []
-    for row in table.to_dict("records"):
-        metrics = {name: float(row[name]) for name in COLUMNS if name != "model"}
-        params = {"reference": arguments.reference, "verdict": row["verdict"], **settings}
-        key = arguments.key | {"model": row["model"]}
-        runs.append(records.Run(key, params, metrics, artifacts=[str(arguments.output)]))
-    records.write(arguments.record, "leaderboard", runs)
-
-
-def command_line() -> argparse.ArgumentParser:
-    line = cli.parser(__doc__)
-    line.add_argument("--predictions", type=Path, nargs="+", required=True, help="evaluate/<task>/<model>.parquet")
-    line.add_argument("--reference", required=True, help="the model that the others are compared with")
-    line.add_argument("--bootstrap", type=int, default=2000, help="resamples behind each interval")
-    line.add_argument("--confidence", type=float, default=0.95)
-    line.add_argument("--key", type=cli.mapping, default={}, help="what the runs are called, JSON")
-    line.add_argument("--output", type=Path, required=True)
-    line.add_argument("--record", type=Path, required=True)
-    return line
-
-
-if __name__ == "__main__":
-    cli.run(main, command_line())
+        raise UserError(f"{name!r} and {reference!r} were not tested on the same clips and seeds: evaluate again")

@@ -9,8 +9,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from modalens.utils.cli import UserError, log
 from modalens.tracking import records
+from modalens.utils.cli import log
+from modalens.utils.errors import UserError
 
 # MLflow's limits on one value.
 PARAM_LENGTH = 6000

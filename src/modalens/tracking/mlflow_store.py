@@ -4,10 +4,8 @@ A run stands for one (stage, key). Its digest covers all that MLflow shows of it
 ones replaced, runs without a record removed. Removed runs lie in MLflow's trash until `mlflow gc`.
 """
 
-import argparse
 import contextlib
 import fcntl
-import json
 import logging
 import os
 import re
@@ -20,9 +18,9 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import quote, urlencode
 
-from modalens.utils.cli import UserError, log
-from modalens.tracking.mlflow_runs import Entry, entries
-from modalens.utils import cli
+from modalens.tracking.mlflow_runs import Entry
+from modalens.utils import files
+from modalens.utils.errors import UserError
 
 # Tags by which a run is known as ours; a run without STUDY is the user's own and never touched.
 STUDY, KEY, DIGEST = "modalens.study", "modalens.key", "modalens.digest"
@@ -119,7 +117,7 @@ def locked(path: Path) -> Iterator[None]:
         if not path.exists():
             from mlflow.store.tracking.sqlalchemy_store import SqlAlchemyStore
 
-            with cli.atomic(path) as hidden:
+            with files.atomic(path) as hidden:
                 SqlAlchemyStore(f"sqlite:///{hidden}", artifact_root(path).as_uri()).engine.dispose()
         yield
 
@@ -146,29 +144,6 @@ def experiment_id(client: Any, name: str, path: Path | None) -> str:
 
 def redacted(text: str) -> str:
     return re.sub(r"//[^@/\s]*@", "//***@", text)
-
-
-def track(arguments: argparse.Namespace) -> None:
-    path = database(arguments.tracking_uri)
-    lines = arguments.records.read_text(encoding="utf-8").splitlines()
-    wanted = entries(arguments.study, [Path(line) for line in lines if line])
-    study = arguments.study.resolve().name
-    from mlflow.exceptions import MlflowException
-    from mlflow.tracking import MlflowClient
-
-    try:
-        with locked(path) if path else contextlib.nullcontext():
-            client = MlflowClient(arguments.tracking_uri)
-            counts = sync(client, experiment_id(client, arguments.experiment, path), study, wanted)
-    except MlflowException as error:
-        reason = "it does not answer" if "Max retries exceeded" in str(error) else str(error).splitlines()[0][:300]
-        raise UserError(
-            f"MLflow at {redacted(arguments.tracking_uri)} cannot be used: {redacted(reason)}; "
-            "the records are kept, and the next run brings them"
-        ) from error
-    log.info("MLflow: %s", ", ".join(f"{number} {what}" for what, number in counts.items()))
-    place = {"tracking_uri": redacted(arguments.tracking_uri), "experiment": arguments.experiment, "study": study}
-    cli.write_text(arguments.output, json.dumps({**place, **counts, "runs": sorted(wanted)}, indent=1))
 
 
 def free_port(first: int) -> int:
@@ -222,29 +197,3 @@ def quiet() -> None:
     }.items():
         os.environ.setdefault(name, value)
     logging.getLogger("urllib3").setLevel(logging.ERROR)
-
-
-def main(arguments: argparse.Namespace) -> None:
-    quiet()
-    if arguments.serve:
-        serve(arguments.tracking_uri, arguments.port, arguments.experiment)
-    elif not (arguments.study and arguments.records and arguments.output and arguments.experiment):
-        raise UserError("--study, --records, --experiment and --output are needed, or --serve")
-    else:
-        track(arguments)
-
-
-def parser() -> argparse.ArgumentParser:
-    parser = cli.parser(__doc__)
-    parser.add_argument("--tracking-uri", required=True, help="sqlite:///results/mlflow.db, or a server's address")
-    parser.add_argument("--study", type=Path, help="the study's folder; its name marks the study's runs")
-    parser.add_argument("--records", type=Path, help="text file, one record's path a line")
-    parser.add_argument("--experiment", help="MLflow experiment, made when absent")
-    parser.add_argument("--output", type=Path, help="what was brought, as JSON")
-    parser.add_argument("--serve", action="store_true", help="start MLflow's pages on this machine instead")
-    parser.add_argument("--port", type=int, default=5000)
-    return parser
-
-
-if __name__ == "__main__":
-    cli.run(main, parser())

@@ -6,7 +6,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-from modalens.utils.cli import write_text
+from modalens.utils.files import write_text
 
 
 @dataclass

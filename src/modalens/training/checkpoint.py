@@ -8,7 +8,7 @@ from typing import Any
 
 import torch
 
-from modalens.utils.cli import atomic
+from modalens.utils.files import atomic
 
 log = logging.getLogger(__name__)
 

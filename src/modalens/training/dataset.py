@@ -10,9 +10,9 @@ import pandas as pd
 import torch
 from torch import Tensor
 
-from modalens.utils.cli import UserError
-from modalens.utils.csv_tables import read_table
 from modalens.utils import hdf5
+from modalens.utils.csv_tables import read_table
+from modalens.utils.errors import UserError
 
 Folders = Mapping[str, Path]  # modality -> folder of {shard}.h5
 

@@ -3,7 +3,6 @@
 Reads the training and validation splits, never the test one.
 """
 
-import argparse
 import hashlib
 import json
 import logging
@@ -17,17 +16,13 @@ import torch
 from torch import Tensor
 
 from modalens.balancing._base import Balancing, Learner, plain
-from modalens.training.checkpoint import Checkpoint
-from modalens.utils.cli import atomic, mapping, parser, run
-from modalens.training.setup import BATCH, Job, add_arguments, groups, read
 from modalens.models._base import Model, Trained
-from modalens.utils import device
-from modalens.training import loop, meter, ensemble, batches, dataset
-from modalens.tracking import records
+from modalens.training import batches, dataset, ensemble, loop, meter
+from modalens.training.checkpoint import Checkpoint
+from modalens.training.setup import BATCH, Job
+from modalens.utils import files
 
 log = logging.getLogger(__name__)
-
-CHOSEN = ("options", "training", "balancing")  # arguments that a search may replace
 
 
 def train_group(job: Job, learners: dict[int, Learner], output: Path) -> dict[int, loop.History]:
@@ -40,7 +35,7 @@ def train_group(job: Job, learners: dict[int, Learner], output: Path) -> dict[in
         means, stds = embedding_statistics(model, job.train, job.device)
         trained = Trained(model, job.labels, job.sources, means, stds, method(learner))
         trained.save(output / str(seed) / "model.pt")
-        with atomic(output / str(seed) / "history.csv") as hidden:
+        with files.atomic(output / str(seed) / "history.csv") as hidden:
             pd.DataFrame(histories[seed]).astype({"epoch": int}).to_csv(hidden, index=False)
     return histories
 
@@ -89,73 +84,3 @@ def sources_of(learner: Learner) -> list[str]:
     modules = {base.__module__ for part in learner.modules() for base in type(part).__mro__}
     learning = {module.__name__ for module in (loop, batches, meter, ensemble)}
     return sorted(learning | {name for name in modules if name.startswith("modalens.")})
-
-
-def _run(
-    job: Job, learner: Learner, seed: int, folder: Path, history: list[dict[str, float]], key: dict[str, Any]
-) -> records.Run:
-    model, balancing = plain(learner), method(learner)
-    best = history[loop.best_epoch(history) - 1]
-    metrics = {f"best_{name}" if name == "epoch" else name: value for name, value in best.items() if name != "seconds"}
-    # "variant": MLflow's compare view opens on the first params that differ, in alphabetical order; model, seed and
-    # task are to be those.
-    params = {f"variant.{name}": value for name, value in model.options.items()}
-    params["variant.balancing"] = next(iter(balancing), "none")
-    for options in balancing.values():
-        params |= {f"variant.balancing.{name}": value for name, value in options.items()}
-    params |= {f"training.{name}": value for name, value in asdict(job.training).items()}
-    params |= {
-        "training.teachers": ",".join(sorted(job.teachers)),
-        "clips": len(job.train),
-        "training.used_device": job.device.type,
-    }
-    metrics["epochs"] = float(len(history))
-    metrics["seconds"] = sum(row["seconds"] for row in history)
-    metrics["parameters"] = float(sum(values.numel() for values in model.parameters()))
-    artifacts = [str(folder / "history.csv")]
-    return records.Run({**key, "seed": seed}, params, metrics, history, artifacts)
-
-
-def _settled(arguments: argparse.Namespace) -> argparse.Namespace:
-    """With the settings that a search has chosen, where there was one."""
-    if arguments.chosen:
-        chosen = json.loads(arguments.chosen.read_text(encoding="utf-8"))
-        vars(arguments).update({name: chosen[name] for name in CHOSEN})
-    return arguments
-
-
-def main(arguments: argparse.Namespace) -> None:
-    device.repeatable(arguments.threads)
-    job = read(_settled(arguments))
-    runs = []
-    for learners in groups(job, arguments.seeds):
-        histories = train_group(job, learners, arguments.output)
-        for seed, learner in learners.items():
-            done = _run(job, learner, seed, arguments.output / str(seed), histories[seed], arguments.key)
-            runs.append(done)
-            log.info(
-                "%s seed %d (%d of %d): best epoch %.0f of %.0f, validation loss %.3f, accuracy %.3f, %.1f s",
-                job.model, seed, len(runs), len(arguments.seeds), done.metrics["best_epoch"], done.metrics["epochs"],
-                done.metrics["validation_loss"], done.metrics["validation_accuracy"], done.metrics["seconds"],
-            )  # fmt: skip
-    records.write(arguments.record, "train", runs)
-    # Until here they stay: Snakemake deletes the outputs of a job that failed, and its finished seeds are not to be
-    # trained again.
-    for seed in arguments.seeds:
-        checkpoint_path(arguments.output, seed).unlink(missing_ok=True)
-
-
-def command_line() -> argparse.ArgumentParser:
-    line = parser(__doc__)
-    add_arguments(line)
-    line.add_argument("--chosen", type=Path, help="JSON file with what takes the place of the three above")
-    line.add_argument("--seeds", type=int, nargs="+", required=True)
-    line.add_argument("--output", type=Path, required=True, help="folder that gets {seed}/model.pt")
-    line.add_argument("--key", type=mapping, default={}, help="what the runs are called, JSON")
-    line.add_argument("--threads", type=int, default=1)
-    line.add_argument("--record", type=Path, required=True)
-    return line
-
-
-if __name__ == "__main__":
-    run(main, command_line())

@@ -11,14 +11,14 @@ import torch
 from torch import Tensor
 
 from modalens.balancing._base import Balancing, Learner
-from modalens.training.checkpoint import Checkpoint, random_state, set_random_state
-from modalens.utils.cli import UserError
-from modalens.training.dataset import Clips
-from modalens.training.batches import Lesson
-from modalens.training.meter import Meter
 from modalens.models._base import Features
-from modalens.utils.progress import LOG_EVERY_S
+from modalens.training.batches import Lesson
+from modalens.training.checkpoint import Checkpoint, random_state, set_random_state
+from modalens.training.dataset import Clips
 from modalens.training.ensemble import AdamW, Stack, Tensors, picked, write_back
+from modalens.training.meter import Meter
+from modalens.utils.errors import UserError
+from modalens.utils.progress import LOG_EVERY_S
 
 log = logging.getLogger(__name__)
 

@@ -12,12 +12,13 @@ import torch
 from torch import nn
 
 from modalens.balancing._base import Learner, plain, wrapped
-from modalens.utils.cli import UserError, mapping, pair
 from modalens.models._base import Model, build, load_model
 from modalens.plugins.options import resolve
-from modalens.utils.csv_tables import read_table
+from modalens.training import dataset, ensemble, loop
 from modalens.utils import device
-from modalens.training import loop, ensemble, dataset
+from modalens.utils.cli import mapping, pair
+from modalens.utils.csv_tables import read_table
+from modalens.utils.errors import UserError
 
 BATCH = 64  # clips at once where their number changes no result
 TRIED = 4  # clips on which a stack of the seeds has to agree with each of them alone

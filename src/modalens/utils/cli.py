@@ -1,34 +1,45 @@
-"""What every stage's command line shares: one-line errors for a user's mistakes, options as JSON, atomic files."""
+"""The one skeleton of every command line: one-line errors for a user's mistakes, options as JSON."""
 
 import argparse
-import contextlib
-import hashlib
 import json
 import logging
-import os
 import sys
-import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Iterable
 from pathlib import Path
+from types import ModuleType
 from typing import Any
+
+from modalens.utils.errors import UserError
 
 log = logging.getLogger("modalens")
 
 
-class UserError(Exception):
-    """A mistake of the user's: what is wrong, where, and what to do, in one line. Never shown with a traceback."""
+def parser(command: ModuleType) -> argparse.ArgumentParser:
+    """The command line of a stage or command: what its module says of itself, and what its `add_arguments` adds."""
+    made = argparse.ArgumentParser(
+        prog=f"modalens {command.__name__.rpartition('.')[2]}",
+        description=command.__doc__,
+        formatter_class=argparse.ArgumentDefaultsHelpFormatter,
+    )
+    command.add_arguments(made)
+    return made
 
 
-def parser(description: str | None) -> argparse.ArgumentParser:
-    return argparse.ArgumentParser(description=description, formatter_class=argparse.ArgumentDefaultsHelpFormatter)
+def parse(command: ModuleType, words: Iterable[Any]) -> argparse.Namespace:
+    return parser(command).parse_args([str(word) for word in words])
 
 
-def run(main: Callable[[argparse.Namespace], None], parser: argparse.ArgumentParser) -> None:
-    """Parse, run, and turn a UserError into one line and exit status 1."""
+def call(command: ModuleType, words: Iterable[Any]) -> None:
+    """Run a stage or command in this process. Raises what it raises."""
+    command.main(parse(command, words))
+
+
+def run(command: ModuleType, words: Iterable[Any]) -> None:
+    """The same as a process does it: logs to stderr, and a UserError becomes one line and exit status 1."""
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s", datefmt="%H:%M:%S", stream=sys.stderr)
-    arguments = parser.parse_args()
+    arguments = parse(command, words)
     try:
-        main(arguments)
+        command.main(arguments)
     except UserError as error:
         sys.exit(f"modalens: {error}")
 
@@ -47,47 +58,3 @@ def pair(text: str) -> tuple[str, Path]:
     if not separator:
         raise argparse.ArgumentTypeError(f"NAME=PATH is wanted, not {text!r}")
     return name, Path(path)
-
-
-def digest(*parts: Any) -> str:
-    """128 bits over JSON values, as hexadecimal digits: equal parts, equal digest."""
-    return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()[:32]
-
-
-@contextlib.contextmanager
-def atomic(path: str | Path) -> Iterator[Path]:
-    """Yield a hidden path beside `path`; rename it onto `path` only if the block succeeds.
-
-    A killed process leaves the hidden file alone, never a half-written `path`; the next writer of `path` removes it.
-    """
-    path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    prefix = f".{path.name}."
-    for stale in path.parent.glob(f"{prefix}*.part"):
-        stale.unlink(missing_ok=True)
-    handle, name = tempfile.mkstemp(prefix=prefix, suffix=".part", dir=path.parent)
-    os.close(handle)
-    hidden = Path(name)
-    try:
-        yield hidden
-        # mkstemp makes the file private; a result is as readable as any other file of the user's.
-        mask = os.umask(0)
-        os.umask(mask)
-        hidden.chmod(0o666 & ~mask)
-        hidden.replace(path)
-    finally:
-        hidden.unlink(missing_ok=True)
-
-
-def write_text(path: str | Path, text: str) -> None:
-    with atomic(path) as hidden:
-        hidden.write_text(text, encoding="utf-8")
-
-
-def write_if_changed(path: str | Path, text: str) -> bool:
-    """Leave an equal file, and its time stamp, alone. Returns whether it wrote."""
-    path = Path(path)
-    if path.exists() and path.read_text(encoding="utf-8") == text:
-        return False
-    write_text(path, text)
-    return True

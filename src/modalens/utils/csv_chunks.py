@@ -16,7 +16,7 @@ import pandas as pd
 import pyarrow as pa  # type: ignore[import-untyped]
 import pyarrow.compute as pc  # type: ignore[import-untyped]
 
-from modalens.utils.cli import UserError
+from modalens.utils.errors import UserError
 
 PART = 50_000  # rows; a million Python strings are 60 MB and more
 # Which rows have it, and what is said of one of them.

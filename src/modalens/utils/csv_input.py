@@ -13,8 +13,8 @@ from urllib.error import HTTPError
 
 import pandas as pd
 
-from modalens.utils.cli import UserError
 from modalens.utils import csv_chunks
+from modalens.utils.errors import UserError
 
 log = logging.getLogger("modalens")
 

@@ -7,7 +7,7 @@ from typing import Any
 
 import pandas as pd
 
-from modalens.utils.cli import UserError
+from modalens.utils.errors import UserError
 
 
 def read_table(path: str | Path, columns: Iterable[str] = ()) -> pd.DataFrame:

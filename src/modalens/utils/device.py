@@ -4,7 +4,7 @@ import os
 
 import torch
 
-from modalens.utils.cli import UserError
+from modalens.utils.errors import UserError
 
 
 def choose(name: str) -> torch.device:

@@ -15,7 +15,8 @@ import h5py
 import numpy as np
 from numpy.typing import NDArray
 
-from modalens.utils.cli import UserError, atomic
+from modalens.utils.errors import UserError
+from modalens.utils.files import atomic
 
 Array = NDArray[Any]
 

@@ -10,8 +10,8 @@ from collections.abc import Collection
 from pathlib import Path
 from typing import Any
 
-from modalens.utils.cli import UserError, digest
-from modalens.utils import hdf5
+from modalens.utils import files, hdf5
+from modalens.utils.errors import UserError
 
 
 def keys(path: Path) -> dict[str, str]:
@@ -24,7 +24,7 @@ def keys(path: Path) -> dict[str, str]:
 
 def derived(key: str, made: str) -> str:
     """Key of what is made from a decoded clip. made: a digest of the settings and the code that make it."""
-    return digest(key, made) if key else ""
+    return files.digest(key, made) if key else ""
 
 
 def there(clip_id: str, key: str, consumers: dict[str, dict[str, str]]) -> bool:

@@ -21,14 +21,16 @@ from typing import Any
 import pandas as pd
 import torch
 
-from modalens.utils.cli import UserError, log, mapping
-from modalens.training.setup import Job, add_arguments, read
+from modalens.config import code_version
+from modalens.plugins import introspection
 from modalens.search.space import SCORE, Settings, draws, value_of
 from modalens.search.trial import Result, Trial, attempt, prepare, taught
-from modalens.utils import cli, device
-from modalens.plugins import introspection
-from modalens.config import workflow
 from modalens.tracking import records
+from modalens.training import setup
+from modalens.training.setup import Job, read
+from modalens.utils import device, files
+from modalens.utils.cli import log, mapping
+from modalens.utils.errors import UserError
 
 
 class Kept:
@@ -47,7 +49,7 @@ class Kept:
 
     def put(self, key: str, result: Result) -> None:
         self._results[key] = result
-        cli.write_text(self._path, json.dumps(self._results, indent=1))
+        files.write_text(self._path, json.dumps(self._results, indent=1))
 
 
 def _key(trial: Trial, seeds: Sequence[int], shared: str) -> str:
@@ -59,7 +61,7 @@ def _shared(job: Job, seeds: Sequence[int]) -> str:
     """Digest of what decides the results of all trials: data, teachers, code."""
     kinds = ("fusions", "balancing")
     named = [f"{kind}/{name}" for kind in kinds for name in sorted(introspection.members(kind))]
-    code = workflow.code_digest("search", f"models/{job.model}", *named)
+    code = code_version.code_digest("stages/search", f"models/{job.model}", *named)
     digest = hashlib.sha256(json.dumps([job.digest, job.labels, job.device.type, torch.__version__, code]).encode())
     for name in sorted(job.teachers):
         for seed in seeds:
@@ -94,31 +96,25 @@ def main(arguments: argparse.Namespace) -> None:
     if math.isinf(results[best][SCORE]):
         raise UserError(f"search: every trial of {job.model} diverged; lower training.learning_rate and its range")
     rows = [_row(i, trials[i], results[i], i == best, arguments.space) for i in range(len(trials))]
-    cli.write_text(arguments.output / "trials.csv", pd.DataFrame(rows).to_csv(index=False))
+    files.write_text(arguments.output / "trials.csv", pd.DataFrame(rows).to_csv(index=False))
     runs = []
     for row in rows:
         metrics = {name: float(value) for name, value in results[row["trial"]].items() if name != "status"}
         params = {path: row[path] for path in arguments.space} | {name: row[name] for name in ("status", "chosen")}
         artifacts = [str(arguments.output / "trials.csv")] if row["chosen"] else []
         runs.append(records.Run({**arguments.key, "trial": row["trial"]}, params, metrics, artifacts=artifacts))
-    cli.write_text(arguments.output / "chosen.json", json.dumps(trials[best].settings, indent=1))
+    files.write_text(arguments.output / "chosen.json", json.dumps(trials[best].settings, indent=1))
     records.write(arguments.record, "search", runs)
 
 
-def command_line() -> argparse.ArgumentParser:
-    line = cli.parser(__doc__)
-    add_arguments(line)
-    line.add_argument("--space", type=mapping, default={}, help="{path: choices or {low, high, log}}, JSON")
-    line.add_argument("--budget", type=int, required=True, help="trials, the settings above being the first")
-    line.add_argument("--draw-seed", type=int, default=0, help="of the draws")
-    line.add_argument("--seeds", type=int, nargs="+", required=True, help="trainings of each trial")
-    line.add_argument("--teacher-seeds", type=int, nargs="*", default=[], help="seeds that the teachers have")
-    line.add_argument("--output", type=Path, required=True, help="folder that gets chosen.json and trials.csv")
-    line.add_argument("--key", type=mapping, default={}, help="what the runs are called, JSON")
-    line.add_argument("--threads", type=int, default=1)
-    line.add_argument("--record", type=Path, required=True)
-    return line
-
-
-if __name__ == "__main__":
-    cli.run(main, command_line())
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    setup.add_arguments(parser)
+    parser.add_argument("--space", type=mapping, default={}, help="{path: choices or {low, high, log}}, JSON")
+    parser.add_argument("--budget", type=int, required=True, help="trials, the settings above being the first")
+    parser.add_argument("--draw-seed", type=int, default=0, help="of the draws")
+    parser.add_argument("--seeds", type=int, nargs="+", required=True, help="trainings of each trial")
+    parser.add_argument("--teacher-seeds", type=int, nargs="*", default=[], help="seeds that the teachers have")
+    parser.add_argument("--output", type=Path, required=True, help="folder that gets chosen.json and trials.csv")
+    parser.add_argument("--key", type=mapping, default={}, help="what the runs are called, JSON")
+    parser.add_argument("--threads", type=int, default=1)
+    parser.add_argument("--record", type=Path, required=True)

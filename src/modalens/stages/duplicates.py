@@ -1,0 +1,42 @@
+"""Stage `duplicates`: identical and near-identical clips across splits -> a table of pairs; stops on leakage."""
+
+import argparse
+from pathlib import Path
+
+import pandas as pd
+
+from modalens.curation.duplicates import found_pairs, log, verdict
+from modalens.curation.splitting import NAMES
+from modalens.tracking import records
+from modalens.utils import files
+from modalens.utils.csv_tables import read_table
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--study", type=Path, required=True, help="the study's results folder")
+    parser.add_argument("--tasks", nargs="+", required=True, help="whose splits are looked at")
+    parser.add_argument("--stages", nargs="+", default=["frames", "waveforms"], help="what was decoded")
+    parser.add_argument("--near", choices=["report", "stop", "ignore"], default="report", help="near-identical clips")
+    parser.add_argument("--threshold", type=float, default=0.94, help="correlation of two sounds from which they count")
+    parser.add_argument("--allow-overlap", action="store_true", help="go on when two splits hold the same content")
+    parser.add_argument("--output", type=Path, required=True, help="folder: one table of pairs a task")
+    parser.add_argument("--record", type=Path, required=True, help="JSON for MLflow")
+
+
+def main(arguments: argparse.Namespace) -> None:
+    lists = {}
+    for task in arguments.tasks:
+        parts = [read_table(arguments.study / "splits" / task / f"{name}.csv").assign(split=name) for name in NAMES]
+        lists[task] = pd.concat(parts, ignore_index=True)
+    result = found_pairs(lists, arguments)
+    runs = []
+    for task, pairs in result.items():
+        path = arguments.output / f"{task}.csv"
+        files.write_text(path, pairs.to_csv(index=False, lineterminator="\n"))
+        counts = {kind: int((pairs["kind"] == kind).sum()) for kind in ("identical", "near-identical")}
+        log.info("%s: across splits %d pairs identical, %d near-identical", task, *counts.values())
+        metrics = {f"pairs_{kind.replace('-', '_')}": float(number) for kind, number in counts.items()}
+        params = {"near_duplicates": arguments.near, "near_threshold": arguments.threshold}
+        runs.append(records.Run(key={"task": task}, params=params, metrics=metrics, artifacts=[str(path)]))
+    verdict(result, arguments)
+    records.write(arguments.record, "duplicates", runs)

@@ -1,0 +1,67 @@
+"""Stage `evaluate`: every test clip under every condition, once per seed. The only stage that reads test labels."""
+
+import argparse
+from difflib import get_close_matches
+from pathlib import Path
+
+import pandas as pd
+
+from modalens.evaluation.ablation import KINDS
+from modalens.evaluation.predict import evaluate_seed, log, read, rows, scores
+from modalens.models._base import load_model
+from modalens.tracking import records
+from modalens.utils import device, files
+from modalens.utils.cli import mapping, pair
+from modalens.utils.errors import UserError
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--models", type=Path, required=True, help="folder of {seed}/model.pt")
+    parser.add_argument("--seeds", type=int, nargs="+", required=True)
+    parser.add_argument("--test", type=Path, required=True, help="test.csv of the split")
+    parser.add_argument("--modalities", type=pair, nargs="+", required=True, help="MODALITY=FOLDER of {shard}.h5")
+    parser.add_argument("--replacements", type=pair, nargs="*", default=[], help="MODALITY=FILE of stage replacements")
+    parser.add_argument("--conditions", nargs="*", default=list(KINDS), help="KIND@STAGE to withhold modalities by")
+    parser.add_argument("--output", type=Path, required=True, help="predictions, Parquet")
+    parser.add_argument("--key", type=mapping, default={}, help="what the runs are called, JSON")
+    parser.add_argument("--batch-size", type=int, default=64, help="clips at once; changes no result")
+    parser.add_argument("--device", default="auto", help="auto, cpu, cuda, cuda:1, mps")
+    parser.add_argument("--threads", type=int, default=1)
+    parser.add_argument("--record", type=Path, required=True)
+
+
+def main(arguments: argparse.Namespace) -> None:
+    device.repeatable(arguments.threads)
+    where = device.choose(arguments.device)
+    for kind in arguments.conditions:
+        if kind not in KINDS:
+            near = get_close_matches(kind, KINDS, n=1)
+            raise UserError(
+                f"evaluate.replacements: {kind!r} is unknown; {f'did you mean {near[0]!r}?' if near else KINDS}"
+            )
+    tables, runs, test = [], [], None
+    for seed in arguments.seeds:
+        trained = load_model(arguments.models / str(seed) / "model.pt")
+        test = test or read(arguments, trained)
+        results = evaluate_seed(trained, test, arguments.conditions, where, arguments.batch_size)
+        table = pd.concat([rows(test, seed, *result) for result in results], ignore_index=True)
+        tables.append(table)
+        runs.append(_run(table, arguments.key, seed, arguments))
+        log.info("%s seed %d: accuracy %.3f", arguments.models.name, seed, runs[-1].metrics["accuracy"])
+    with files.atomic(arguments.output) as hidden:
+        pd.concat(tables, ignore_index=True).to_parquet(hidden, index=False)
+    records.write(arguments.record, "evaluate", runs)
+
+
+def metric_name(condition: str) -> str:
+    """ "accuracy/audio_silence.video_black": MLflow takes no other marks than _ - . / in a name."""
+    return "accuracy/" + condition.replace("=", "_").replace("@", "_").replace(",", ".")
+
+
+def _run(table: pd.DataFrame, key: dict[str, object], seed: int, arguments: argparse.Namespace) -> records.Run:
+    values: dict[str, float] = {}
+    for name, part in table.groupby("condition"):
+        found = scores(part["label"], part["predicted"])
+        values |= found if name == "full" else {metric_name(str(name)): found["accuracy"]}
+    params = {"conditions": " ".join(arguments.conditions), "clips": table["clip_id"].nunique()}
+    return records.Run({**key, "seed": seed}, params, values)

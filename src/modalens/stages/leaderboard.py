@@ -1,0 +1,43 @@
+"""Stage `leaderboard`: models of one task compared on the same test clips and seeds."""
+
+import argparse
+from pathlib import Path
+
+import pandas as pd
+
+from modalens.stats.leaderboard import COLUMNS, leaderboard
+from modalens.tracking import records
+from modalens.utils import cli, files
+from modalens.utils.errors import UserError
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--predictions", type=Path, nargs="+", required=True, help="evaluate/<task>/<model>.parquet")
+    parser.add_argument("--reference", required=True, help="the model that the others are compared with")
+    parser.add_argument("--bootstrap", type=int, default=2000, help="resamples behind each interval")
+    parser.add_argument("--confidence", type=float, default=0.95)
+    parser.add_argument("--key", type=cli.mapping, default={}, help="what the runs are called, JSON")
+    parser.add_argument("--output", type=Path, required=True)
+    parser.add_argument("--record", type=Path, required=True)
+
+
+def main(arguments: argparse.Namespace) -> None:
+    tasks = {path.parent.name for path in arguments.predictions}
+    if len(tasks) != 1:
+        raise UserError(f"predictions of one task are wanted, these are of {', '.join(sorted(tasks))}")
+    columns = ["clip_id", "group", "seed", "label", "predicted", "log_probability"]
+    full = [("condition", "==", "full")]
+    # The order given, which is the config's, decides between equals.
+    predictions = {path.stem: pd.read_parquet(path, columns=columns, filters=full) for path in arguments.predictions}
+    settings = {"replicates": arguments.bootstrap, "confidence": arguments.confidence}
+    table = leaderboard(predictions, arguments.reference, **settings)
+    table.insert(0, "task", tasks.pop())
+    table.insert(len(table.columns) - 1, "reference", arguments.reference)
+    files.write_text(arguments.output, table.to_csv(index=False))
+    runs = []
+    for row in table.to_dict("records"):
+        metrics = {name: float(row[name]) for name in COLUMNS if name != "model"}
+        params = {"reference": arguments.reference, "verdict": row["verdict"], **settings}
+        key = arguments.key | {"model": row["model"]}
+        runs.append(records.Run(key, params, metrics, artifacts=[str(arguments.output)]))
+    records.write(arguments.record, "leaderboard", runs)

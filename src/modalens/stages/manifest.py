@@ -1,0 +1,40 @@
+"""Stage `manifest`: annotations -> manifest.csv, one small CSV a shard and one a task, before the graph is built."""
+
+import argparse
+from pathlib import Path
+
+from modalens.curation.manifest import build, log, texts, write
+from modalens.tracking import records
+from modalens.utils import cli
+from modalens.utils.errors import UserError
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--dataset", type=cli.mapping, required=True, help='{"name": "folder", "csv": ...}')
+    parser.add_argument("--tasks", nargs="+", required=True, help="label columns")
+    parser.add_argument("--shards", type=int, default=4, help="parts that are worked on apart")
+    parser.add_argument("--only", type=Path, help="CSV of the clip ids that the study is limited to")
+    parser.add_argument("--output", type=Path, required=True, help="folder")
+    parser.add_argument("--record", type=Path, help="JSON for MLflow")
+
+
+def main(arguments: argparse.Namespace) -> None:
+    if arguments.shards < 1:
+        raise UserError(f"shards is 1 or more, not {arguments.shards}")
+    sizes: dict[str, int] = {}
+    touched = write(arguments.output, texts(build(arguments.dataset, arguments.tasks), arguments, sizes))
+    count, shards = sizes["manifest.csv"], sum(name.startswith("shards/") for name in sizes)
+    log.info("%d clips in %d shards, %s", count, shards, f"{len(touched)} files changed" if touched else "unchanged")
+    if arguments.record:
+        labels = {f"clips_{task}": float(sizes[f"labels/{task}.csv"]) for task in arguments.tasks}
+        run = records.Run(
+            key={"dataset": arguments.dataset["name"]},
+            params=arguments.dataset
+            | {"tasks": arguments.tasks, "shards": arguments.shards, "only": str(arguments.only or "")},
+            metrics={"clips": float(count), **labels},
+            artifacts=[str(arguments.output / "manifest.csv")],
+        )
+        # An earlier reading may have been stopped between its last table and this.
+        known = records.read(arguments.record) if arguments.record.exists() else None
+        if touched or known != ("manifest", [run]):
+            records.write(arguments.record, "manifest", [run])

@@ -1,0 +1,43 @@
+"""Stage `report`: all results of a study -> one HTML page with its figures and tables."""
+
+import argparse
+from pathlib import Path
+
+import yaml
+
+from modalens.reporting.page import page
+from modalens.reporting.study_results import Study
+from modalens.tracking import records
+from modalens.utils import files
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--study", type=Path, required=True, help="folder results/<study>")
+    parser.add_argument("--config", type=Path, required=True, help="resolved config, YAML")
+    parser.add_argument("--output", type=Path, required=True, help="the page; tables/ and figures/ appear beside it")
+    parser.add_argument("--record", type=Path, required=True)
+
+
+def main(arguments: argparse.Namespace) -> None:
+    config_text = arguments.config.read_text(encoding="utf-8")
+    study = Study(arguments.study, yaml.safe_load(config_text))
+    html, tables, made, findings = page(study, config_text)
+    folder = arguments.output.parent
+    wanted = {arguments.output}
+    for name, table in tables.items():
+        if len(table):
+            wanted.add(folder / "tables" / f"{name}.csv")
+            files.write_text(folder / "tables" / f"{name}.csv", table.to_csv(index=False))
+    for name, drawing in made.items():
+        wanted |= {folder / "figures" / f"{name}.svg", folder / "figures" / f"{name}.png"}
+        files.write_text(folder / "figures" / f"{name}.svg", drawing.svg)
+        with files.atomic(folder / "figures" / f"{name}.png") as hidden:
+            hidden.write_bytes(drawing.png)
+    files.write_text(arguments.output, html)
+    # A task that the study no longer has must not leave its figures behind.
+    for path in [*folder.glob("tables/*.csv"), *folder.glob("figures/*.svg"), *folder.glob("figures/*.png")]:
+        if path not in wanted:
+            path.unlink()
+    metrics = {f"{finding.task}/accuracy": finding.full["full"] for finding in findings if finding.full}
+    run = records.Run(key={}, params=dict(study.settings), metrics=metrics, artifacts=[str(arguments.output)])
+    records.write(arguments.record, "report", [run])

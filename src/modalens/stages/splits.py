@@ -1,0 +1,80 @@
+"""Stage `splits`: labels of one task and what was decoded -> train, validation and test lists that share no group."""
+
+import argparse
+from pathlib import Path
+
+from modalens.curation import frozen_diff
+from modalens.curation.splitting import (
+    COLUMNS,
+    NAMES,
+    assign,
+    checked,
+    class_counts,
+    failures,
+    log,
+    official,
+    shared_groups,
+)
+from modalens.tracking import records
+from modalens.utils import cli, files
+from modalens.utils.csv_tables import read_table
+from modalens.utils.errors import UserError
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--labels", type=Path, required=True, help="manifest/labels/TASK.csv")
+    parser.add_argument("--study", type=Path, required=True, help="the study's results folder")
+    parser.add_argument("--stages", nargs="+", default=["clips"], help="a clip counts that went well in all of these")
+    parser.add_argument(
+        "--fractions", type=cli.mapping, default='{"train": 0.7, "validation": 0.1, "test": 0.2}', help="JSON, sum 1"
+    )
+    parser.add_argument("--seed", type=int, default=0, help="of the shuffle of the groups")
+    parser.add_argument("--allow-overlap", action="store_true", help="go on when an official split shares groups")
+    parser.add_argument("--output", type=Path, required=True, help="folder")
+    parser.add_argument("--record", type=Path, required=True, help="JSON for MLflow")
+
+
+def main(arguments: argparse.Namespace) -> None:
+    fractions = checked(arguments.fractions)
+    labels = read_table(arguments.labels)
+    if labels.empty:
+        raise UserError(f"{arguments.labels} has no labelled clip")
+    if (labels["split"] != "").any():
+        split, origin = official(labels, fractions, arguments.seed)
+    else:
+        split, origin = assign(labels, fractions, arguments.seed), "by group"
+    leakage = shared_groups(labels, split)
+    if len(leakage) and not arguments.allow_overlap:
+        example = leakage.iloc[0]
+        places = " and ".join(name for name in NAMES if example[name])
+        raise UserError(
+            f"{arguments.labels.stem}: groups in more than one split: {len(leakage)}, first {example['group']!r} in "
+            f"{places}; such a test set flatters every model: mend the split, or write "
+            "`splits: {allow_overlap: true}` in the config to go on"
+        )
+    clips = labels.assign(split=split).merge(failures(arguments.study, arguments.stages, labels), on="clip_id")
+    clips["since"] = ""
+    expected = arguments.study / "manifest" / "expected.csv"
+    if expected.exists():
+        now = frozen_diff.present(arguments.study, sorted(set(clips["shard"])))
+        clips["since"] = frozen_diff.changes(clips, read_table(expected), now)
+        log.info("%s: %s", arguments.labels.stem, frozen_diff.sentence(clips))
+    used, lost = clips[clips["cause"] == ""], clips[clips["cause"] != ""]
+    attrition = clips.groupby(["split", "label", "cause", "stage"]).size().rename("clips").reset_index()
+    lists = {name: used.loc[used["split"] == name, COLUMNS] for name in NAMES}
+    outputs = lists | {"attrition": attrition, "leakage": leakage, "classes": class_counts(used, lost)}
+    outputs["clips"] = clips[[*COLUMNS, "split", "cause", "stage", "since"]]
+    for name, table in outputs.items():
+        files.write_text(arguments.output / f"{name}.csv", table.to_csv(index=False, lineterminator="\n"))
+    metrics = {f"clips_{name}": float(len(table)) for name, table in lists.items()}
+    metrics |= {"clips_failed": float(len(lost)), "groups_shared": float(len(leakage))}
+    metrics |= {f"lost/{cause}": float(count) for cause, count in lost["cause"].value_counts().items()}
+    metrics |= {f"since/{change}": float(count) for change, count in clips["since"].value_counts().items() if change}
+    log.info("%s: %s, %d clips failed", origin, ", ".join(f"{n} {len(t)}" for n, t in lists.items()), len(lost))
+    run = records.Run(
+        key={"task": arguments.labels.stem},
+        params={"fractions": fractions, "seed": arguments.seed, "origin": origin, "stages": arguments.stages},
+        metrics=metrics,
+        artifacts=[str(arguments.output / f"{name}.csv") for name in ("classes", "attrition", "leakage", "clips")],
+    )
+    records.write(arguments.record, "splits", [run])

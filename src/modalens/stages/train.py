@@ -1,0 +1,85 @@
+"""Stage `train`: one model on one task, all its seeds from one reading of the features.
+
+Reads the training and validation splits, never the test one.
+"""
+
+import argparse
+import json
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from modalens.balancing._base import Learner, plain
+from modalens.tracking import records
+from modalens.training import loop, setup
+from modalens.training.fit_job import checkpoint_path, log, method, train_group
+from modalens.training.setup import Job, groups, read
+from modalens.utils import device
+from modalens.utils.cli import mapping
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    setup.add_arguments(parser)
+    parser.add_argument("--chosen", type=Path, help="JSON file with what takes the place of the three above")
+    parser.add_argument("--seeds", type=int, nargs="+", required=True)
+    parser.add_argument("--output", type=Path, required=True, help="folder that gets {seed}/model.pt")
+    parser.add_argument("--key", type=mapping, default={}, help="what the runs are called, JSON")
+    parser.add_argument("--threads", type=int, default=1)
+    parser.add_argument("--record", type=Path, required=True)
+
+
+def main(arguments: argparse.Namespace) -> None:
+    device.repeatable(arguments.threads)
+    job = read(_settled(arguments))
+    runs = []
+    for learners in groups(job, arguments.seeds):
+        histories = train_group(job, learners, arguments.output)
+        for seed, learner in learners.items():
+            done = _run(job, learner, seed, arguments.output / str(seed), histories[seed], arguments.key)
+            runs.append(done)
+            log.info(
+                "%s seed %d (%d of %d): best epoch %.0f of %.0f, validation loss %.3f, accuracy %.3f, %.1f s",
+                job.model, seed, len(runs), len(arguments.seeds), done.metrics["best_epoch"], done.metrics["epochs"],
+                done.metrics["validation_loss"], done.metrics["validation_accuracy"], done.metrics["seconds"],
+            )  # fmt: skip
+    records.write(arguments.record, "train", runs)
+    # Until here they stay: Snakemake deletes the outputs of a job that failed, and its finished seeds are not to be
+    # trained again.
+    for seed in arguments.seeds:
+        checkpoint_path(arguments.output, seed).unlink(missing_ok=True)
+
+
+def _settled(arguments: argparse.Namespace) -> argparse.Namespace:
+    """With the settings that a search has chosen, where there was one."""
+    if arguments.chosen:
+        chosen = json.loads(arguments.chosen.read_text(encoding="utf-8"))
+        vars(arguments).update({name: chosen[name] for name in CHOSEN})
+    return arguments
+
+
+def _run(
+    job: Job, learner: Learner, seed: int, folder: Path, history: list[dict[str, float]], key: dict[str, Any]
+) -> records.Run:
+    model, balancing = plain(learner), method(learner)
+    best = history[loop.best_epoch(history) - 1]
+    metrics = {f"best_{name}" if name == "epoch" else name: value for name, value in best.items() if name != "seconds"}
+    # "variant": MLflow's compare view opens on the first params that differ, in alphabetical order; model, seed and
+    # task are to be those.
+    params = {f"variant.{name}": value for name, value in model.options.items()}
+    params["variant.balancing"] = next(iter(balancing), "none")
+    for options in balancing.values():
+        params |= {f"variant.balancing.{name}": value for name, value in options.items()}
+    params |= {f"training.{name}": value for name, value in asdict(job.training).items()}
+    params |= {
+        "training.teachers": ",".join(sorted(job.teachers)),
+        "clips": len(job.train),
+        "training.used_device": job.device.type,
+    }
+    metrics["epochs"] = float(len(history))
+    metrics["seconds"] = sum(row["seconds"] for row in history)
+    metrics["parameters"] = float(sum(values.numel() for values in model.parameters()))
+    artifacts = [str(folder / "history.csv")]
+    return records.Run({**key, "seed": seed}, params, metrics, history, artifacts)
+
+
+CHOSEN = ("options", "training", "balancing")  # arguments that a search may replace

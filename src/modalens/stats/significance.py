@@ -1,0 +1,55 @@
+"""Paired tests over groups and over seeds, and Holm's correction."""
+
+from collections.abc import Sequence
+from itertools import product
+
+import numpy as np
+from scipy import stats
+
+from modalens.stats.metrics import CHUNK, EXACT_GROUPS, Array
+
+
+def holm(p_values: Sequence[float] | Array) -> Array:
+    """Holm's (1979) correction of one family of p-values, in the order given; not-a-numbers stay and do not count."""
+    p = np.asarray(p_values, np.float64)
+    corrected = np.full(len(p), np.nan)
+    order = np.argsort(p)[: int(np.isfinite(p).sum())]
+    steps = p[order] * np.arange(len(order), 0, -1)
+    corrected[order] = np.minimum(np.maximum.accumulate(steps), 1) if len(order) else steps
+    return corrected
+
+
+def seed_test(difference: Array) -> float:
+    """Two-sided paired t-test (Student 1908) that the differences (seeds,) of two ways of training have mean zero -> p.
+
+    A sign-flip test of five seeds can never give less than 1/16. Not-a-number under two seeds.
+    """
+    if len(difference) < 2:
+        return float("nan")
+    if np.ptp(difference) < 1e-12:
+        return 1.0 if abs(difference[0]) < 1e-12 else 0.0
+    return float(stats.ttest_1samp(difference, 0).pvalue)
+
+
+def paired_test(difference: Array, permutations: int = 9999, seed: int = 0) -> float:
+    """Two-sided sign-flip test that the differences (groups,) are symmetric about zero -> p.
+
+    Whole groups flip, since clips of a group are alike. Exact when at most EXACT_GROUPS groups differ, otherwise random
+    flips with p = (1 + as extreme) / (1 + permutations). Not-a-number under two groups.
+    """
+    if len(difference) < 2:
+        return float("nan")
+    # A group without a difference adds nothing to the sum whichever way it flips.
+    moving = difference[difference != 0]
+    if not len(moving):
+        return 1.0
+    least = abs(moving.sum()) - 1e-9 * np.abs(moving).sum()
+    if len(moving) <= EXACT_GROUPS:
+        signs = np.array(list(product([-1, 1], repeat=len(moving))))
+        return float((np.abs(signs @ moving) >= least).mean())
+    rng = np.random.default_rng(seed)
+    extreme = 0
+    for start in range(0, permutations, CHUNK):
+        flips = rng.integers(2, size=(min(CHUNK, permutations - start), len(moving)), dtype=np.int8)
+        extreme += int((np.abs((2.0 * flips - 1) @ moving) >= least).sum())
+    return (1 + extreme) / (1 + permutations)
