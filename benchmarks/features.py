@@ -104,8 +104,8 @@ def main() -> None:
     line.add_argument("--shards", type=int, nargs="+", default=[16, 64], help="clips of the shards for the stage")
     line.add_argument("--output", type=Path, default=ROOT / "benchmarks" / "results" / "features.json")
     arguments = line.parse_args()
-    device.repeatable(arguments.threads)
-    where = device.choose(arguments.device)
+    device.set_deterministic(arguments.threads)
+    where = device.resolve_device(arguments.device)
 
     encoder = Resnet50(where, weights="untrained")
     torch.manual_seed(0)

@@ -19,7 +19,7 @@ import numpy as np
 import torch
 from machine import machine
 
-from modalens.models._base import Model, build
+from modalens.models import Model, build
 from modalens.utils import device
 
 SHAPES = {"audio": (64, 1001), "video": (8, 2048)}  # log-mel of 10 s, resnet50
@@ -73,8 +73,8 @@ def main() -> None:
     line.add_argument("--threads", type=int, default=1)
     line.add_argument("--output", type=Path, default=Path(__file__).parent / "results" / "guidance.json")
     arguments = line.parse_args()
-    device.repeatable(arguments.threads)
-    where = device.choose(arguments.device)
+    device.set_deterministic(arguments.threads)
+    where = device.resolve_device(arguments.device)
     found: dict[str, object] = {}
     for target, guide in (("video", "audio"), ("audio", "video")):
         models = {

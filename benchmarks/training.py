@@ -24,9 +24,9 @@ import torch
 from machine import ROOT, machine, timed
 from torch.utils.data import DataLoader, Dataset
 
-from modalens.models._base import build
+from modalens.models import build
 from modalens.training import loop
-from modalens.training.ensemble import AdamW, Stack
+from modalens.training.ensemble import AdamW, Ensemble
 from modalens.utils import device, hdf5
 
 SHAPES = {"audio": (64, 101), "video": (8, 2048)}  # log-mel of a second, resnet50: those of the demo study
@@ -106,9 +106,9 @@ def usual(root: Path, name: str, seed: int, epochs: int, workers: int) -> None:
 
 def arithmetic(name: str, steps: int) -> float:
     """Seconds of processor of one seed's learning steps, on one batch in memory as the features are stored."""
-    device.repeatable(1)
+    device.set_deterministic(1)
     torch.manual_seed(0)
-    stack = Stack([build(name, SHAPES, CLASSES, {})])
+    stack = Ensemble([build(name, SHAPES, CLASSES, {})])
     optimiser = AdamW(stack, 1e-3, 1e-2)
     features = {modality: torch.randn(1, BATCH, *shape).half() for modality, shape in SHAPES.items()}
     labels = torch.arange(BATCH).remainder(CLASSES).unsqueeze(0)

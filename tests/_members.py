@@ -4,8 +4,8 @@ from functools import cache
 
 import torch
 
-from modalens.models._base import Model, build
-from modalens.training.dataset import Clips
+from modalens.models import Model, build
+from modalens.training.dataset import FeatureDataset
 
 SHAPES = {"audio": (16, 40), "text": (5, 12), "video": (3, 24)}
 PAIR = ("audio", "video")
@@ -36,15 +36,15 @@ def made(name: str, modalities=PAIR, seed=0, **options) -> Model:
     """A model of one seed, standardised and begun, with experts of the same seed where it cannot do without."""
     torch.manual_seed(seed)
     model = build(name, shapes(modalities), CLASSES, options)
-    model.fit_standardiser({modality: [rows] for modality, rows in clips(modalities).items()})
+    model.fit_normalizer({modality: [rows] for modality, rows in clips(modalities).items()})
     for teacher in TEACHERS.get(name, ()):
         if teacher.removesuffix("_only") in modalities:
             model.teachers[teacher] = made(teacher, modalities, seed).eval().requires_grad_(False)
-    model.begin()
+    model.initialise_from_teachers()
     return model
 
 
-def planted(count: int, seed: int) -> Clips:
+def planted(count: int, seed: int) -> FeatureDataset:
     """Clips of noise, in which a weak tone and a weak spot tell the label."""
     draw = torch.Generator().manual_seed(seed)
     labels = torch.randint(CLASSES, (count,), generator=draw)
@@ -52,4 +52,4 @@ def planted(count: int, seed: int) -> Clips:
     for index, label in enumerate(labels):
         features["audio"][index, 4 * label] += 0.5
         features["video"][index, :, label] += 0.7
-    return Clips({name: values.half() for name, values in features.items()}, labels)
+    return FeatureDataset({name: values.half() for name, values in features.items()}, labels)

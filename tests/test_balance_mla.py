@@ -6,10 +6,10 @@ import torch
 from _members import CLASSES, LABELS, PAIR, SHAPES, clips, made, shapes
 from torch.nn import functional
 
-from modalens.models._base import build, load_model
+from modalens.models import build, load_model
 from modalens.models._residuals import AttentionBRFF, DecisionWeights, Residual
 from modalens.models._sequences import Attention, FrequencyMask, averaging, encoders, waves
-from modalens.training.ensemble import stackable
+from modalens.training.ensemble import can_be_stacked
 from modalens.utils.errors import UserError
 
 D = 8
@@ -25,10 +25,10 @@ def pretrained(name, seed=0, modalities=PAIR, **options):
     """Of two transformers of one modality, in evaluation mode."""
     torch.manual_seed(seed)
     model = build(name, shapes(modalities), CLASSES, {**STEPS, **options})
-    model.fit_standardiser({modality: [rows] for modality, rows in clips(modalities).items()})
+    model.fit_normalizer({modality: [rows] for modality, rows in clips(modalities).items()})
     hidden = {"hidden": options["hidden"]} if "hidden" in options else {}
     model.teachers = {f"{m}_transformer": small("transformer", PAIR, 10, only=m, **hidden).eval() for m in PAIR}
-    model.begin()
+    model.initialise_from_teachers()
     return model.eval()
 
 
@@ -260,7 +260,7 @@ def test_a_teacher_that_does_not_fit_is_one_line(teacher, line):
     model = build("balance_mla", shapes(), CLASSES, STEPS)
     model.teachers = {"x": made(**teacher)}
     with pytest.raises(UserError, match=line):
-        model.begin()
+        model.initialise_from_teachers()
 
 
 def test_the_train_stage_begins_each_seed_from_its_own_teachers(tmp_path):
@@ -330,4 +330,4 @@ def test_features_that_are_no_sequence_are_named():
 @pytest.mark.parametrize("name", KINDS)
 def test_several_seeds_are_stacked_dropout_and_masks_included(name):
     models = [small(name, seed=seed, mask={"audio": 0.5}, lengths={"audio": 5}) for seed in range(2)]
-    assert stackable(models, clips(), LABELS)
+    assert can_be_stacked(models, clips(), LABELS)

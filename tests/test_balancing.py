@@ -9,18 +9,18 @@ from _members import CLASSES, COUNT, LABELS, PAIR, SHAPES, clips, made, planted
 from test_registry_members import MODELS as FACTS
 from torch import nn
 
-from modalens.balancing._base import evaluating, plain, wrapped
+from modalens.balancing._base import apply_balancing, eval_mode, unwrap
 from modalens.balancing._modulation import contributions
 from modalens.balancing.agm import LARGEST_GAP
 from modalens.balancing.gradient_blending import LEAST_WEIGHT, blended
 from modalens.balancing.mm_pareto import pareto
 from modalens.balancing.modality_dropout import dropped
-from modalens.models._base import Model, Trained, load_model
+from modalens.models import Model, TrainedModel, load_model
 from modalens.plugins import registry
 from modalens.training import loop
 from modalens.training.checkpoint import Checkpoint
-from modalens.training.dataset import Clips
-from modalens.training.ensemble import AdamW, Stack, stackable
+from modalens.training.dataset import FeatureDataset
+from modalens.training.ensemble import AdamW, Ensemble, can_be_stacked
 from modalens.utils.errors import UserError
 
 SMALL = {"audio_size": 12, "channels": 4, "sequence_size": 10, "step_size": 8, "hidden": [16, 16]}
@@ -38,7 +38,7 @@ TRIPLE = tuple(SHAPES)
 
 def learner(method, model="late_fusion", seed=0, modalities=PAIR, given=None, **options):
     made_ = made(model, modalities, seed, **{**MODELS[model], **options})
-    return wrapped(made_, {method: given or {}})
+    return apply_balancing(made_, {method: given or {}})
 
 
 def features_of(one, modalities=PAIR):
@@ -47,10 +47,10 @@ def features_of(one, modalities=PAIR):
 
 def descended(one, modalities=PAIR):
     """Terms, and {parameter: gradient} as the loop descends along."""
-    stack = Stack([one])
+    stack = Ensemble([one])
     features = {name: values.unsqueeze(0) for name, values in features_of(one, modalities).items()}
     terms = stack.terms(features, LABELS.unsqueeze(0))
-    found = {name: values[0] for name, values in stack.directions(terms).items()}
+    found = {name: values[0] for name, values in stack.descent_gradients(terms).items()}
     return {name: values[0].detach() for name, values in terms.items()}, found
 
 
@@ -79,13 +79,13 @@ def test_any_model_of_the_registry_is_balanced_or_says_why_not(name):
         models = [made(name, seed=seed, **FACTS[name][0]) for seed in range(2)]
         if len(models[0].modalities) < 2:
             with pytest.raises(UserError, match="nothing to balance"):
-                wrapped(models[0], {method: {}})
+                apply_balancing(models[0], {method: {}})
         elif method == "mm_cosine" and type(models[0]).classify is not Model.classify:
             with pytest.raises(UserError, match="mm_cosine takes the place of a fusion and its head"):
-                wrapped(models[0], {method: {}})
+                apply_balancing(models[0], {method: {}})
         else:
-            ones = [wrapped(model, {method: {}}) for model in models]
-            assert stackable(ones, clips(), LABELS), method
+            ones = [apply_balancing(model, {method: {}}) for model in models]
+            assert can_be_stacked(ones, clips(), LABELS), method
             terms, found = descended(ones[0])
             assert terms["loss"].isfinite(), method
             assert not [name for name, _ in ones[0].named_parameters() if name not in found], method
@@ -103,7 +103,7 @@ def test_any_number_of_modalities_is_balanced_but_one(method, modalities):
 def test_in_evaluation_mode_loss_and_logits_are_the_models_own(case):
     one = learner(*case).eval()
     features = features_of(one)
-    terms, own = one.loss(features, LABELS), plain(one).loss(features, LABELS)
+    terms, own = one.loss(features, LABELS), unwrap(one).loss(features, LABELS)
     assert torch.equal(terms["loss"], own["loss"])
     assert torch.equal(terms["logits"], own["logits"])
     assert all(values.shape == () for name, values in terms.items() if name != "logits")
@@ -116,8 +116,8 @@ def test_several_seeds_at_once_are_what_each_is_alone(case):
     """Terms, directions and what is remembered, over two steps; nothing that vmap would loop over."""
     method, _ = case
     ones = [learner(*case, seed=seed, given=STILL.get(method)) for seed in range(3)]
-    assert stackable(ones, clips(), LABELS)
-    stack, alone = Stack(ones), [Stack([one]) for one in ones]
+    assert can_be_stacked(ones, clips(), LABELS)
+    stack, alone = Ensemble(ones), [Ensemble([one]) for one in ones]
     for each in (stack, *alone):
         each.train()
     own = [features_of(one) for one in ones]
@@ -126,12 +126,12 @@ def test_several_seeds_at_once_are_what_each_is_alone(case):
         with warnings.catch_warnings():
             warnings.simplefilter("error")
             terms = stack.terms(wide, LABELS.expand(3, -1))
-        found = stack.directions(terms)
+        found = stack.descent_gradients(terms)
         for place, (single, features) in enumerate(zip(alone, own, strict=True)):
             others = single.terms({name: values.unsqueeze(0) for name, values in features.items()}, LABELS[None])
             for name, values in others.items():
                 torch.testing.assert_close(terms[name][place], values[0], **CLOSE)
-            for name, values in single.directions(others).items():
+            for name, values in single.descent_gradients(others).items():
                 torch.testing.assert_close(found[name][place], values[0], **CLOSE)
             for name, values in single.buffers.items():
                 torch.testing.assert_close(stack.buffers[name][place], values[0], **CLOSE)
@@ -140,8 +140,8 @@ def test_several_seeds_at_once_are_what_each_is_alone(case):
 def test_a_saved_model_predicts_exactly_the_same_and_remembers_its_method(case, tmp_path):
     method, _ = case
     one = learner(*case).eval()
-    model, balancing = plain(one), {method: one.options}
-    Trained(model, ["a", "b", "c"], {}, {}, {}, balancing).save(tmp_path / "model.pt")
+    model, balancing = unwrap(one), {method: one.options}
+    TrainedModel(model, ["a", "b", "c"], {}, {}, {}, balancing).save(tmp_path / "model.pt")
     found = load_model(tmp_path / "model.pt")
     assert found.balancing == balancing
     assert torch.equal(found.model(clips()), model(clips()))
@@ -153,7 +153,7 @@ TRAIN, VALIDATION = planted(22, 0), planted(14, 1)
 
 def fitted(ones, checkpoint=None, train=TRAIN, validation=VALIDATION, **training):
     seeds = list(range(len(ones)))
-    training = loop.Training(**TRAINING | training)
+    training = loop.TrainingOptions(**TRAINING | training)
     histories = loop.fit(ones, seeds, train, validation, training, checkpoint)
     return [[{k: v for k, v in row.items() if k != "seconds"} for row in history] for history in histories]
 
@@ -188,7 +188,7 @@ def test_a_killed_training_resumes_bit_for_bit(method, tmp_path, monkeypatch):
 
 
 def test_a_method_learns_sixteen_clips_by_heart(method):
-    every = Clips(clips(), LABELS)
+    every = FeatureDataset(clips(), LABELS)
     (history,) = fitted(
         [learner(method)], None, every, every, epochs=40, patience=40, batch_size=16, learning_rate=1e-2
     )
@@ -207,24 +207,24 @@ def test_a_history_has_a_column_for_each_further_number():
 
 
 def test_a_methods_own_draws_leave_the_model_as_it_would_begin_without_it(method):
-    one, bare = plain(learner(method)), made("late_fusion", **SMALL)
+    one, bare = unwrap(learner(method)), made("late_fusion", **SMALL)
     for name, values in bare.networks.state_dict().items():
         assert torch.equal(one.networks.state_dict()[name], values)
 
 
 def test_an_unknown_method_or_option_is_refused():
     model = made("late_fusion", **SMALL)
-    with pytest.raises(UserError, match="no balancing is called 'ogm'; did you mean 'ogm_ge'"):
-        wrapped(model, {"ogm": {}})
-    with pytest.raises(UserError, match=r"balancing\.ogm_ge has no option 'alpa'; did you mean 'alpha'"):
-        wrapped(model, {"ogm_ge": {"alpa": 1}})
+    with pytest.raises(UserError, match="no balancing 'ogm'; did you mean 'ogm_ge'"):
+        apply_balancing(model, {"ogm": {}})
+    with pytest.raises(UserError, match=r"balancing\.ogm_ge: unknown option 'alpa'; did you mean 'alpha'"):
+        apply_balancing(model, {"ogm_ge": {"alpa": 1}})
     for method, given in {
         "agm": {"acts_on": "loss"},
         "modality_dropout": {"rate": 1.5},
         "gradient_blending": {"every": 0},
     }.items():
         with pytest.raises(UserError, match=f"balancing.*{next(iter(given))}"):
-            wrapped(model, {method: given})
+            apply_balancing(model, {method: given})
 
 
 # Contributions
@@ -265,7 +265,7 @@ def test_contributions_add_up_and_are_agms_for_two_modalities(modalities):
 
 def test_looking_at_contributions_leaves_no_trace_in_the_model():
     one = learner("ogm_ge", dropout=0.5).train()
-    with evaluating(one.model):
+    with eval_mode(one.model):
         assert not one.model.head.training
         assert not torch.is_grad_enabled()
     assert all(module.training for module in one.modules())
@@ -301,9 +301,9 @@ def test_ogm_compares_with_the_mean_of_the_others():
 
 
 def test_ogm_multiplies_the_gradients_of_the_sub_networks_alone():
-    bare = Stack([made("late_fusion", **SMALL)])
+    bare = Ensemble([made("late_fusion", **SMALL)])
     terms = bare.terms({name: values.unsqueeze(0) for name, values in clips().items()}, LABELS.unsqueeze(0))
-    own = bare.directions(terms)
+    own = bare.descent_gradients(terms)
     terms, found = descended(learner("ogm_ge", given={"alpha": 2.0, "noise": False, "acts_on": "gradient"}))
     factors = [terms[f"coefficient_{name}"] for name in PAIR]
     assert min(factors) < 1 == max(factors)
@@ -317,13 +317,13 @@ def travelled(acts_on, coefficients):
     ones = [learner("ogm_ge", seed=seed, given={"noise": False, "acts_on": acts_on}) for seed in range(2)]
     for one in ones:
         one.coefficients = lambda *_: {name: torch.tensor(value) for name, value in coefficients.items()}
-    stack = Stack(ones)
+    stack = Ensemble(ones)
     before = {name: values.clone() for name, values in stack.state().items()}
     optimiser = AdamW(stack, 1e-3, 0.0)
     features = {name: values.expand(2, *values.shape) for name, values in clips().items()}
     for _ in range(3):
         directions, terms = loop.gradients(stack, features, LABELS.expand(2, -1))
-        optimiser.step(directions, stack.paces(terms))
+        optimiser.step(directions, stack.step_scales(terms))
     return {
         part: [
             math.sqrt(
@@ -414,7 +414,7 @@ def test_blending_keeps_its_weights_where_nothing_was_gained_and_is_never_infini
 
 
 def test_blending_estimates_anew_every_so_many_epochs_from_each_seeds_own_losses():
-    stack = Stack([learner("gradient_blending", seed=seed, given={"every": 2}) for seed in range(2)])
+    stack = Ensemble([learner("gradient_blending", seed=seed, given={"every": 2}) for seed in range(2)])
     names = ("audio", "video", "multimodal")
 
     def rows(train, validation):
@@ -533,7 +533,7 @@ def test_a_dropped_modality_is_the_training_mean_of_its_clip(monkeypatch):
     for name, places in {"audio": (0, 3), "video": (1,)}.items():
         for place in places:
             given[name][place::4] = one.model.training_mean(name)
-            standardised = one.model.standardisers[name](given[name][place::4])
+            standardised = one.model.normalizers[name](given[name][place::4])
             torch.testing.assert_close(standardised, torch.zeros_like(standardised), rtol=0, atol=1e-5)
     torch.testing.assert_close(with_it, one.model(given), **CLOSE)
 
@@ -542,7 +542,7 @@ def test_a_dropped_modality_is_the_training_mean_of_its_clip(monkeypatch):
 
 
 def test_cosine_logits_are_bounded_and_do_not_see_how_large_an_embedding_is():
-    model = plain(learner("mm_cosine", modalities=TRIPLE, given={"scale": 5.0}))
+    model = unwrap(learner("mm_cosine", modalities=TRIPLE, given={"scale": 5.0}))
     embeddings = model.embed(clips(TRIPLE))
     logits = model.classify(embeddings)
     assert logits.abs().max() <= 5.0 * 3 + 1e-4
@@ -569,7 +569,7 @@ def lopsided(count, seed):
     for index, label in enumerate(labels):
         features["audio"][index, 4 * label : 4 * label + 2] += 0.6
         features["video"][index, :, label] += 3
-    return Clips({name: values.half() for name, values in features.items()}, labels)
+    return FeatureDataset({name: values.half() for name, values in features.items()}, labels)
 
 
 @torch.no_grad()
@@ -588,7 +588,7 @@ def test_the_weaker_modality_learns_more_with_losses_of_its_own():
     found = {}
     for method in ("none", "unimodal_losses"):
         models = [made("late_fusion", seed=seed, **{**SMALL, "audio_size": 32}) for seed in range(4)]
-        learners = [wrapped(model, {} if method == "none" else {method: {}}) for model in models]
+        learners = [apply_balancing(model, {} if method == "none" else {method: {}}) for model in models]
         fitted(learners, None, train, test, epochs=6)
         found[method] = sum(probed(model, train, test) for model in models) / len(models)
     assert found["unimodal_losses"] > found["none"] + 0.05

@@ -137,11 +137,11 @@ def test_only_transient_causes_stop_the_stage() -> None:
 
 
 def test_permanent_failures_are_not_tried_again_and_transient_ones_are() -> None:
-    assert not failure_causes.again("ok", "")
-    assert not failure_causes.again("failed", "removed")
-    assert failure_causes.again("failed", "network")
-    assert failure_causes.again("failed", "a cause of a later version")
-    assert failure_causes.again("not_tried", "bot_wall")
+    assert not failure_causes.is_retryable("ok", "")
+    assert not failure_causes.is_retryable("failed", "removed")
+    assert failure_causes.is_retryable("failed", "network")
+    assert failure_causes.is_retryable("failed", "a cause of a later version")
+    assert failure_causes.is_retryable("not_tried", "bot_wall")
 
 
 def test_a_detail_is_without_prefix_colour_and_advice() -> None:

@@ -33,7 +33,7 @@ def test_every_config_in_the_repository_resolves(path):
             {"dataset": {"name": "known_answer", "clps": 3}},
             "config: dataset: unknown option 'clps'; did you mean 'clips'",
         ),
-        ({"dataset": {"name": "known_answer", "clips": "3"}}, 'config: dataset.clips: int is wanted, not "3"'),
+        ({"dataset": {"name": "known_answer", "clips": "3"}}, 'config: dataset.clips: expected int, got "3"'),
         (
             {"models": {"late_fusoin": {}}},
             "config: models.late_fusoin: no model 'late_fusoin'; did you mean 'late_fusion'",
@@ -56,7 +56,7 @@ def test_every_config_in_the_repository_resolves(path):
         ),
         (
             {"models": {"late_fusion": {"balancing": {"agm": {"alpha": "1"}}}}},
-            'config: models.late_fusion.balancing.alpha: float is wanted, not "1"',
+            'config: models.late_fusion.balancing.alpha: expected float, got "1"',
         ),
         (
             {"models": {"late_fusion": {"balancing": {"agm": {}, "ogm_ge": {}}}}},
@@ -151,7 +151,7 @@ def test_a_teacher_may_have_a_balancing():
 
 def test_training_defaults_are_those_of_the_training_loop():
     loop = pytest.importorskip("modalens.training.loop")
-    assert resolve.resolve(SMALLEST)["training"] == asdict(loop.Training())
+    assert resolve.resolve(SMALLEST)["training"] == asdict(loop.TrainingOptions())
 
 
 def test_config_readme_has_one_row_for_each_key_with_its_default():

@@ -5,9 +5,9 @@ from pathlib import Path
 import pytest
 import torch
 
-from modalens.balancing._base import plain, wrapped
+from modalens.balancing import apply_balancing, unwrap
 from modalens.config.resolve import load, resolve
-from modalens.models._base import build
+from modalens.models import build
 
 pytestmark = pytest.mark.slow
 CONFIGS = sorted((Path(__file__).resolve().parents[1] / "config").glob("*.yaml"))
@@ -28,11 +28,11 @@ def test_every_model_of_a_config_learns_and_answers(path):
         model = build(given["class"], SHAPES, 3, given["options"])
         for teacher in given["teachers"]:
             model.teachers[teacher] = models[teacher]
-        model.fit_standardiser({modality: [values] for modality, values in features.items()})
-        model.begin()
-        learner = wrapped(model, given["balancing"])
+        model.fit_normalizer({modality: [values] for modality, values in features.items()})
+        model.initialise_from_teachers()
+        learner = apply_balancing(model, given["balancing"])
         terms = learner.loss({**features, **model.targets(features)}, LABELS)
         terms["loss"].backward()
         assert terms["loss"].isfinite(), name
-        models[name] = plain(learner).eval().requires_grad_(False)
+        models[name] = unwrap(learner).eval().requires_grad_(False)
         assert models[name](features).shape == (len(LABELS), 3), name

@@ -1,7 +1,7 @@
 import pytest
 
 from modalens.config.grid import expanded
-from modalens.plugins.introspection import members
+from modalens.plugins.registry import members
 from modalens.utils.errors import UserError
 
 

@@ -11,7 +11,7 @@ ROWS = torch.arange(24).view(6, 2, 2).half()
 
 
 def clips():
-    return dataset.Clips({"video": ROWS}, torch.arange(6))
+    return dataset.FeatureDataset({"video": ROWS}, torch.arange(6))
 
 
 @pytest.mark.parametrize("rows", [slice(1, 4), torch.tensor([5, 0, 5])])
@@ -28,13 +28,13 @@ def test_clips_live_on_the_device_where_it_holds_them_twice(free, there, monkeyp
     monkeypatch.setattr(torch.cuda, "mem_get_info", lambda _: (free, free))
     moved = []
     monkeypatch.setattr(torch.Tensor, "to", lambda values, device: moved.append(device) or values)
-    placed = clips().placed(torch.device("cuda"))
+    placed = clips().to_device(torch.device("cuda"))
     assert moved == ([torch.device("cuda")] * 2 if there else [])
     assert torch.equal(placed.features["video"], ROWS)
 
 
 def test_pieces_are_views_in_order():
-    found = list(dataset.pieces(ROWS, 4))
+    found = list(dataset.batches(ROWS, 4))
     assert [len(piece) for piece in found] == [4, 2]
     assert torch.equal(torch.cat(found), ROWS)
     assert found[1].data_ptr() == ROWS[4].data_ptr()

@@ -19,14 +19,14 @@ from yt_dlp_ejs.yt import solver
 
 from modalens.media import worker_pool, ytdlp
 from modalens.media.container import origin
-from modalens.media.download import Options, address, check, download
+from modalens.media.download import DownloadOptions, address, check, download
 from modalens.media.failure_causes import ClipError
-from modalens.media.rate_limit import Pace, to_try
+from modalens.media.rate_limit import RateLimiter, pending_clips
 from modalens.utils.errors import UserError
 
 pytestmark = pytest.mark.slow
 
-QUICK = Options(max_bytes=3_000_000, timeout_s=4, socket_timeout_s=0.7, retries=1, backoff_s=0.1)
+QUICK = DownloadOptions(max_bytes=3_000_000, timeout_s=4, socket_timeout_s=0.7, retries=1, backoff_s=0.1)
 PATIENT = replace(QUICK, timeout_s=30, socket_timeout_s=10)
 needs_ffmpeg = pytest.mark.skipif(ytdlp.ffmpeg() is None, reason="neither imageio-ffmpeg nor an ffmpeg is installed")
 WHOLE = (None, None)
@@ -37,7 +37,7 @@ PART = (2.5, 4.5)
 def _yt_dlp_is_loaded(tmp_path_factory: pytest.TempPathFactory) -> None:
     """The first web page loads a thousand site readers, seconds on a busy machine: no part of what is timed."""
     with BadServer() as server, pytest.raises(ClipError):
-        download(server.url("page.html"), None, None, tmp_path_factory.mktemp("warm") / "clip", Options())
+        download(server.url("page.html"), None, None, tmp_path_factory.mktemp("warm") / "clip", DownloadOptions())
 
 
 @pytest.fixture
@@ -47,7 +47,7 @@ def server(monkeypatch: pytest.MonkeyPatch) -> Iterator[BadServer]:
         yield server
 
 
-def cause(url: str, part: tuple[float | None, float | None], folder: Path, options: Options = QUICK) -> str:
+def cause(url: str, part: tuple[float | None, float | None], folder: Path, options: DownloadOptions = QUICK) -> str:
     """ "" or the cause of the failure; and nothing is left behind but the finished file."""
     try:
         path = download(url, *part, folder / "clip", options).path
@@ -146,11 +146,11 @@ def test_what_a_killed_run_left_is_never_taken_for_the_clip(server: BadServer, t
 
 def test_the_second_run_asks_only_for_what_may_have_changed(server: BadServer, tmp_path: Path) -> None:
     names = ["good.mp4", "absent.mp4", "gone.mp4", "html.mp4", "flaky.mp4", "broken.mp4", "blocked.mp4"]
-    once = Options(max_bytes=3_000_000, timeout_s=4, socket_timeout_s=0.7, retries=0)
+    once = DownloadOptions(max_bytes=3_000_000, timeout_s=4, socket_timeout_s=0.7, retries=0)
     statuses: dict[str, tuple[str, str]] = {}
     for run in range(2):
         before = server.asked.copy()
-        for name in to_try(names, statuses):
+        for name in pending_clips(names, statuses):
             why = cause(server.url(name), WHOLE, tmp_path / name, once)
             statuses[name] = ("failed", why) if why else ("ok", "")
         asked = {name for name in names if server.asked[name] > before[name]}
@@ -241,11 +241,11 @@ def test_files_on_the_disk_are_used_where_they_lie(tmp_path: Path) -> None:
             download(source, None, None, tmp_path / "clip", QUICK)
         assert caught.value.cause == expected
     with pytest.raises(UserError, match="cookies"):
-        check(Options(cookies=str(tmp_path / "none")))
+        check(DownloadOptions(cookies=str(tmp_path / "none")))
 
 
 def test_starts_keep_their_distance_on_average_and_no_beat() -> None:
-    pace, now, starts = Pace(2.0, random.Random(0)), 0.0, []
+    pace, now, starts = RateLimiter(2.0, random.Random(0)), 0.0, []
     for _ in range(300):
         now += pace.delay(now)
         starts.append(now)
@@ -257,23 +257,23 @@ def test_starts_keep_their_distance_on_average_and_no_beat() -> None:
 
 @pytest.mark.parametrize(("cause_", "limit"), [("bot_wall", 1), ("disk_full", 1), ("rate_limit", 3), ("network", 20)])
 def test_a_wall_stops_the_stage_with_one_line(cause_: str, limit: int) -> None:
-    pace = Pace(0.0)
+    pace = RateLimiter(0.0)
     for _ in range(limit - 1):
-        pace.saw(cause_)
-    pace.saw("removed")
+        pace.report_outcome(cause_)
+    pace.report_outcome("removed")
     for _ in range(limit - 1):
-        pace.saw(cause_)
+        pace.report_outcome(cause_)
     assert not pace.stopped or limit == 1
-    pace.saw(cause_, "its own words")
+    pace.report_outcome(cause_, "its own words")
     assert "its own words" in pace.stopped or limit == 1
     assert "\n" not in pace.stopped
 
 
 def test_dead_videos_never_stop_the_stage() -> None:
-    pace = Pace(0.0)
+    pace = RateLimiter(0.0)
     for _ in range(1000):
-        pace.saw("removed")
-        pace.saw("")
+        pace.report_outcome("removed")
+        pace.report_outcome("")
     assert pace.stopped == ""
 
 
@@ -282,12 +282,12 @@ def test_those_whose_turn_never_came_are_first() -> None:
         "a": ("failed", "network"), "b": ("ok", ""), "c": ("failed", "removed"), "d": ("failed", "not_tried"),
         "e": ("failed", "bot_wall"),
     }  # fmt: skip
-    assert to_try("abcdef", earlier) == ["d", "f", "a", "e"]
+    assert pending_clips("abcdef", earlier) == ["d", "f", "a", "e"]
 
 
 def scripts_answer(folder: Path) -> str:
     """Runs in a worker. What YouTube's player would be asked, asked of a player that turns text round."""
-    with ytdlp.Session(folder, Options()) as site:
+    with ytdlp.YtDlpSession(folder, DownloadOptions()) as site:
         runtime = site._ydl._js_runtimes["deno"].info
     player = "_result.n = text => [...text].reverse().join('')"
     question = {"type": "preprocessed", "preprocessed_player": player}

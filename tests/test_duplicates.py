@@ -9,7 +9,13 @@ from test_fingerprints import RATE, melody, noise_film
 
 from modalens.curation.duplicates import identical
 from modalens.curation.fingerprints import picture_sketch, sound_sketch
-from modalens.curation.near_duplicates import Sketches, alike, centred, near, standardised
+from modalens.curation.near_duplicates import (
+    Sketches,
+    near_duplicate_pairs,
+    normalize_pictures,
+    normalize_sounds,
+    sound_similarity,
+)
 from modalens.stages import duplicates, fingerprints
 from modalens.tracking import records
 from modalens.utils import cli, hdf5
@@ -149,8 +155,8 @@ def test_sounds_are_compared_at_their_best_shift_and_not_where_both_are_silent()
     sounds = np.concatenate(
         [sounds, sound_sketch(delayed(melody(0), 1.0), RATE)[None], np.full_like(sounds[:1], np.nan)]
     )
-    sound, heard = centred(sounds)
-    values = alike(Sketches(None, sound, heard), np.array([0, 0, 0]), np.array([20, 1, 21]))
+    sound, heard = normalize_sounds(sounds)
+    values = sound_similarity(Sketches(None, sound, heard), np.array([0, 0, 0]), np.array([20, 1, 21]))
     assert values[0] > 0.97
     assert values[1] < 0.7
     assert np.isnan(values[2])
@@ -160,14 +166,14 @@ def test_memory_grows_with_the_clips_and_not_with_their_square():
     """A whole table of 8,000 x 8,000 similarities is 256 MB."""
     count = 8000
     draw = np.random.default_rng(0)
-    pictures = standardised(draw.normal(size=(count, 4, 4, 3)).astype(np.float16))
+    pictures = normalize_pictures(draw.normal(size=(count, 4, 4, 3)).astype(np.float16))
     pictures[-1] = pictures[0]
     sound = draw.normal(size=(1, 40, 24)).astype(np.float16).repeat(count, axis=0)
     sketches = Sketches(pictures, sound, np.ones((count, 40), bool))
     places = (np.arange(count) % 3)[:, None].astype(np.int64)
     places[-1] = 1
     tracemalloc.start()
-    found = [pair[:2] for pair in near(sketches, places, 0.96)]
+    found = [pair[:2] for pair in near_duplicate_pairs(sketches, places, 0.96)]
     peak = tracemalloc.get_traced_memory()[1]
     tracemalloc.stop()
     assert found == [(0, count - 1)]
@@ -180,11 +186,14 @@ def test_a_corner_that_never_changes_does_not_count():
     pictures[:, :4] = draw.uniform(0, 255, (50, 4, 8, 3))
     pictures[:, 4:] = draw.normal(0, 0.1, (50, 4, 8, 3))
     pictures[1, :4] = pictures[0, :4]
-    values = standardised(pictures)
+    values = normalize_pictures(pictures)
     assert values[0] @ values[1] > 0.99
 
 
 def test_pictures_alone_prove_nothing():
     film = np.stack([picture_sketch(noise_film(index)) for index in (0, 0, 1)])
-    sound, heard = centred(np.stack([sound_sketch(melody(index), RATE) for index in range(3)]))
-    assert list(near(Sketches(standardised(film), sound, heard), np.array([[0], [1], [1]]), 0.96)) == []
+    sound, heard = normalize_sounds(np.stack([sound_sketch(melody(index), RATE) for index in range(3)]))
+    assert (
+        list(near_duplicate_pairs(Sketches(normalize_pictures(film), sound, heard), np.array([[0], [1], [1]]), 0.96))
+        == []
+    )

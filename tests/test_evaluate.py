@@ -9,7 +9,7 @@ import torch
 
 from modalens.evaluation import predict
 from modalens.evaluation.ablation import KINDS, condition, derangement
-from modalens.models._base import load_model
+from modalens.models import load_model
 from modalens.stages import evaluate
 from modalens.tracking import records
 from modalens.utils import cli, hdf5
@@ -100,7 +100,7 @@ def test_replacements_are_what_they_are_called(study):
     line += ["--replacements", *(f"{name}={study}/replacements/{name}.h5" for name in _study.SHAPES)]
     trained = load_model(study / "train" / "late_fusion" / "0" / "model.pt")
     test = predict.read(cli.parse(evaluate, line), trained)
-    withholder = predict.Withholder(trained, test.features, test.replacements, torch.device("cpu"), 5)
+    withholder = predict.ModalityAblator(trained, test.features, test.replacements, torch.device("cpu"), 5)
     with torch.no_grad():
         own = trained.model.embed(test.features)
         blank = trained.model.embed({name: rows[:1] for name, rows in test.replacements.items()})

@@ -2,7 +2,7 @@ from types import SimpleNamespace
 
 import pandas as pd
 
-from modalens.reporting.summary import Part, _decides, disagreement
+from modalens.reporting.summary import ModalityFinding, _decides, disagreement
 
 
 def study(*rows):
@@ -37,7 +37,7 @@ def test_stand_ins_whose_intervals_overlap_or_that_differ_little_are_not_called_
 
 
 def part(share):
-    return Part("video", {"withheld": 0.9, "low": 0.06, "high": 0.1}, {"share": share}, None, None)
+    return ModalityFinding("video", {"withheld": 0.9, "low": 0.06, "high": 0.1}, {"share": share}, None, None)
 
 
 def test_a_modality_whose_share_is_half_is_not_said_to_decide():

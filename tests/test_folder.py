@@ -9,7 +9,7 @@ import pytest
 
 from modalens.datasets.folder import Folder
 from modalens.media.failure_causes import ClipError
-from modalens.media.sources import Options
+from modalens.media.sources import DownloadOptions
 from modalens.utils import csv_chunks, csv_input
 from modalens.utils.errors import UserError
 
@@ -150,10 +150,10 @@ def test_an_unknown_column_field_gets_the_nearest_name(table):
 
 def test_a_media_file_is_used_where_it_lies_and_a_missing_one_is_data(tmp_path):
     (tmp_path / "a.mp4").write_bytes(b"x")
-    fetched = Folder.fetch(str(tmp_path / "a.mp4"), 1.0, None, tmp_path / "out", Options())
+    fetched = Folder.fetch(str(tmp_path / "a.mp4"), 1.0, None, tmp_path / "out", DownloadOptions())
     assert (fetched.path, fetched.start_s, fetched.end_s) == (tmp_path / "a.mp4", 1.0, None)
     with pytest.raises(ClipError) as caught:
-        Folder.fetch(str(tmp_path / "b.mp4"), None, None, tmp_path / "out", Options())
+        Folder.fetch(str(tmp_path / "b.mp4"), None, None, tmp_path / "out", DownloadOptions())
     assert caught.value.cause == "missing"
 
 

@@ -11,7 +11,7 @@ from modalens.commands import freeze
 from modalens.config import resolve
 from modalens.curation import frozen_diff, splitting
 from modalens.datasets.frozen import Frozen
-from modalens.media.sources import Options
+from modalens.media.sources import DownloadOptions
 from modalens.stages import manifest, splits
 from modalens.tracking import records
 from modalens.utils import cli
@@ -186,10 +186,13 @@ def test_a_drawing_is_rendered_by_the_data_set_that_it_names(tmp_path):
     from modalens.datasets.known_answer import KnownAnswer
 
     source = KnownAnswer(["seen"], clips=1, seconds=1).manifest()["source"][0]
-    fetched = Frozen.fetch(source, None, None, tmp_path / "clip", Options())
+    fetched = Frozen.fetch(source, None, None, tmp_path / "clip", DownloadOptions())
     assert fetched.path.stat().st_size > 1000
     (tmp_path / "own.mp4").write_bytes(b"x")
-    assert Frozen.fetch(str(tmp_path / "own.mp4"), 1.0, 2.0, tmp_path / "c", Options()).path == tmp_path / "own.mp4"
+    assert (
+        Frozen.fetch(str(tmp_path / "own.mp4"), 1.0, 2.0, tmp_path / "c", DownloadOptions()).path
+        == tmp_path / "own.mp4"
+    )
 
 
 def test_known_answers_travel_with_the_list(tmp_path):

@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import nn
 
-from modalens.fusions._base import make, member
+from modalens.fusions import build, get
 from modalens.fusions.add import Add
 from modalens.fusions.average import Average
 from modalens.fusions.concat import Concat
@@ -282,7 +282,7 @@ def test_the_rules_for_decisions_on_two_distributions():
     given = {"audio": rows([0.5, 0.3, 0.2]), "video": rows([0.1, 0.6, 0.3])}
     wanted = {"average": [0.3, 0.45, 0.25], "max": [0.5, 0.6, 0.3], "product": [0.05, 0.18, 0.06]}
     for name, values in wanted.items():
-        rule = member(name, "late").of_decisions({"audio": 3, "video": 3})
+        rule = get(name, "late").of_decisions({"audio": 3, "video": 3})
         torch.testing.assert_close(rule(given), rows(values))
 
 
@@ -292,14 +292,14 @@ def test_the_rules_for_decisions_on_two_distributions():
 @pytest.mark.parametrize(
     ("name", "options", "line"),
     [
-        ("mult_concta", {}, "no fusion is called 'mult_concta'; did you mean 'mult_concat'?"),
-        ("lmf", {"rnk": 2}, "fusions.lmf has no option 'rnk'; did you mean 'rank'?"),
+        ("mult_concta", {}, "no fusion 'mult_concta'; did you mean 'mult_concat'?"),
+        ("lmf", {"rnk": 2}, "fusions.lmf: unknown option 'rnk'; did you mean 'rank'?"),
         ("lmf", {"rank": 0}, "fusions.lmf.rank: at least 1 is wanted, not 0"),
         ("vote", {}, "fusion 'vote' serves the late stage, not the intermediate one; these do: add, average, concat"),
     ],
 )
 def test_a_mistake_in_the_config_is_one_line(name, options, line):
     with pytest.raises(UserError) as caught:
-        make(name, TWO, options)
+        build(name, TWO, options)
     assert str(caught.value).startswith(line)
     assert "\n" not in str(caught.value)

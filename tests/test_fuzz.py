@@ -15,7 +15,7 @@ from badserver import movie
 
 from modalens.datasets.known_answer import KnownAnswer
 from modalens.media.container import decoded, stream_of
-from modalens.media.sources import Options
+from modalens.media.sources import DownloadOptions
 from modalens.media.video import SAME_FRAME, fit
 from modalens.stages import frames, waveforms
 from modalens.utils import cli, hdf5
@@ -78,7 +78,8 @@ def sources(folder: Path) -> list[Path]:
     made.write_bytes(movie())
     rows = KnownAnswer(["seen"], clips=2, seconds=2.0).manifest()["source"]
     drawn = [
-        KnownAnswer.fetch(row, None, None, folder / f"drawn{number}", Options()).path for number, row in enumerate(rows)
+        KnownAnswer.fetch(row, None, None, folder / f"drawn{number}", DownloadOptions()).path
+        for number, row in enumerate(rows)
     ]
     real = [path for path in sorted(SHARED.glob("*.*")) if path.suffix != ".csv" and path.stat().st_size < SMALL_BYTES]
     return [made, *drawn, *real]

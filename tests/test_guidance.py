@@ -4,8 +4,8 @@ import torch
 from _members import CLASSES, LABELS, SHAPES, clips, made, shapes
 from torch.nn import functional
 
-from modalens.models._base import build, load_model
-from modalens.training.ensemble import stackable
+from modalens.models import build, load_model
+from modalens.training.ensemble import can_be_stacked
 from modalens.utils.errors import UserError
 
 SMALL = {"fused": [12, 10, 8], "attention_size": 4}
@@ -76,7 +76,7 @@ def test_positions_are_what_the_expert_reads(pair):
     target, _ = pair
     model = guided(*pair).eval()
     network = model.networks[target]
-    values = model.standardisers[target](clips(SHAPES)[target])
+    values = model.normalizers[target](clips(SHAPES)[target])
     positions = network.positions(values)
     rows, steps = network.grid
     assert positions.shape == (16, rows * steps, network.position_size)
@@ -87,7 +87,7 @@ def test_the_map_is_an_attention_over_the_targets_positions_and_re_weights_nothi
     _, guide = pair
     model = guided(*pair)
     positions, weighted = model.reweighted(clips(SHAPES))
-    shown = model.guide_network.positions(model.standardisers[guide](clips(SHAPES)[guide]))
+    shown = model.guide_network.positions(model.normalizers[guide](clips(SHAPES)[guide]))
     attention = model.attention(positions, shown)
     count = positions.shape[1]
     assert attention.shape == (16, count, count)
@@ -146,7 +146,7 @@ def test_a_trained_guide_hands_its_network_over_and_a_frozen_one_stays():
     for frozen in (False, True):
         model = build("guidance", shapes(), CLASSES, {"guide_frozen": frozen, **SMALL})
         model.teachers["ears"] = made("audio_only", seed=7).requires_grad_(False)
-        model.begin()
+        model.initialise_from_teachers()
         known = model.teachers["ears"].networks["audio"].state_dict()
         for name, values in model.guide_network.state_dict().items():
             assert torch.equal(values, known[name])
@@ -170,7 +170,7 @@ def test_a_teacher_that_does_not_fit_is_one_line(options, teachers, line):
     model = build("guidance", shapes(), CLASSES, {**options, **SMALL})
     model.teachers = {name: made(**given) for name, given in teachers.items()}
     with pytest.raises(UserError, match=line):
-        model.begin()
+        model.initialise_from_teachers()
 
 
 def test_target_and_guide_are_two_modalities_of_the_study():
@@ -204,6 +204,6 @@ def test_several_seeds_are_stacked_normalisation_included(frozen):
         torch.manual_seed(seed)
         model = build("guidance", shapes(), CLASSES, {"guide_frozen": frozen, **SMALL})
         model.teachers["ears"] = made("audio_only", seed=seed)
-        model.begin()
+        model.initialise_from_teachers()
         models.append(model)
-    assert stackable(models, clips(), LABELS)
+    assert can_be_stacked(models, clips(), LABELS)

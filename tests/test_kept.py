@@ -216,14 +216,14 @@ def test_rows_without_a_key_are_never_kept(tmp_path):
     for name in ("in", "out"):
         with hdf5.write(tmp_path / name, {}) as writer:
             writer.append("a", np.zeros(2))
-    assert row_cache.divided(tmp_path / "in", tmp_path / "out", {}, "m") == ({}, {"a": ""})
-    assert not row_cache.there("a", "", {"m": {"a": row_cache.derived("", "m")}})
+    assert row_cache.partition_cached(tmp_path / "in", tmp_path / "out", {}, "m") == ({}, {"a": ""})
+    assert not row_cache.is_cached_downstream("a", "", {"m": {"a": row_cache.derived_key("", "m")}})
 
 
 def test_rows_made_with_other_weights_are_never_kept(tmp_path):
     with hdf5.write(tmp_path / "in", {}) as writer:
         writer.append("a", np.zeros(2), "key")
     with hdf5.write(tmp_path / "out", {"weights": "one"}) as writer:
-        writer.append("a", np.zeros(2), row_cache.derived("key", "m"))
-    assert row_cache.divided(tmp_path / "in", tmp_path / "out", {"weights": "one"}, "m")[1] == {}
-    assert row_cache.divided(tmp_path / "in", tmp_path / "out", {"weights": "two"}, "m")[0] == {}
+        writer.append("a", np.zeros(2), row_cache.derived_key("key", "m"))
+    assert row_cache.partition_cached(tmp_path / "in", tmp_path / "out", {"weights": "one"}, "m")[1] == {}
+    assert row_cache.partition_cached(tmp_path / "in", tmp_path / "out", {"weights": "two"}, "m")[0] == {}

@@ -9,7 +9,7 @@ import pytest
 
 from modalens.datasets import _rendering as drawn
 from modalens.datasets.known_answer import TASKS, KnownAnswer
-from modalens.media.sources import Options
+from modalens.media.sources import DownloadOptions
 from modalens.stats.information import bayes_accuracy
 from modalens.utils.errors import UserError
 
@@ -18,7 +18,7 @@ FRAMES = 8
 
 
 def rendered(source: str, destination: Path) -> Path:
-    return KnownAnswer.fetch(source, None, None, destination, Options()).path
+    return KnownAnswer.fetch(source, None, None, destination, DownloadOptions()).path
 
 
 def decoded(path: Path) -> tuple[np.ndarray, np.ndarray]:

@@ -13,7 +13,7 @@ from _members import made, planted
 from test_stack import still
 from torch import nn
 
-from modalens.models._base import Model
+from modalens.models import Model
 from modalens.plugins import registry
 from modalens.training import loop
 from modalens.training.checkpoint import Checkpoint
@@ -29,7 +29,7 @@ TRAIN, VALIDATION = planted(44, 0), planted(14, 1)
 
 def fitted(name, seeds, checkpoint=None, training=None, **options):
     models = [made(name, seed=seed, **options) for seed in seeds]
-    histories = loop.fit(models, seeds, TRAIN, VALIDATION, loop.Training(**(training or QUICK)), checkpoint)
+    histories = loop.fit(models, seeds, TRAIN, VALIDATION, loop.TrainingOptions(**(training or QUICK)), checkpoint)
     return models, histories
 
 

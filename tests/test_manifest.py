@@ -210,7 +210,7 @@ def test_hostile_ids_are_ids_like_others():
         ({}, "has no name"),
         ({"name": "known_anser"}, "did you mean 'known_answer'"),
         ({"name": "known_answer", "clip": 3}, "did you mean 'clips'"),
-        ({"name": "folder"}, "wants the option 'csv'"),
+        ({"name": "folder"}, "the option 'csv' is missing"),
     ],
 )
 def test_a_wrong_data_set_is_explained(dataset, message):
@@ -245,9 +245,9 @@ def test_a_study_is_limited_to_the_ids_of_a_list_with_or_without_heading(tmp_pat
 def test_a_list_that_leaves_nothing_is_one_line(tmp_path, text, message):
     (tmp_path / "ids.csv").write_text(text)
     with pytest.raises(UserError, match=message):
-        manifest.limited(rows(clip_id=["a"]), tmp_path / "ids.csv")
+        manifest.restrict_to(rows(clip_id=["a"]), tmp_path / "ids.csv")
     with pytest.raises(UserError, match=r"none\.csv cannot be read"):
-        manifest.limited(rows(clip_id=["a"]), tmp_path / "none.csv")
+        manifest.restrict_to(rows(clip_id=["a"]), tmp_path / "none.csv")
 
 
 def test_official_splits_may_differ_between_tasks():

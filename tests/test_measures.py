@@ -6,8 +6,9 @@ import pytest
 from synthetic import predictions, subsets
 
 from modalens.measures.leave_one_out import LeaveOneOut
-from modalens.measures.shapley import Shapley, coalitions, shapley_values
+from modalens.measures.shapley import Shapley
 from modalens.plugins import registry
+from modalens.stats.coalitions import coalitions, shapley_values
 from modalens.utils.errors import UserError
 
 CLASSES = ["a", "b", "c"]

@@ -3,9 +3,9 @@ import torch
 from _members import CLASSES, LABELS, SHAPES, clips, made, shapes
 from torch.nn import functional
 
-from modalens.models._base import build
-from modalens.models._networks import AudioNetwork, SequenceNetwork, Standardiser
-from modalens.models._networks import head as classifier
+from modalens.models import build
+from modalens.models._networks import AudioNetwork, Normalizer, SequenceNetwork
+from modalens.models._networks import mlp_head as classifier
 from modalens.utils.errors import UserError
 
 
@@ -66,9 +66,13 @@ def test_a_models_options_name_those_of_its_fusion_defaults_included():
 @pytest.mark.parametrize(
     ("name", "options", "line"),
     [
-        ("late_fusion", {"fusion": "gatd"}, "no fusion is called 'gatd'; did you mean 'gated'?"),
-        ("late_fusion", {"fusion_options": {"wdth": 3}}, "fusions.concat has no option 'wdth'; did you mean 'width'?"),
-        ("decision_fusion", {"rule": "votes"}, "no fusion is called 'votes'; did you mean 'vote'?"),
+        ("late_fusion", {"fusion": "gatd"}, "no fusion 'gatd'; did you mean 'gated'?"),
+        (
+            "late_fusion",
+            {"fusion_options": {"wdth": 3}},
+            "fusions.concat: unknown option 'wdth'; did you mean 'width'?",
+        ),
+        ("decision_fusion", {"rule": "votes"}, "no fusion 'votes'; did you mean 'vote'?"),
         (
             "decision_fusion",
             {"rule": "lmf"},
@@ -123,7 +127,7 @@ def test_a_modality_that_the_study_lacks_is_named():
 
 
 def test_a_misspelt_option_is_refused():
-    with pytest.raises(UserError, match=r"models\.late_fusion has no option 'droput'; did you mean 'dropout'"):
+    with pytest.raises(UserError, match=r"models\.late_fusion: unknown option 'droput'; did you mean 'dropout'"):
         build("late_fusion", shapes(), CLASSES, {"droput": 0.1})
 
 
@@ -151,9 +155,9 @@ def test_a_student_neither_trains_nor_saves_its_teachers_and_answers_without_the
 
 def test_standardised_training_features_have_mean_zero_and_deviation_one_per_channel():
     values = torch.randn(50, 4, 7) * torch.tensor([1.0, 10.0, 0.1, 3.0]).view(4, 1) + 60
-    standardiser = Standardiser((4, 7), 0)
-    standardiser.fit(values.split(8))
-    found = standardiser(values).movedim(1, -1).flatten(0, -2)
+    normalizer = Normalizer((4, 7), 0)
+    normalizer.fit(values.split(8))
+    found = normalizer(values).movedim(1, -1).flatten(0, -2)
     torch.testing.assert_close(found.mean(0), torch.zeros(4), atol=1e-3, rtol=0)
     torch.testing.assert_close(found.std(0), torch.ones(4), atol=1e-2, rtol=0)
 
@@ -161,9 +165,9 @@ def test_standardised_training_features_have_mean_zero_and_deviation_one_per_cha
 def test_a_channel_that_never_varied_in_training_is_zero_for_any_value():
     values = torch.randn(50, 3)
     values[:, 1] = 7
-    standardiser = Standardiser((3,), 0)
-    standardiser.fit([values])
-    assert (standardiser(torch.randn(5, 3) * 100)[:, 1] == 0).all()
+    normalizer = Normalizer((3,), 0)
+    normalizer.fit([values])
+    assert (normalizer(torch.randn(5, 3) * 100)[:, 1] == 0).all()
 
 
 def test_the_training_mean_is_standardised_to_zero():
@@ -171,4 +175,4 @@ def test_the_training_mean_is_standardised_to_zero():
     for name in model.modalities:
         mean = model.training_mean(name)
         assert mean.shape == (1, *SHAPES[name])
-        torch.testing.assert_close(model.standardisers[name](mean), torch.zeros_like(mean), atol=1e-5, rtol=0)
+        torch.testing.assert_close(model.normalizers[name](mean), torch.zeros_like(mean), atol=1e-5, rtol=0)

@@ -13,8 +13,8 @@ from _members import CLASSES, COUNT, LABELS, PAIR, SHAPES, clips, made, shapes
 from torch import nn
 from torch.func import functional_call, grad, stack_module_state, vmap
 
-from modalens.fusions._base import member
-from modalens.models._base import Trained, load_model
+from modalens.fusions import get
+from modalens.models import TrainedModel, load_model
 from modalens.plugins import registry
 from modalens.utils.errors import UserError
 
@@ -199,7 +199,7 @@ def test_a_fusion_says_which_stage_it_serves(fusion_name):
 
 @pytest.mark.parametrize("name", LATE)
 def test_a_fusion_of_decisions_has_no_parameters_and_one_decision_is_itself_or_its_winner(name):
-    joined = member(name, "late").of_decisions({"audio": CLASSES})
+    joined = get(name, "late").of_decisions({"audio": CLASSES})
     assert not list(joined.parameters())
     decision = torch.randn(COUNT, CLASSES).softmax(1)
     assert torch.equal(joined({"audio": decision}).argmax(1), decision.argmax(1))
@@ -276,7 +276,7 @@ def test_predictions_do_not_depend_on_the_batch(model):
 
 def test_a_saved_model_predicts_exactly_the_same(model, tmp_path):
     statistics = {name: torch.zeros(2) for name in model.modalities}
-    Trained(model, ["a", "b", "c"], {"audio": {"mels": 16}}, statistics, statistics).save(tmp_path / "model.pt")
+    TrainedModel(model, ["a", "b", "c"], {"audio": {"mels": 16}}, statistics, statistics).save(tmp_path / "model.pt")
     found = load_model(tmp_path / "model.pt")
     assert found.labels == ["a", "b", "c"]
     assert found.sources == {"audio": {"mels": 16}}

@@ -46,7 +46,9 @@ def test_stage_writes_a_tidy_table_and_a_record_per_model(folder, measure):
 def test_unknown_measure_unknown_option_and_two_tasks_are_the_users_mistakes(folder):
     with pytest.raises(UserError, match="did you mean 'shapley'"):
         run(folder, "--measure", "shaply")
-    with pytest.raises(UserError, match=r"relevance.measures.shapley has no option 'payof'; did you mean 'payoffs'\?"):
+    with pytest.raises(
+        UserError, match=r"relevance.measures.shapley: unknown option 'payof'; did you mean 'payoffs'\?"
+    ):
         run(folder, "--measure", "shapley", "--options", '{"payof": []}')
     (folder / "evaluate" / "heard").mkdir()
     (folder / "evaluate" / "seen" / "audio_only.parquet").rename(folder / "evaluate" / "heard" / "audio_only.parquet")

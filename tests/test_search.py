@@ -8,9 +8,9 @@ import pytest
 import torch
 from torch.nn import functional
 
-from modalens.models._base import load_model
+from modalens.models import load_model
 from modalens.search import trial
-from modalens.search.space import draws, value_of, varied
+from modalens.search.space import apply_overrides, sample_trials, value_of
 from modalens.stages import search, train
 from modalens.tracking import records
 from modalens.training import dataset, loop, setup
@@ -48,22 +48,22 @@ def searched(root, **settings):
 
 def test_the_first_trial_changes_nothing_and_a_larger_budget_only_appends():
     space = RATE | {"options.width": [64, 128, 256], "training.batch_size": {"low": 8, "high": 64}}
-    few, many = draws(space, 3, 0), draws(space, 9, 0)
+    few, many = sample_trials(space, 3, 0), sample_trials(space, 9, 0)
     assert few[0] == {}
     assert many[:3] == few
     assert [len(few), len(many)] == [3, 9]
-    assert draws(space, 9, 1)[1:] != many[1:]
+    assert sample_trials(space, 9, 1)[1:] != many[1:]
 
 
 def test_models_that_share_a_range_share_its_draws_whatever_else_they_vary():
-    alone, beside = draws(RATE, 6, 0), draws(RATE | {"options.width": {"low": 1, "high": 10**9}}, 6, 0)
+    alone, beside = sample_trials(RATE, 6, 0), sample_trials(RATE | {"options.width": {"low": 1, "high": 10**9}}, 6, 0)
     rate = "training.learning_rate"
     assert [one.get(rate) for one in alone] == [one.get(rate) for one in beside]
 
 
 def test_draws_fill_their_range_evenly_and_whole_numbers_stay_whole():
     space = RATE | {"options.a": {"low": 0.0, "high": 0.5}, "options.b": {"low": 1, "high": 4}, "options.c": ["x", "y"]}
-    drawn = pd.DataFrame(draws(space, 401, 3)[1:])
+    drawn = pd.DataFrame(sample_trials(space, 401, 3)[1:])
     logs = np.log10(drawn["training.learning_rate"])
     assert logs.between(-4, -2).all()
     assert abs(logs.mean() + 3) < 0.1
@@ -71,23 +71,23 @@ def test_draws_fill_their_range_evenly_and_whole_numbers_stay_whole():
     counts = drawn["options.b"].value_counts()
     assert set(counts.index) == {1, 2, 3, 4}
     assert counts.min() > 70
-    assert all(isinstance(one["options.b"], int) for one in draws(space, 9, 3)[1:])
+    assert all(isinstance(one["options.b"], int) for one in sample_trials(space, 9, 3)[1:])
     assert abs((drawn["options.c"] == "x").mean() - 0.5) < 0.1
-    sizes = [one["options.d"] for one in draws({"options.d": {"low": 4, "high": 512, "log": True}}, 200, 0)[1:]]
+    sizes = [one["options.d"] for one in sample_trials({"options.d": {"low": 4, "high": 512, "log": True}}, 200, 0)[1:]]
     assert (min(sizes), max(sizes) > 256, all(4 <= size <= 512 for size in sizes)) == (4, True, True)
 
 
 def test_a_space_of_choices_that_is_used_up_gives_fewer_trials_and_none_twice():
-    found = draws({"options.a": [1, 2], "options.b": [True, False]}, 50, 0)
+    found = sample_trials({"options.a": [1, 2], "options.b": [True, False]}, 50, 0)
     assert len(found) == 5
     assert all(found.count(one) == 1 for one in found)
-    assert draws({}, 50, 0) == [{}]
+    assert sample_trials({}, 50, 0) == [{}]
 
 
 def test_a_drawn_value_takes_its_place_and_the_settings_given_stay_as_they_were():
     settings = {"options": {"fusion": "add", "fusion_options": None}, "training": {}, "balancing": {"ogm_ge": {}}}
     drawn = {"options.fusion_options.width": 8, "training.epochs": 2, "balancing.alpha": 0.5}
-    changed = varied(settings, drawn)
+    changed = apply_overrides(settings, drawn)
     assert changed == {
         "options": {"fusion": "add", "fusion_options": {"width": 8}},
         "training": {"epochs": 2},
@@ -170,7 +170,7 @@ def test_the_test_split_is_never_read(tmp_path):
 
 @pytest.mark.slow
 def test_trials_that_were_done_are_kept_after_an_interruption_and_with_a_larger_budget(study, monkeypatch):
-    real, tried = trial.attempt, []
+    real, tried = trial.run_trial, []
 
     def counted(one, seeds):
         tried.append(one.training.learning_rate)

@@ -193,7 +193,7 @@ def test_a_status_that_is_not_there_or_lacks_a_clip_is_named(study, tmp_path):
 )
 def test_wrong_fractions_are_refused(fractions):
     with pytest.raises(UserError, match="fraction"):
-        splitting.checked(fractions)
+        splitting.validate_fractions(fractions)
 
 
 def test_many_source_videos_and_classes_are_split_in_proportion():

@@ -9,10 +9,11 @@ from _members import CLASSES, LABELS, PAIR, clips, made, shapes
 from test_registry_members import MODELS
 from torch import nn
 
-from modalens.models._base import Model
+from modalens.models import Model
 from modalens.models.late_fusion import LateFusion
 from modalens.plugins import registry
-from modalens.training.ensemble import AdamW, Stack, picked, stackable, write_back
+from modalens.training.ensemble import AdamW, Ensemble, can_be_stacked, write_back
+from modalens.utils.tensors import index_seeds
 
 SEEDS = (0, 1, 2)
 # In sums of some hundred float32 terms.
@@ -54,7 +55,7 @@ def models(request):
 
 
 def test_terms_and_gradients_of_a_stack_are_those_of_each_model_alone(models):
-    stack, (features, labels) = Stack(models), wide(models)
+    stack, (features, labels) = Ensemble(models), wide(models)
     with warnings.catch_warnings():
         warnings.simplefilter("error")  # torch warns of what it can only loop over
         terms = stack.terms(features, labels)
@@ -68,7 +69,7 @@ def test_terms_and_gradients_of_a_stack_are_those_of_each_model_alone(models):
 
 
 def test_a_stack_of_one_is_the_model_to_the_last_bit(models):
-    stack, (features, labels) = Stack(models[:1]), wide(models[:1])
+    stack, (features, labels) = Ensemble(models[:1]), wide(models[:1])
     terms, alone = stack.terms(features, labels), models[0].loss(at(features, 0), labels[0])
     terms["loss"].sum().backward()
     alone["loss"].backward()
@@ -82,22 +83,22 @@ def test_a_stack_of_one_is_the_model_to_the_last_bit(models):
 
 
 def test_every_model_of_the_registry_can_be_stacked(models):
-    assert stackable(models, clips(), LABELS)
+    assert can_be_stacked(models, clips(), LABELS)
 
 
 def test_seeds_that_stay_are_not_changed_by_those_that_leave(models):
-    stack, (features, labels) = Stack(models), wide(models)
+    stack, (features, labels) = Ensemble(models), wide(models)
     before = stack.terms(features, labels)
     stay = torch.tensor([2, 0])
     stack.keep(stay)
     assert len(stack) == 2
-    after = stack.terms(picked(features, stay), labels[stay])
-    assert_same(picked(before, stay), after, **CLOSE)
+    after = stack.terms(index_seeds(features, stay), labels[stay])
+    assert_same(index_seeds(before, stay), after, **CLOSE)
     assert all(values.requires_grad and values.is_leaf for values in stack.parameters.values())
 
 
 def test_values_go_back_into_a_model(models):
-    stack = Stack(models)
+    stack = Ensemble(models)
     write_back(models[0], stack.values(1))
     assert_same(dict(models[0].state_dict()), dict(models[1].state_dict()), rtol=0, atol=0)
     with torch.no_grad():
@@ -107,7 +108,7 @@ def test_values_go_back_into_a_model(models):
 
 def test_adamw_is_torchs():
     models = seeds_of("late_fusion")
-    stack = Stack(models)
+    stack = Ensemble(models)
     ours = AdamW(stack, 1e-2, 0.1)
     theirs = [torch.optim.AdamW(model.parameters(), 1e-2, weight_decay=0.1, fused=True) for model in models]
     for step in range(3):
@@ -127,7 +128,7 @@ def test_adamw_is_torchs():
 
 
 def test_a_parameter_without_a_gradient_stays_as_it_is():
-    stack = Stack(seeds_of("video_only"))
+    stack = Ensemble(seeds_of("video_only"))
     before = {name: values.clone() for name, values in stack.state().items()}
     AdamW(stack, 1e-2, 0.1).step({"head.0.weight": torch.ones_like(stack.parameters["head.0.weight"])})
     changed = [name for name, values in stack.state().items() if not torch.equal(values, before[name])]
@@ -135,7 +136,7 @@ def test_a_parameter_without_a_gradient_stays_as_it_is():
 
 
 def test_a_pace_is_a_part_of_the_step_of_each_seed():
-    stack, whole = Stack(seeds_of("video_only")), Stack(seeds_of("video_only"))
+    stack, whole = Ensemble(seeds_of("video_only")), Ensemble(seeds_of("video_only"))
     name = "head.0.weight"
     before = stack.parameters[name].detach().clone()
     gradients = {name: torch.randn_like(before), "head.0.bias": torch.ones_like(stack.parameters["head.0.bias"])}
@@ -153,7 +154,7 @@ def test_running_statistics_are_each_seeds_own():
     models = seeds_of("video_only")
     for model in models:
         model.head.insert(1, nn.BatchNorm1d(model.head[0].out_features))
-    stack, (features, labels) = Stack(models), wide(models)
+    stack, (features, labels) = Ensemble(models), wide(models)
     stack.terms(features, labels)
     for place, model in enumerate(models):
         model.loss(at(features, place), labels[place])
@@ -163,7 +164,7 @@ def test_running_statistics_are_each_seeds_own():
 
 def test_each_seed_draws_its_own_dropout():
     models = [made("video_only", dropout=0.5) for _ in SEEDS]
-    stack = Stack(models)
+    stack = Ensemble(models)
     features, labels = wide(models)
     same = {name: values[:1].expand_as(values) for name, values in features.items()}
     losses = stack.terms(same, labels[:1].expand_as(labels))["loss"]
@@ -176,7 +177,7 @@ def test_each_seed_draws_its_own_dropout():
 def test_bfloat16_is_of_the_learning_steps_alone():
     models = seeds_of("late_fusion")
     features, labels = wide(models)
-    exact, mixed = Stack(models), Stack(models, "bfloat16")
+    exact, mixed = Ensemble(models), Ensemble(models, "bfloat16")
     rounded, losses = mixed.terms(features, labels)["loss"], exact.terms(features, labels)["loss"]
     assert not torch.allclose(rounded, losses, rtol=1e-5)
     torch.testing.assert_close(rounded, losses, rtol=0.05, atol=0.05)
@@ -211,5 +212,5 @@ def test_a_loss_that_needs_its_own_seed_is_not_stacked(maker, caplog):
         model.name, model.teachers = "mine", {"old": made("late_fusion", seed=seed)}
         models.append(model)
     with caplog.at_level("INFO"):
-        assert not stackable(models, clips(), LABELS)
+        assert not can_be_stacked(models, clips(), LABELS)
     assert caplog.text.count("mine: one seed after the other") == 1

@@ -7,7 +7,7 @@ from scipy import stats
 from sklearn import metrics as sklearn_metrics
 
 from modalens.stats.bootstrap import Bootstrap
-from modalens.stats.metrics import METRICS, Axes, Tally, confusion_metrics, tally
+from modalens.stats.metrics import METRICS, ConfusionCounts, CountAxes, confusion_metrics, count_confusions
 from modalens.stats.significance import holm, paired_test
 
 
@@ -46,7 +46,7 @@ def test_a_bootstrap_replicate_equals_scikit_learn_on_the_drawn_clips():
     log_probability = -rng.random(50)
     table = frame_of(label, predicted, group, log_probability=log_probability)
     bootstrap = Bootstrap(9, 1, replicates=120)
-    found = bootstrap.metrics(tally(table, Axes.of(table)))
+    found = bootstrap.metrics(count_confusions(table, CountAxes.from_frame(table)))
     for replicate in (0, 1, 2, 119):
         drawn = np.repeat(np.arange(50), bootstrap.group_weights[replicate][group])
         wanted = sklearn_says(label[drawn], predicted[drawn])
@@ -58,12 +58,16 @@ def test_seeds_are_scored_apart_and_row_order_does_not_matter():
     label = ["a", "b", "a", "b"]
     table = pd.concat([frame_of(label, label, seed=3), frame_of(label, label[::-1], seed=8)], ignore_index=True)
     for rows in (table, table.sample(frac=1, random_state=1)):
-        assert Bootstrap(4, 2, replicates=0).metrics(tally(rows, Axes.of(rows)))["accuracy"].tolist() == [[1.0, 0.0]]
+        assert Bootstrap(4, 2, replicates=0).metrics(count_confusions(rows, CountAxes.from_frame(rows)))[
+            "accuracy"
+        ].tolist() == [[1.0, 0.0]]
 
 
 def test_a_true_class_of_probability_zero_gives_a_finite_mean():
     table = frame_of(["a", "a"], ["a", "a"], log_probability=[-np.inf, 0.0])
-    value = Bootstrap(2, 1, replicates=0).metrics(tally(table, Axes.of(table)))["log_probability"][0, 0]
+    value = Bootstrap(2, 1, replicates=0).metrics(count_confusions(table, CountAxes.from_frame(table)))[
+        "log_probability"
+    ][0, 0]
     assert -44 < value < -43
 
 
@@ -81,11 +85,11 @@ def test_draws_repeat_with_the_seed_and_are_the_same_for_any_number_of_models():
 def test_one_group_gives_no_interval_and_one_seed_gives_none_over_seeds():
     table = frame_of(["a", "b"], ["a", "a"], group=["only", "only"])
     lonely = Bootstrap(1, 1, 20)
-    summary = lonely.summary(lonely.metrics(tally(table, Axes.of(table)))["accuracy"])
+    summary = lonely.summary(lonely.metrics(count_confusions(table, CountAxes.from_frame(table)))["accuracy"])
     assert all(np.isnan(value) for value in summary.values())
     table = frame_of(["a", "b"], ["a", "a"])
     pair = Bootstrap(2, 1, 20)
-    summary = pair.summary(pair.metrics(tally(table, Axes.of(table)))["accuracy"])
+    summary = pair.summary(pair.metrics(count_confusions(table, CountAxes.from_frame(table)))["accuracy"])
     assert np.isfinite([summary["low"], summary["high"], summary["groups_low"]]).all()
     assert np.isnan([summary["seeds_low"], summary["seeds_high"], summary["seed_std"]]).all()
 
@@ -96,7 +100,10 @@ def test_clips_of_a_group_are_drawn_together():
     label, predicted = rng.integers(2, size=40), rng.integers(2, size=40)
     once, tenfold = frame_of(label, predicted), frame_of(*(np.tile(x, 10) for x in (label, predicted, np.arange(40))))
     bootstrap = Bootstrap(40, 1, 200)
-    summaries = [bootstrap.summary(bootstrap.metrics(tally(t, Axes.of(t)))["accuracy"]) for t in (once, tenfold)]
+    summaries = [
+        bootstrap.summary(bootstrap.metrics(count_confusions(t, CountAxes.from_frame(t)))["accuracy"])
+        for t in (once, tenfold)
+    ]
     assert summaries[0] == pytest.approx(summaries[1], nan_ok=True)
 
 
@@ -106,7 +113,7 @@ def test_crossed_interval_is_wider_than_either_alone():
     rates = enumerate(rng.uniform(0.2, 0.9, 6))
     tables = [frame_of(np.zeros(25, int), rng.random(25) < rate, seed=seed) for seed, rate in rates]
     table = pd.concat(tables).astype({"predicted": int})
-    summary = values.summary(values.metrics(tally(table, Axes.of(table)))["accuracy"])
+    summary = values.summary(values.metrics(count_confusions(table, CountAxes.from_frame(table)))["accuracy"])
     width = summary["high"] - summary["low"]
     assert width > summary["groups_high"] - summary["groups_low"]
     assert width > summary["seeds_high"] - summary["seeds_low"]
@@ -125,7 +132,9 @@ def test_interval_covers_the_truth_about_as_often_as_it_says():
         right = rng.random((groups, size)) < rng.beta(0.7, 0.3, groups)[:, None]
         for unit_name, bootstrap in bootstraps.items():
             table = frame_of(np.ones(groups * size, int), right.ravel().astype(int), units[unit_name])
-            summary = bootstrap.summary(bootstrap.metrics(tally(table, Axes.of(table)))["accuracy"])
+            summary = bootstrap.summary(
+                bootstrap.metrics(count_confusions(table, CountAxes.from_frame(table)))["accuracy"]
+            )
             covered[unit_name] += summary["low"] <= 0.7 <= summary["high"]
     assert 0.90 <= covered["group"] / trials <= 0.99
     assert covered["clip"] / trials < 0.85
@@ -169,8 +178,8 @@ def test_memory_stays_bounded_for_twenty_thousand_groups():
     rng = np.random.default_rng(0)
     label, predicted = rng.integers(34, size=20_000), rng.integers(34, size=20_000)
     table = frame_of(label, predicted)
-    counts = tally(table, Axes.of(table))
-    assert isinstance(counts, Tally)
+    counts = count_confusions(table, CountAxes.from_frame(table))
+    assert isinstance(counts, ConfusionCounts)
     tracemalloc.start()
     bootstrap = Bootstrap(20_000, 1, 200)
     bootstrap.metrics(counts)

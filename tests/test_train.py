@@ -10,7 +10,7 @@ import pandas as pd
 import pytest
 import torch
 
-from modalens.models._base import load_model
+from modalens.models import load_model
 from modalens.models.late_fusion import LateFusion
 from modalens.stages import train
 from modalens.tracking import records
@@ -85,7 +85,7 @@ def test_the_record_has_a_run_per_seed_with_every_setting_written_out(study):
     assert stage == "train"
     assert [run.key for run in runs] == [{"task": "t", "model": "late_fusion", "seed": seed} for seed in (0, 1)]
     assert runs[0].params["variant.dropout"] == 0.0
-    assert runs[0].params["training.patience"] == loop.Training().patience
+    assert runs[0].params["training.patience"] == loop.TrainingOptions().patience
     assert runs[0].metrics["best_epoch"] <= runs[0].metrics["epochs"] == len(runs[0].history)
     assert not list(folder.rglob("checkpoint.pt"))
 

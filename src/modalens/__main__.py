@@ -5,8 +5,8 @@ import importlib
 import sys
 from pathlib import Path
 
-from modalens.plugins.introspection import suggest
 from modalens.utils import cli
+from modalens.utils.suggest import suggest
 
 # In the order of the flow; then what a user calls beside it.
 STAGES = (

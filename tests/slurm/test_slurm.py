@@ -12,7 +12,7 @@ import pytest
 import yaml
 from _checkout import ROOT
 
-from modalens.models._base import load_model
+from modalens.models import load_model
 
 pytestmark = [pytest.mark.slurm, pytest.mark.timeout(1800)]
 MODELS = ["audio_only", "video_only", "late_fusion"]

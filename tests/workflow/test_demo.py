@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 import yaml
 
-from modalens.models._base import load_model
+from modalens.models import load_model
 from modalens.utils import hdf5
 
 ROOT = Path(__file__).resolve().parents[2]

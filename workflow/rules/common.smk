@@ -11,7 +11,8 @@ sys.path.insert(0, str(Path(workflow.basedir) / "src"))
 from modalens.config import code_version, workflow as wiring
 from modalens.config.grid import FUSIONS
 from modalens.config.resolve import fusions, resolve
-from modalens.plugins.introspection import attribute, members
+from modalens.plugins.introspection import attribute
+from modalens.plugins.registry import members
 from modalens.utils import files
 from modalens.utils.errors import UserError
 

@@ -6,20 +6,27 @@ and knows no method by its name.
 
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import Any, Protocol, TypeAlias
 
 import torch
 from torch import Tensor, nn
 
-from modalens.models._base import Features, Model
+from modalens.models import Features, Model
 from modalens.plugins import registry
 from modalens.plugins.options import resolve
 from modalens.utils.errors import UserError
-
-if TYPE_CHECKING:
-    from modalens.training.ensemble import Stack, Tensors
+from modalens.utils.tensors import Tensors
 
 Row = Mapping[str, float]  # of a history: column -> number
+
+
+class Ensemble(Protocol):
+    """What a method sees of the seeds that learn together: training.ensemble.Ensemble."""
+
+    parameters: Tensors
+    buffers: Tensors
+
+    def gradients(self, losses: Tensor, *, again: bool = False) -> Tensors: ...
 
 
 class Balancing(nn.Module):
@@ -60,20 +67,20 @@ class Balancing(nn.Module):
         """
         return self.model.loss(features, labels)
 
-    def gradients(self, stack: "Stack", terms: "Tensors") -> "Tensors":
-        """Terms of a stack of such learners -> {parameter: (S, ...)} to descend along: the gradient of "loss"."""
-        return stack.gradients(terms["loss"])
+    def gradients(self, ensemble: Ensemble, terms: Tensors) -> Tensors:
+        """Terms of an ensemble of such learners -> {parameter: (S, ...)} to descend along: the gradient of "loss"."""
+        return ensemble.gradients(terms["loss"])
 
-    def paces(self, stack: "Stack", terms: "Tensors") -> "Tensors":
-        """{parameter: (S,)}: what part of the optimiser's step it takes; the whole one where it is not named."""
-        del stack, terms
+    def step_scales(self, ensemble: Ensemble, terms: Tensors) -> Tensors:
+        """{parameter: (S,)}: multiplier of the optimizer step, by parameter and seed; 1 if absent."""
+        del ensemble, terms
         return {}
 
-    def after_epoch(self, buffers: "Tensors", rows: Sequence[Row]) -> None:
-        """buffers: {name: (S, ...)} of the stack, to be changed in place. rows: each seed's row of its history."""
+    def after_epoch(self, buffers: Tensors, rows: Sequence[Row]) -> None:
+        """buffers: {name: (S, ...)} of the ensemble, to be changed in place. rows: each seed's row of its history."""
         del buffers, rows
 
-    def observed(self, features: Features, labels: Tensor) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
+    def loss_with_embeddings(self, features: Features, labels: Tensor) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
         """The model's own terms, and the embeddings {modality: (B, D_m)} that it made for them: made only once."""
         embed, kept = self.model.embed, {}
 
@@ -94,7 +101,7 @@ class Balancing(nn.Module):
 Learner: TypeAlias = Model | Balancing
 
 
-def wrapped(model: Model, balancing: Mapping[str, Any]) -> Learner:
+def apply_balancing(model: Model, balancing: Mapping[str, Any]) -> Learner:
     """balancing: {} leaves the model as it is; {name: options} wraps it, extra parameters drawn from torch's global
     generator."""
     for name, given in balancing.items():
@@ -108,12 +115,12 @@ def wrapped(model: Model, balancing: Mapping[str, Any]) -> Learner:
     return model
 
 
-def plain(learner: Learner) -> Model:
+def unwrap(learner: Learner) -> Model:
     return learner.model if isinstance(learner, Balancing) else learner
 
 
 @contextmanager
-def evaluating(model: nn.Module) -> Iterator[None]:
+def eval_mode(model: nn.Module) -> Iterator[None]:
     """In evaluation mode, without a gradient, and then as it was."""
     modes = [(module, module.training) for module in model.modules()]
     model.eval()
@@ -127,17 +134,12 @@ def evaluating(model: nn.Module) -> Iterator[None]:
 
 def shapes_of(model: Model) -> tuple[dict[str, int], int]:
     """Size of each modality's embedding, and the number of classes."""
-    with evaluating(model):
+    with eval_mode(model):
         embeddings = model.embed({name: model.training_mean(name) for name in model.modalities})
         logits = model.classify(embeddings)
     return {name: values.shape[-1] for name, values in embeddings.items()}, logits.shape[1]
 
 
-def pooled(embedding: Tensor) -> Tensor:
+def mean_over_steps(embedding: Tensor) -> Tensor:
     """(B, ..., D) -> (B, D): the mean of what steps an embedding has."""
     return embedding if embedding.dim() == 2 else embedding.flatten(1, -2).mean(1)
-
-
-def widened(values: Tensor, like: Tensor) -> Tensor:
-    """(S,) -> (S, 1, ..., 1), to be multiplied with (S, ...)."""
-    return values.view(-1, *[1] * (like.dim() - 1))

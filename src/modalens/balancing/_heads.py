@@ -3,8 +3,8 @@
 from torch import Tensor, nn
 from torch.nn import functional
 
-from modalens.balancing._base import Balancing, pooled, shapes_of
-from modalens.models._base import Features, Model
+from modalens.balancing._base import Balancing, mean_over_steps, shapes_of
+from modalens.models import Features, Model
 
 MULTIMODAL = "multimodal"  # what the model's own loss is called among those of the heads
 
@@ -21,10 +21,12 @@ class Heads(Balancing):
     def loss(self, features: Features, labels: Tensor) -> dict[str, Tensor]:
         """In either mode also "loss_multimodal", the model's own, and "loss_<modality>", the cross entropy of each
         head."""
-        terms, embeddings = self.observed(features, labels)
+        terms, embeddings = self.loss_with_embeddings(features, labels)
         losses = {f"loss_{MULTIMODAL}": terms["loss"]}
         for name in self.modalities:
-            losses[f"loss_{name}"] = functional.cross_entropy(self.heads[name](pooled(embeddings[name])), labels)
+            losses[f"loss_{name}"] = functional.cross_entropy(
+                self.heads[name](mean_over_steps(embeddings[name])), labels
+            )
         terms |= losses
         if self.training:
             terms |= self.joined(losses)

@@ -1,19 +1,15 @@
 """Balancing by coefficients: the sub-network of a modality that runs ahead takes smaller steps."""
 
 from collections.abc import Callable
-from itertools import combinations
-from math import factorial
-from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
 
-from modalens.balancing._base import Balancing, evaluating, widened
-from modalens.models._base import Features, Model
+from modalens.balancing._base import Balancing, Ensemble, eval_mode
+from modalens.models import Features, Model
+from modalens.stats.coalitions import coalitions, shapley_values
 from modalens.utils.errors import UserError
-
-if TYPE_CHECKING:
-    from modalens.training.ensemble import Stack, Tensors
+from modalens.utils.tensors import Tensors, unsqueeze_like
 
 ACTS_ON = ("step", "gradient")
 
@@ -27,21 +23,12 @@ def contributions(classify: Callable[[Features], Tensor], embeddings: Features) 
     classifications and no further pass through a sub-network.
     """
     names = sorted(embeddings)
-    count = len(names)
     silence = {name: torch.zeros_like(embeddings[name]) for name in names}
     said = {
-        frozenset(kept): classify({name: (embeddings if name in kept else silence)[name] for name in names})
-        for size in range(count + 1)
-        for kept in combinations(names, size)
+        kept: classify({name: (embeddings if name in kept else silence)[name] for name in names})
+        for kept in coalitions(names)
     }
-    found = {name: said[frozenset()] / count for name in names}
-    for kept, logits in said.items():
-        for name in names:
-            # As a member of `kept` it adds what `kept` says; as one that is missing it is to be added to it.
-            before = len(kept) - (name in kept)
-            weight = factorial(before) * factorial(count - before - 1) / factorial(count)
-            found[name] = found[name] + (weight if name in kept else -weight) * logits
-    return found
+    return {name: value + said[()] / len(names) for name, value in shapley_values(said).items()}
 
 
 class Modulation(Balancing):
@@ -66,15 +53,15 @@ class Modulation(Balancing):
         """While learning also "coefficient_<modality>"."""
         if not self.training:
             return self.model.loss(features, labels)
-        terms, embeddings = self.observed(features, labels)
+        terms, embeddings = self.loss_with_embeddings(features, labels)
         # Without dropout, and without a trace in running statistics: these are looks at the model, not steps.
-        with evaluating(self.model):
+        with eval_mode(self.model):
             parts = contributions(self.model.classify, embeddings)
             found = self.coefficients(parts, labels)
         return terms | {f"coefficient_{name}": value for name, value in found.items()}
 
-    def gradients(self, stack: "Stack", terms: "Tensors") -> "Tensors":
-        found = super().gradients(stack, terms)
+    def gradients(self, ensemble: Ensemble, terms: Tensors) -> Tensors:
+        found = super().gradients(ensemble, terms)
         for name in self.modalities:
             coefficient = terms[f"coefficient_{name}"]
             for parameter in of_network(found, name):
@@ -84,18 +71,18 @@ class Modulation(Balancing):
 
     def modulated(self, gradient: Tensor, factor: Tensor) -> Tensor:
         """(S, ...), (S,) -> (S, ...)."""
-        return gradient * widened(factor, gradient)
+        return gradient * unsqueeze_like(factor, gradient)
 
-    def paces(self, stack: "Stack", terms: "Tensors") -> "Tensors":
+    def step_scales(self, ensemble: Ensemble, terms: Tensors) -> Tensors:
         if self.acts_on != "step":
             return {}
         return {
             parameter: terms[f"coefficient_{name}"]
             for name in self.modalities
-            for parameter in of_network(stack.parameters, name)
+            for parameter in of_network(ensemble.parameters, name)
         }
 
 
-def of_network(tensors: "Tensors", modality: str) -> list[str]:
+def of_network(tensors: Tensors, modality: str) -> list[str]:
     """The parameters of a modality's sub-network."""
     return [name for name in tensors if name.startswith(f"model.networks.{modality}.")]

@@ -4,7 +4,7 @@ import torch
 from torch import Tensor
 
 from modalens.balancing._modulation import Modulation
-from modalens.models._base import Features, Model
+from modalens.models import Features, Model
 
 # Of r*_m - r_m, a difference of exponentials: a modality that for once is far behind does not leap.
 LARGEST_GAP = 1.0

@@ -1,18 +1,15 @@
 """Gradient-Blending. Source: Wang et al. 2020, arXiv 1905.12681."""
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
 
 from modalens.balancing._base import Row
 from modalens.balancing._heads import MULTIMODAL, Heads
-from modalens.models._base import Model
+from modalens.models import Model
 from modalens.utils.errors import UserError
-
-if TYPE_CHECKING:
-    from modalens.training.ensemble import Tensors
+from modalens.utils.tensors import Tensors
 
 # Of each head: one that gained nothing for a while is not lost for good, and the model's own classifier always learns.
 LEAST_WEIGHT = 0.01
@@ -54,7 +51,7 @@ class GradientBlending(Heads):
         return found | {"loss": blended.sum()}
 
     @torch.no_grad()
-    def after_epoch(self, buffers: "Tensors", rows: Sequence[Row]) -> None:
+    def after_epoch(self, buffers: Tensors, rows: Sequence[Row]) -> None:
         """All seeds of a stack are in the same epoch."""
         done = int(buffers["epochs"][0])
         now = torch.tensor([[[row[f"{split}_loss_{name}"] for name in self.names] for split in SPLITS] for row in rows])

@@ -8,8 +8,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from modalens.balancing._base import Balancing, pooled, shapes_of
-from modalens.models._base import Model
+from modalens.balancing._base import Balancing, mean_over_steps, shapes_of
+from modalens.models import Model
 from modalens.utils.errors import UserError
 
 
@@ -49,7 +49,7 @@ class Cosines(nn.Module):
         cosines = []
         for name, head in self.heads.items():
             weight: Tensor = head.weight  # type: ignore[assignment]
-            cosines.append(functional.linear(_unit(pooled(embeddings[name])), _unit(weight)))
+            cosines.append(functional.linear(_unit(mean_over_steps(embeddings[name])), _unit(weight)))
         return self.scale * torch.stack(cosines).sum(0)
 
 

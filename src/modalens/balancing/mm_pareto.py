@@ -1,17 +1,13 @@
 """MMPareto: the multimodal and the unimodal gradient of a sub-network, combined so that neither loss has to rise.
 Source: Wei and Hu 2024, arXiv 2405.17730."""
 
-from typing import TYPE_CHECKING
-
 import torch
 from torch import Tensor
 
-from modalens.balancing._base import widened
+from modalens.balancing._base import Ensemble
 from modalens.balancing._heads import MULTIMODAL, Heads
 from modalens.balancing._modulation import of_network
-
-if TYPE_CHECKING:
-    from modalens.training.ensemble import Stack, Tensors
+from modalens.utils.tensors import Tensors, unsqueeze_like
 
 
 class MmPareto(Heads):
@@ -22,10 +18,10 @@ class MmPareto(Heads):
     def joined(self, losses: dict[str, Tensor]) -> dict[str, Tensor]:
         return {"loss": losses[f"loss_{MULTIMODAL}"] + self.of_heads(losses)}
 
-    def gradients(self, stack: "Stack", terms: "Tensors") -> "Tensors":
-        multi = stack.gradients(terms[f"loss_{MULTIMODAL}"], again=True)
+    def gradients(self, ensemble: Ensemble, terms: Tensors) -> Tensors:
+        multi = ensemble.gradients(terms[f"loss_{MULTIMODAL}"], again=True)
         # A sub-network is seen by the head of its own modality alone, so the gradient of the sum is that head's.
-        uni = stack.gradients(self.of_heads(terms))
+        uni = ensemble.gradients(self.of_heads(terms))
         found = multi | uni | {name: multi[name] + uni[name] for name in multi.keys() & uni.keys()}
         both = {name: found[name] for name in multi.keys() & uni.keys()}
         for modality in self.modalities:
@@ -34,7 +30,7 @@ class MmPareto(Heads):
                 flat = (torch.cat([each[name].flatten(1) for name in names], 1) for each in (multi, uni))
                 share, scale = pareto(*flat)
                 for name in names:
-                    first, second = (widened(scale * part, both[name]) for part in (share, 1 - share))
+                    first, second = (unsqueeze_like(scale * part, both[name]) for part in (share, 1 - share))
                     found[name] = first * multi[name] + second * uni[name]
         return found
 

@@ -4,7 +4,7 @@ import torch
 from torch import Tensor
 
 from modalens.balancing._base import Balancing
-from modalens.models._base import Features, Model
+from modalens.models import Features, Model
 from modalens.utils.errors import UserError
 
 

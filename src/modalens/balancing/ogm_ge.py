@@ -3,9 +3,9 @@
 import torch
 from torch import Tensor
 
-from modalens.balancing._base import widened
 from modalens.balancing._modulation import Modulation
-from modalens.models._base import Features, Model
+from modalens.models import Features, Model
+from modalens.utils.tensors import unsqueeze_like
 
 
 class OgmGe(Modulation):
@@ -41,4 +41,4 @@ class OgmGe(Modulation):
         if not self.noise:
             return scaled
         deviation = gradient.flatten(1).std(1, correction=0)
-        return scaled + torch.randn_like(gradient) * widened(deviation, gradient)
+        return scaled + torch.randn_like(gradient) * unsqueeze_like(deviation, gradient)

@@ -4,7 +4,7 @@ Wang et al. 2020, arXiv 1905.12681, and in Wei and Hu 2024, arXiv 2405.17730."""
 from torch import Tensor
 
 from modalens.balancing._heads import MULTIMODAL, Heads
-from modalens.models._base import Model
+from modalens.models import Model
 
 
 class UnimodalLosses(Heads):

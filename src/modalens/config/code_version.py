@@ -8,7 +8,8 @@ import hashlib
 from functools import cache
 from pathlib import Path
 
-from modalens.plugins.introspection import PACKAGE
+from modalens.plugins import registry
+from modalens.plugins.registry import PACKAGE
 
 
 @cache
@@ -21,7 +22,7 @@ def code_digest(*modules: str) -> str:
     """
     digest = hashlib.sha256()
     for path in sorted(_closure(modules)):
-        digest.update(path.relative_to(PACKAGE).as_posix().encode())
+        digest.update((path.relative_to(PACKAGE).as_posix() if path.is_relative_to(PACKAGE) else path.name).encode())
         digest.update(_tree_digest(path))
     return digest.hexdigest()[:16]
 
@@ -39,7 +40,10 @@ def _closure(modules: tuple[str, ...]) -> set[Path]:
 
 
 def _file(module: str) -> Path | None:
-    paths = [PACKAGE / f"{module}.py", PACKAGE / module]
+    paths = [PACKAGE / f"{module}.py", PACKAGE / module, PACKAGE / module / "__init__.py"]
+    kind, _, name = module.partition("/")
+    if kind in registry.KINDS and name in registry.members(kind):
+        paths.append(registry.members(kind)[name].path)
     return next((path for path in paths if path.is_file()), None)
 
 

@@ -4,8 +4,10 @@ import itertools
 import json
 from typing import Any
 
-from modalens.plugins.introspection import attribute, members, suggest
+from modalens.plugins.introspection import attribute
+from modalens.plugins.registry import names
 from modalens.utils.errors import UserError
+from modalens.utils.suggest import suggest
 
 Config = dict[str, Any]
 
@@ -40,18 +42,18 @@ def _choices(where: str, path: str, given: Any) -> list[tuple[str, str, Any]]:
     """(path, name, value) of each choice."""
     option = path.removeprefix("options.")
     if path == "balancing":
-        known = [NONE, *members("balancing")]
-        names = known if given == "all" else given
-        for name in names:
+        known = [NONE, *names("balancing")]
+        chosen = known if given == "all" else given
+        for name in chosen:
             if name not in known:
                 raise UserError(f"config: {where}.{path}: no balancing {name!r}; {suggest(str(name), known)}")
-        return [(path, name, {} if name == NONE else {name: {}}) for name in names]
+        return [(path, name, {} if name == NONE else {name: {}}) for name in chosen]
     if given == "all":
         if option not in FUSIONS:
             raise UserError(
                 f"config: {where}.{path}: a list is wanted; 'all' is for balancing, options.{{fusion,rule}}"
             )
-        given = [name for name in members("fusions") if FUSIONS[option] in attribute("fusions", name, "stages")]
+        given = [name for name in names("fusions") if FUSIONS[option] in attribute("fusions", name, "stages")]
     return [(path, str(value), value) for value in given]
 
 

@@ -10,9 +10,10 @@ import yaml
 
 from modalens.config import grid
 from modalens.config.grid import FUSIONS
-from modalens.plugins import introspection
-from modalens.plugins.introspection import attribute, members, suggest
+from modalens.plugins import introspection, options, registry
+from modalens.plugins.introspection import attribute
 from modalens.utils.errors import UserError
+from modalens.utils.suggest import suggest
 
 SCHEMA = Path(__file__).with_name("schema.yaml")
 
@@ -47,9 +48,8 @@ def resolve(config: Config) -> Config:
 
 def fusions(model: Config) -> dict[str, str]:
     """Option -> fusion of a model of a resolved config, the constructor's default where the config names none."""
-    chosen = {option: default for option, _, default in introspection.options("models", model["class"])} | model[
-        "options"
-    ]
+    defaults = {name: option.default for name, option in introspection.options("models", model["class"]).items()}
+    chosen = defaults | model["options"]
     return {option: chosen[option] for option in FUSIONS if option in chosen}
 
 
@@ -70,15 +70,15 @@ def _line(error: Any) -> str:
         missing = next(name for name in error.validator_value if name not in error.instance)
         return f"{place}: the key {missing!r} is missing"
     if error.validator == "type":
-        return f"{place}: {_article(error.validator_value)} is wanted, not {json.dumps(error.instance)}"
+        return f"{place}: {type_name(error.validator_value)} is wanted, not {json.dumps(error.instance)}"
     if error.validator == "enum":
         return f"{place}: {error.instance!r} is none of {', '.join(map(str, error.validator_value))}"
     return f"{place}: {error.message}"
 
 
-def _article(kind: str | list[str]) -> str:
+def type_name(kind: str | list[str]) -> str:
     if isinstance(kind, list):
-        return " or ".join(map(_article, kind))
+        return " or ".join(map(type_name, kind))
     names = {"object": "a mapping", "array": "a list", "integer": "an integer", "string": "a text"}
     return names.get(kind, f"a {kind}")
 
@@ -102,15 +102,15 @@ def _fill(value: Config, node: Config, rules: Config) -> None:
 def _check_references(config: Config) -> None:
     """Names that point at plugins, models or modalities, and the options of the plugins."""
     dataset = dict(config["dataset"])
-    introspection.check("dataset", "datasets", dataset.pop("name"), dataset)
+    _check_plugin("dataset", "datasets", dataset.pop("name"), dataset)
     for modality, encoder in config["modalities"].items():
-        introspection.check(f"modalities.{modality}", "encoders", encoder, {})
-    for encoder, options in config["encoders"].items():
-        introspection.check(f"encoders.{encoder}", "encoders", encoder, options)
-    for measure, options in config["relevance"]["measures"].items():
-        introspection.check(f"relevance.measures.{measure}", "measures", measure, options)
+        _check_plugin(f"modalities.{modality}", "encoders", encoder, {})
+    for encoder, given in config["encoders"].items():
+        _check_plugin(f"encoders.{encoder}", "encoders", encoder, given)
+    for measure, given in config["relevance"]["measures"].items():
+        _check_plugin(f"relevance.measures.{measure}", "measures", measure, given)
     for name, model in config["models"].items():
-        introspection.check(f"models.{name}", "models", model["class"], model["options"])
+        _check_plugin(f"models.{name}", "models", model["class"], model["options"])
         _check_fusions(f"models.{name}", model)
         _check_balancing(f"models.{name}.balancing", model, config)
         for where in ("search.space", f"models.{name}.search"):
@@ -135,21 +135,27 @@ def _check_references(config: Config) -> None:
         config["report"]["replacement"] = config["evaluate"]["replacements"][0]
 
 
+def _check_plugin(where: str, kind: str, name: str, given: Config) -> None:
+    """A name that is there, and options that its constructor takes."""
+    registry.get(kind, name, f"config: {where}")
+    options.validate(introspection.options(kind, name), given, f"config: {where}")
+
+
 def _check_fusions(where: str, model: Config) -> None:
     for option, name in fusions(model).items():
-        introspection.check(f"{where}.{option}", "fusions", name, {})
-        known = [other for other in members("fusions") if FUSIONS[option] in attribute("fusions", other, "stages")]
+        _check_plugin(f"{where}.{option}", "fusions", name, {})
+        known = [
+            other for other in registry.names("fusions") if FUSIONS[option] in attribute("fusions", other, "stages")
+        ]
         if name not in known:
             raise UserError(f"config: {where}.{option}: {name!r} is none of {', '.join(known)}")
         if option == "fusion":
-            introspection.check(
-                f"{where}.fusion_options", "fusions", name, model["options"].get("fusion_options") or {}
-            )
+            _check_plugin(f"{where}.fusion_options", "fusions", name, model["options"].get("fusion_options") or {})
 
 
 def _check_balancing(where: str, model: Config, config: Config) -> None:
-    for name, options in model["balancing"].items():
-        introspection.check(where, "balancing", name, options)
+    for name, given in model["balancing"].items():
+        _check_plugin(where, "balancing", name, given)
         only = attribute("models", model["class"], "only", ()) or tuple(config["modalities"])
         if len(only) < 2:
             raise UserError(f"config: {where}: the model looks at {only[0]} alone: nothing to balance")
@@ -159,8 +165,8 @@ def _check_space(where: str, space: Config, name: str, model: Config) -> None:
     """Ranges of options that the model has, from low to high."""
     known = {
         "training": list(schema()["$defs"]["training"]["properties"]),
-        "options": [option for option, *_ in introspection.options("models", model["class"])],
-        "balancing": [option for one in model["balancing"] for option, *_ in introspection.options("balancing", one)],
+        "options": list(introspection.options("models", model["class"])),
+        "balancing": [option for one in model["balancing"] for option in introspection.options("balancing", one)],
     }
     for key, values in space.items():
         part, option, *_ = key.split(".")

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from modalens.config.code_version import code_digest
-from modalens.plugins.introspection import PACKAGE
+from modalens.plugins.registry import PACKAGE
 from modalens.utils.errors import UserError
 from modalens.utils.files import digest, write_if_changed
 

@@ -14,7 +14,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from modalens.curation.near_duplicates import Sketches, centred, near, standardised
+from modalens.curation.near_duplicates import Sketches, near_duplicate_pairs, normalize_pictures, normalize_sounds
 from modalens.curation.splitting import NAMES
 from modalens.utils import files, hdf5
 from modalens.utils.csv_tables import read_table
@@ -49,10 +49,12 @@ def load(study: Path, shards: list[str], wanted: pd.Index, stages: list[str]) ->
     content = digests.agg(" ".join, axis=1)
     if "waveforms" not in stages:
         return content, None
-    sound, heard = centred(_sketches(study / "fingerprints" / "waveforms", shards, wanted))
+    sound, heard = normalize_sounds(_sketches(study / "fingerprints" / "waveforms", shards, wanted))
     if "frames" not in stages:
         return content, Sketches(None, sound, heard)
-    return content, Sketches(standardised(_sketches(study / "fingerprints" / "frames", shards, wanted)), sound, heard)
+    return content, Sketches(
+        normalize_pictures(_sketches(study / "fingerprints" / "frames", shards, wanted)), sound, heard
+    )
 
 
 def _sketches(folder: Path, shards: list[str], wanted: pd.Index) -> Array:
@@ -82,7 +84,7 @@ def found_pairs(lists: dict[str, pd.DataFrame], arguments: argparse.Namespace) -
     pairs = [(one, other, 1.0, "identical") for one, other in identical(list(content), places)]
     if arguments.near != "ignore" and sketches is not None:
         same = content.to_numpy()
-        hits = near(sketches, places, arguments.threshold)
+        hits = near_duplicate_pairs(sketches, places, arguments.threshold)
         pairs += [(*hit, "near-identical") for hit in hits if same[hit[0]] != same[hit[1]]]
     elif arguments.near != "ignore":
         log.info("near-identical clips are not looked for: without sound, pictures of one place cannot be told apart")

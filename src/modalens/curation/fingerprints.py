@@ -106,7 +106,7 @@ def digest(row: Array) -> str:
     return hashlib.sha256(row.tobytes()).hexdigest()[:32]
 
 
-def _sketched(
+def write_sketches(
     stage: str, source: Path, output: Path, attributes: dict[str, Any], stay: dict[str, str], wanted: dict[str, str]
 ) -> Iterator[tuple[str, str, str]]:
     """Sketches of a shard: those that stay, then those that are wanted, whose (clip_id, digest, word) are told."""

@@ -101,7 +101,7 @@ def check(manifest: pd.DataFrame, tasks: list[str]) -> None:
             raise UserError(f"task {task!r} has {f'one class only, {classes[0]!r}' if classes else 'no label'}")
 
 
-def limited(manifest: pd.DataFrame, path: Path) -> pd.DataFrame:
+def restrict_to(manifest: pd.DataFrame, path: Path) -> pd.DataFrame:
     """The clips that a list names: its column clip_id, else its first column, with a heading or without."""
     try:
         text = csv_input.decoded(path.read_bytes(), str(path))
@@ -176,4 +176,4 @@ def texts(dataset: Any, arguments: argparse.Namespace, sizes: dict[str, int]) ->
 
 def _clips(dataset: Any, arguments: argparse.Namespace) -> pd.DataFrame:
     clips: pd.DataFrame = dataset.manifest()
-    return limited(clips, arguments.only) if arguments.only else clips
+    return restrict_to(clips, arguments.only) if arguments.only else clips

@@ -30,7 +30,7 @@ class Sketches:
     heard: Array
 
 
-def standardised(pictures: Array) -> Array:
+def normalize_pictures(pictures: Array) -> Array:
     """(N, ...) -> (N, D) float32 of length 1: each number against its mean and deviation over the clips."""
     flat = pictures.reshape(len(pictures), -1).astype(np.float32)
     flat -= flat.mean(axis=0)
@@ -40,7 +40,7 @@ def standardised(pictures: Array) -> Array:
     return np.asarray(flat / np.maximum(np.linalg.norm(flat, axis=1, keepdims=True), 1e-6))
 
 
-def centred(sounds: Array) -> tuple[Array, Array]:
+def normalize_sounds(sounds: Array) -> tuple[Array, Array]:
     """Sketches (N, T, B), NaN where silent -> ((N, T, B) float16, (N, T) whether it is heard).
 
     Each clip's own mean of a band is taken off, so that a filter or another loudness does not count; then each band is
@@ -60,7 +60,7 @@ def centred(sounds: Array) -> tuple[Array, Array]:
     return result, heard
 
 
-def alike(sketches: Sketches, first: Numbers, second: Numbers) -> Array:
+def sound_similarity(sketches: Sketches, first: Numbers, second: Numbers) -> Array:
     """Correlation of the sounds of each pair (n,) at the shift where it is largest; NaN where there is little to hear.
 
     At each shift at least half of what is heard of either clip must meet.
@@ -83,7 +83,7 @@ def alike(sketches: Sketches, first: Numbers, second: Numbers) -> Array:
     return best
 
 
-def near(sketches: Sketches, places: Array, threshold: float) -> Iterator[tuple[int, int, float]]:
+def near_duplicate_pairs(sketches: Sketches, places: Array, threshold: float) -> Iterator[tuple[int, int, float]]:
     """Pairs of clips in different splits of some task whose pictures and sounds are both near-identical.
 
     places: (N, tasks) number of the clip's split, -1 for none. Memory: BLOCK x N numbers, and CHUNK pairs of sketches.
@@ -102,6 +102,6 @@ def near(sketches: Sketches, places: Array, threshold: float) -> Iterator[tuple[
         first += start
         for chunk in range(0, len(first), CHUNK):
             one, other = first[chunk : chunk + CHUNK], second[chunk : chunk + CHUNK]
-            values = alike(sketches, one, other)
+            values = sound_similarity(sketches, one, other)
             for hit in np.flatnonzero(values >= threshold):
                 yield int(one[hit]), int(other[hit]), float(values[hit])

@@ -148,7 +148,7 @@ def class_counts(used: pd.DataFrame, lost: pd.DataFrame) -> pd.DataFrame:
     return table.rename_axis(index="label", columns=None).reset_index()
 
 
-def checked(fractions: dict[str, Any]) -> dict[str, float]:
+def validate_fractions(fractions: dict[str, Any]) -> dict[str, float]:
     """All three splits, each above 0, sum 1."""
     if set(fractions) != set(NAMES):
         raise UserError(f"fractions are wanted for {', '.join(NAMES)}, not {', '.join(fractions) or 'none'}")

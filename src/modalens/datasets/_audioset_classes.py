@@ -4,10 +4,10 @@ Source: Gemmeke et al. 2017, Audio Set: an ontology and human-labeled dataset fo
 """
 
 import re
-from difflib import get_close_matches
 
 from modalens.datasets import _published_lists
 from modalens.utils.errors import UserError
+from modalens.utils.suggest import nearest
 
 MACHINE_ID = re.compile(r"/[a-z]/[0-9a-z_]+")
 COLUMNS: _published_lists.Columns = {"index": (), "mid": ("id", "mids"), "display_name": ("name",)}
@@ -32,8 +32,8 @@ class Classes:
             return name
         if _folded(name) in self._by_name:
             return self._by_name[_folded(name)]
-        near = get_close_matches(_folded(name), self._by_name, n=1)
-        hint = f"; did you mean {self.names[self._by_name[near[0]]]!r}?" if near else ""
+        near = nearest(name, (self.names[one] for one in self._by_name.values()), _folded)
+        hint = near and f"; {near}"
         raise UserError(f"{self.location} has no class {name!r}{hint}")
 
     def below(self, machine_id: str) -> frozenset[str]:

@@ -8,7 +8,6 @@ import logging
 import re
 from collections import Counter
 from collections.abc import Iterator
-from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +20,7 @@ from modalens.datasets._youtube import Clips
 from modalens.media import sources
 from modalens.utils import csv_chunks
 from modalens.utils.errors import UserError
+from modalens.utils.suggest import suggest
 
 log = logging.getLogger("modalens")
 
@@ -64,9 +64,7 @@ class Audioset:
         self.csv = _published_lists.sources(csv, "dataset audioset: csv")
         for task in (self.clips_of, *tasks):
             if task not in labels:
-                near = get_close_matches(task, labels, n=1)
-                hint = f"did you mean {near[0]!r}?" if near else f"there are: {', '.join(labels)}"
-                raise UserError(f"dataset audioset: labels says nothing of task {task!r}; {hint}")
+                raise UserError(f"dataset audioset: labels says nothing of task {task!r}; {suggest(task, labels)}")
         self.classes, self.descendants = classes, descendants
         self.balance, self.seed, self.partial = balance, seed, partial
 

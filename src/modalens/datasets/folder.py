@@ -1,7 +1,6 @@
 """Your own clips: a CSV with one row a clip, and a folder of media files."""
 
 from collections.abc import Iterator
-from difflib import get_close_matches
 from math import isfinite, nan
 from pathlib import Path, PurePosixPath, PureWindowsPath
 from typing import Any
@@ -11,6 +10,7 @@ import pandas as pd
 from modalens.media import sources
 from modalens.utils import csv_chunks, csv_input
 from modalens.utils.errors import UserError
+from modalens.utils.suggest import suggest
 
 FIELDS = ("file", "clip_id", "start", "end", "group", "split", "text")
 SPLITS = {"train": "train", "test": "test"} | dict.fromkeys(("validation", "val", "valid", "dev"), "validation")
@@ -38,9 +38,7 @@ class Folder:
         self.columns = columns or {}
         for name in self.columns:
             if name not in FIELDS and name not in tasks:
-                near = get_close_matches(name, [*FIELDS, *tasks], n=1)
-                hint = f"did you mean {near[0]!r}?" if near else f"known: {', '.join([*FIELDS, *tasks])}"
-                raise UserError(f"dataset folder: columns has no field {name!r}; {hint}")
+                raise UserError(f"dataset folder: columns has no field {name!r}; {suggest(name, [*FIELDS, *tasks])}")
         self.remote = csv_input.is_url(self.csv)
         if self.remote and media is None:
             raise UserError(f"dataset folder: media is wanted, {self.csv} has no folder of its own here")

@@ -8,7 +8,7 @@ import pandas as pd
 
 from modalens.datasets.folder import escapes
 from modalens.media import sources
-from modalens.media.sources import Fetched, Options
+from modalens.media.sources import DownloadOptions, Fetched
 from modalens.plugins import registry
 from modalens.utils import csv_input
 from modalens.utils.errors import UserError
@@ -54,7 +54,9 @@ class Frozen:
         return [] if self.remote else [Path(self.csv)]
 
     @staticmethod
-    def fetch(source: str, start_s: float | None, end_s: float | None, destination: Path, options: Options) -> Fetched:
+    def fetch(
+        source: str, start_s: float | None, end_s: float | None, destination: Path, options: DownloadOptions
+    ) -> Fetched:
         """A source that names a data set is fetched by that one: `known_answer:...` is rendered."""
         name = source.partition(":")[0]
         if name in registry.names("datasets"):

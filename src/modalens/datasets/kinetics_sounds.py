@@ -8,7 +8,6 @@ import logging
 import re
 from collections import Counter
 from collections.abc import Iterator
-from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +18,7 @@ from modalens.datasets._youtube import Clips
 from modalens.media import sources
 from modalens.utils import csv_chunks
 from modalens.utils.errors import UserError
+from modalens.utils.suggest import nearest, suggest
 
 log = logging.getLogger("modalens")
 
@@ -88,9 +88,7 @@ class KineticsSounds:
         self.task, self.partial = tasks[0], partial
         self.csv = _published_lists.sources(csv, "dataset kinetics_sounds: csv")
         if isinstance(classes, str) and classes not in VARIANTS:
-            near = get_close_matches(classes, VARIANTS, n=1)
-            hint = f"did you mean {near[0]!r}?" if near else f"known: {', '.join(VARIANTS)}"
-            raise UserError(f"dataset kinetics_sounds: no classes are called {classes!r}; {hint}")
+            raise UserError(f"dataset kinetics_sounds: no classes are called {classes!r}; {suggest(classes, VARIANTS)}")
         self.own = not isinstance(classes, str)
         self.classes = list(VARIANTS[classes]) if isinstance(classes, str) else [_plain(name) for name in classes]
 
@@ -157,8 +155,8 @@ class KineticsSounds:
         absent = [name for name in self.classes if not present[name]]
         log.info("%d of %d classes, %d clips", len(self.classes) - len(absent), len(self.classes), used)
         if absent and (self.own or len(absent) == len(self.classes)):
-            near = get_close_matches(absent[0], present, n=1)
-            hint = f"; did you mean {near[0]!r}?" if near else ""
+            near = nearest(absent[0], present)
+            hint = near and f"; {near}"
             raise UserError(f"dataset kinetics_sounds: the lists have no clip of class {absent[0]!r}{hint}")
         if absent:
             log.warning("without a clip in the lists, and so no class of the study: %s", ", ".join(absent))

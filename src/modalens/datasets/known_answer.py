@@ -10,7 +10,6 @@ Components are independent, so a task's answer follows from its own component al
 
 import string
 from collections.abc import Mapping
-from difflib import get_close_matches
 from itertools import product
 from pathlib import Path
 from typing import Any
@@ -19,9 +18,10 @@ import numpy as np
 import pandas as pd
 
 from modalens.datasets._rendering import Drawing, render
-from modalens.media.sources import Fetched, Options
+from modalens.media.sources import DownloadOptions, Fetched
 from modalens.stats.information import Joint, bayes_accuracy, decomposition, log_probability, shapley, shares
 from modalens.utils.errors import UserError
+from modalens.utils.suggest import suggest
 
 TASKS = {
     "seen": "Only the picture tells the label.",
@@ -54,9 +54,7 @@ class KnownAnswer:
     ) -> None:
         for task in tasks:
             if task not in TASKS:
-                near = get_close_matches(task, TASKS, n=1)
-                hint = f"did you mean {near[0]!r}?" if near else f"known: {', '.join(TASKS)}"
-                raise UserError(f"dataset known_answer has no task {task!r}; {hint}")
+                raise UserError(f"dataset known_answer has no task {task!r}; {suggest(task, TASKS)}")
         self.tasks = tasks
         self.clips, self.seed = _whole("clips", clips, 1), _whole("seed", seed, 0)
         self.symbols = _whole("symbols", symbols, 2, 6)
@@ -136,7 +134,9 @@ class KnownAnswer:
         ).source()
 
     @staticmethod
-    def fetch(source: str, start_s: float | None, end_s: float | None, destination: Path, _options: Options) -> Fetched:
+    def fetch(
+        source: str, start_s: float | None, end_s: float | None, destination: Path, _options: DownloadOptions
+    ) -> Fetched:
         """Render the clip that `source` describes to `destination` + .mp4."""
         path = destination.with_name(destination.name + ".mp4")
         render(Drawing.of(source), path)

@@ -27,7 +27,7 @@ def encode_file(name: str, encoder: Any, source: Path, output: Path, made: str =
     if preprocessing.get("kind") != encoder.input:
         raise UserError(f"{name} encodes {encoder.input}, but {source} holds {preprocessing.get('kind')!r}")
     described = attributes(name, encoder, preprocessing)
-    stay, wanted = row_cache.divided(source, output, described, made)
+    stay, wanted = row_cache.partition_cached(source, output, described, made)
     with hdf5.write(output, described) as writer:
         writer.take(output, stay)
         steps = -(-len(wanted) // encoder.batch_size)

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from modalens.evaluation.baselines import BLANK, NOISES
-from modalens.models._base import Trained
+from modalens.models import TrainedModel
 from modalens.utils.errors import UserError
 
 KINDS = (
@@ -35,13 +35,13 @@ def condition(withheld: Iterable[str], kind: str) -> str:
 
 
 @dataclass
-class Withholder:
+class ModalityAblator:
     """Embeddings of one trained model for N test clips, with any modality replaced.
 
     Draws depend on modality and position in the sorted clips alone: all models and seeds are given the same ones.
     """
 
-    trained: Trained
+    trained: TrainedModel
     features: Mapping[str, Tensor]
     replacements: Mapping[str, Tensor]  # modality -> (len(ROWS), ...)
     device: torch.device

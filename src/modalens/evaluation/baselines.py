@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from modalens.encoders._base import attributes, encode
+from modalens.encoders import attributes, encode
 from modalens.utils import hdf5
 from modalens.utils.errors import UserError
 

@@ -12,8 +12,9 @@ import pandas as pd
 import torch
 from torch import Tensor
 
-from modalens.evaluation.ablation import FROM_FILE, ROWS, Withholder, condition
-from modalens.models._base import Trained
+from modalens.evaluation.ablation import FROM_FILE, ROWS, ModalityAblator, condition
+from modalens.models import TrainedModel
+from modalens.stats.coalitions import Coalition, coalitions, to_text
 from modalens.stats.metrics import confusion_metrics
 from modalens.training import dataset
 from modalens.utils import hdf5
@@ -23,7 +24,7 @@ log = logging.getLogger(__name__)
 
 
 @dataclass
-class Test:
+class TestSet:
     """table: clip_id, shard, group, label, sorted by clip_id; the tensors' rows are in its order."""
 
     table: pd.DataFrame
@@ -33,13 +34,13 @@ class Test:
     replacements: dict[str, Tensor]
 
 
-def coalitions(modalities: Sequence[str], kinds: Sequence[str]) -> list[tuple[frozenset[str], str]]:
-    """(kept modalities, kind of replacement): each proper subset with each kind; all of them once, with kind ""."""
-    subsets = [frozenset(kept) for size in range(len(modalities)) for kept in itertools.combinations(modalities, size)]
-    return [(frozenset(modalities), ""), *itertools.product(subsets, kinds)]
+def conditions(modalities: Sequence[str], kinds: Sequence[str]) -> list[tuple[Coalition, str]]:
+    """(kept modalities, kind of replacement): all of them once, kind ""; then each proper subset with each kind."""
+    *subsets, everything = coalitions(modalities)
+    return [(everything, ""), *itertools.product(subsets, kinds)]
 
 
-def read(arguments: argparse.Namespace, trained: Trained) -> Test:
+def read(arguments: argparse.Namespace, trained: TrainedModel) -> TestSet:
     """What the model looks at, and nothing made with other settings than what it learnt from."""
     table = dataset.read_split(arguments.test)
     if table.empty:
@@ -57,31 +58,31 @@ def read(arguments: argparse.Namespace, trained: Trained) -> Test:
                 raise UserError(f"no replacements are given for {name!r}")
             _same(trained.sources[name], hdf5.attributes(files[name]), files[name])
             replacements[name] = torch.from_numpy(hdf5.read(files[name], ROWS))
-    return Test(table, trained.labels, truth, features, replacements)
+    return TestSet(table, trained.labels, truth, features, replacements)
 
 
 def evaluate_seed(
-    trained: Trained, test: Test, kinds: Sequence[str], where: torch.device, batch: int
+    trained: TrainedModel, test: TestSet, kinds: Sequence[str], where: torch.device, batch: int
 ) -> list[tuple[dict[str, str], Tensor]]:
-    """({"condition", "replacement", "kept"}, log-probabilities (N, C) float64) for every coalition and kind."""
+    """({"condition", "replacement", "kept"}, log-probabilities (N, C) float64) for each of them."""
     trained.model.to(where).eval()
-    withholder = Withholder(trained, test.features, test.replacements, where, batch)
+    withholder = ModalityAblator(trained, test.features, test.replacements, where, batch)
     modalities = trained.model.modalities
     results = []
     with torch.no_grad():
-        for kept, kind in coalitions(modalities, kinds):
+        for kept, kind in conditions(modalities, kinds):
             embeddings = {name: withholder.embeddings(name, "" if name in kept else kind) for name in modalities}
             parts = [
                 trained.model.classify({name: rows[start : start + batch] for name, rows in embeddings.items()})
                 for start in range(0, len(test.truth), batch)
             ]
-            withheld = set(modalities) - kept
-            columns = {"condition": condition(withheld, kind), "replacement": kind, "kept": ",".join(sorted(kept))}
+            withheld = set(modalities) - set(kept)
+            columns = {"condition": condition(withheld, kind), "replacement": kind, "kept": to_text(kept)}
             results.append((columns, torch.cat(parts).cpu().double().log_softmax(1)))
     return results
 
 
-def rows(test: Test, seed: int, columns: dict[str, str], log_probabilities: Tensor) -> pd.DataFrame:
+def rows(test: TestSet, seed: int, columns: dict[str, str], log_probabilities: Tensor) -> pd.DataFrame:
     """One row a clip: what it is, what was said of it, the probability of every class."""
     values = log_probabilities.numpy()
     clips = test.table[["clip_id", "group"]].assign(seed=seed, **columns)

@@ -57,7 +57,7 @@ class Elementwise(Projected):
     def __init__(self, sizes: Sizes, *, width: int | None = WIDTH) -> None:
         """width: of the projections; None joins the vectors as they are, which then are of one size."""
         super().__init__(sizes, width)
-        self.size = one_size(self.widths)
+        self.size = common_size(self.widths)
 
     @classmethod
     def of_decisions(cls, sizes: Sizes) -> Self:
@@ -82,7 +82,7 @@ class Conditioned(Fusion):
         self.others = tuple(name for name in self.modalities if name != self.by)
 
 
-def one_size(sizes: Sizes) -> int:
+def common_size(sizes: Sizes) -> int:
     """What all sizes are; raises UserError where they differ."""
     if len(set(sizes.values())) > 1:
         found = ", ".join(f"{name} {sizes[name]}" for name in sorted(sizes))
@@ -90,7 +90,7 @@ def one_size(sizes: Sizes) -> int:
     return next(iter(sizes.values()))
 
 
-def member(name: str, stage: str) -> type[Fusion]:
+def get(name: str, stage: str) -> type[Fusion]:
     """The class of a fusion that serves a stage; else raises UserError with those that do."""
     found: type[Fusion] = registry.load("fusions", name)
     if stage not in found.stages:
@@ -102,7 +102,7 @@ def member(name: str, stage: str) -> type[Fusion]:
     return found
 
 
-def complete(name: str, options: Mapping[str, Any] | None) -> dict[str, Any]:
+def resolve_options(name: str, options: Mapping[str, Any] | None) -> dict[str, Any]:
     """A fusion's options with the defaults written out; raises UserError for what it does not take."""
     whole = resolve(registry.load("fusions", name), dict(options or {}), f"fusions.{name}")
     for option, value in whole.items():
@@ -111,6 +111,6 @@ def complete(name: str, options: Mapping[str, Any] | None) -> dict[str, Any]:
     return whole
 
 
-def make(name: str, sizes: Sizes, options: Mapping[str, Any] | None = None) -> Fusion:
+def build(name: str, sizes: Sizes, options: Mapping[str, Any] | None = None) -> Fusion:
     """A fusion of embeddings by its public name, parameters drawn from torch's global generator."""
-    return member(name, "intermediate")(sizes, **complete(name, options))
+    return get(name, "intermediate")(sizes, **resolve_options(name, options))

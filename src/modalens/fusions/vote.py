@@ -5,7 +5,7 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor
 
-from modalens.fusions._base import Fusion, Sizes, one_size
+from modalens.fusions._base import Fusion, Sizes, common_size
 
 
 class Vote(Fusion):
@@ -20,7 +20,7 @@ class Vote(Fusion):
 
     def __init__(self, sizes: Sizes) -> None:
         super().__init__(sizes)
-        self.size = one_size(sizes)
+        self.size = common_size(sizes)
 
     def forward(self, features: Mapping[str, Tensor]) -> Tensor:
         decisions = torch.stack([features[name] for name in self.modalities])

@@ -7,20 +7,9 @@ import numpy as np
 import pandas as pd
 
 from modalens.stats.bootstrap import Bootstrap
-from modalens.stats.metrics import Array, Axes, Tally, tally
+from modalens.stats.coalitions import from_text, to_text
+from modalens.stats.metrics import Array, ConfusionCounts, CountAxes, count_confusions
 from modalens.utils.errors import UserError
-
-
-def modalities_of(kept: str) -> tuple[str, ...]:
-    """`audio,video` -> ("audio", "video"); empty -> ()."""
-    return tuple(kept.split(",")) if kept else ()
-
-
-def expert(models: dict[str, tuple[str, ...]], modalities: tuple[str, ...]) -> str | None:
-    """The model that takes exactly these modalities; of several, `audio_only` for audio, else the first by name."""
-    names = sorted(name for name, takes in models.items() if takes == modalities)
-    preferred = f"{'_'.join(modalities)}_only"
-    return preferred if preferred in names else next(iter(names), None)
 
 
 class Coalitions:
@@ -40,22 +29,22 @@ class Coalitions:
         full = frame[frame["replacement"] == ""]
         if len(full["kept"].unique()) != 1:
             raise UserError(f"the predictions of {model!r} must hold the full condition once; run evaluate again")
-        self.axes = Axes.of(frame)
+        self.axes = CountAxes.from_frame(frame)
         self.clips = full["clip_id"].nunique()
-        self.modalities = modalities_of(full["kept"].iloc[0])
+        self.modalities = from_text(full["kept"].iloc[0])
         self.replacements = sorted(set(frame["replacement"].unique()) - {""})
         self.bootstrap = bootstrap or Bootstrap(len(self.axes.groups), len(self.axes.seeds), **options)
         rows = ["replacement", "kept"]
-        self._frames = {(str(key[0]), modalities_of(str(key[1]))): part for key, part in frame.groupby(rows)}
+        self._frames = {(str(key[0]), from_text(str(key[1]))): part for key, part in frame.groupby(rows)}
         self._metrics: dict[tuple[str, tuple[str, ...]], dict[str, Array]] = {}
         whole = self.clips * len(self.axes.seeds)
         for (replacement, kept), part in self._frames.items():
             if len(part) != whole or part.duplicated(["clip_id", "seed"]).any():
-                named = ",".join(kept) or "nothing"
+                named = to_text(kept) or "nothing"
                 raise UserError(f"{model!r}, {replacement!r} keeping {named}: not one row per clip and seed")
 
-    def tally(self, kept: Sequence[str], replacement: str) -> Tally:
-        return tally(self._part(kept, replacement), self.axes)
+    def tally(self, kept: Sequence[str], replacement: str) -> ConfusionCounts:
+        return count_confusions(self._part(kept, replacement), self.axes)
 
     def metrics(self, kept: Sequence[str], replacement: str) -> dict[str, Array]:
         """Each metric (1 + replicates, seeds)."""
@@ -73,7 +62,7 @@ class Coalitions:
         shares = frame["label"].value_counts(normalize=True).sort_index()
         log_probability = np.log(frame["label"].map(shares).astype(float))
         guess = frame.assign(predicted=str(shares.idxmax()), log_probability=log_probability)
-        return self.bootstrap.metrics(tally(guess, self.axes))
+        return self.bootstrap.metrics(count_confusions(guess, self.axes))
 
     def size(self) -> dict[str, int]:
         return {"clips": self.clips, "groups": len(self.axes.groups), "seeds": len(self.axes.seeds)}
@@ -81,7 +70,7 @@ class Coalitions:
     def _part(self, kept: Sequence[str], replacement: str) -> pd.DataFrame:
         key = ("" if tuple(kept) == self.modalities else replacement, tuple(kept))
         if key not in self._frames:
-            named = ",".join(kept) or "nothing"
+            named = to_text(kept) or "nothing"
             where = f"keeping {named} under {replacement!r}"
             raise UserError(f"{self.model!r} was not evaluated {where}; run evaluate again")
         return self._frames[key]

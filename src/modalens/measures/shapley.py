@@ -1,44 +1,14 @@
 """Modality Shapley values: a fair division of what a model gains over knowing nothing."""
 
 from collections.abc import Mapping, Sequence
-from itertools import combinations
-from math import factorial
 from typing import Any
 
 import pandas as pd
 
-from modalens.measures._predictions import Coalitions, chosen, expert
+from modalens.measures._predictions import Coalitions, chosen
 from modalens.stats.bootstrap import Bootstrap
+from modalens.stats.coalitions import Coalition, coalitions, model_of, shapley_values
 from modalens.stats.metrics import Array
-
-Coalition = tuple[str, ...]
-
-
-def coalitions(modalities: Sequence[str]) -> list[Coalition]:
-    """All 2^M subsets, smallest first, each sorted."""
-    names = sorted(modalities)
-    return [subset for size in range(len(names) + 1) for subset in combinations(names, size)]
-
-
-def shapley_values(payoff: Mapping[Coalition, Array]) -> dict[str, Array]:
-    """Payoff of each of the 2^M coalitions -> value of each modality, of the payoffs' shape.
-
-    Source: Shapley 1953. value(i) = sum over S without i of |S|! (M - |S| - 1)! / M! * (payoff(S + i) - payoff(S)).
-    """
-    names = max(payoff, key=len)
-    count = len(names)
-    values = {}
-    for name in names:
-        others = [subset for subset in payoff if name not in subset]
-        values[name] = sum(
-            (
-                factorial(len(subset)) * factorial(count - len(subset) - 1) / factorial(count)
-                * (payoff[tuple(sorted((*subset, name)))] - payoff[subset])
-                for subset in others
-            ),
-            start=0 * payoff[names],
-        )  # fmt: skip
-    return values
 
 
 class Shapley:
@@ -99,7 +69,7 @@ class Shapley:
         takes = {name: other.modalities for name, other in models.items() if _same_test(other, scores)}
         game = {(): scores.chance(), scores.modalities: scores.metrics(scores.modalities, "")}
         for subset in coalitions(scores.modalities)[1:-1]:
-            name = expert(takes, subset)
+            name = model_of(subset, takes)
             if name is None:
                 return None
             game[subset] = models[name].metrics(subset, "")

@@ -108,7 +108,7 @@ def _keep(arguments: argparse.Namespace, columns: tuple[str, ...], keys: dict[st
         if row["status"] == "ok":
             if here.get(clip_id) == key:
                 stay[clip_id] = key
-            elif row_cache.there(clip_id, key, consumers):
+            elif row_cache.is_cached_downstream(clip_id, key, consumers):
                 writer.leave(clip_id, key)
             else:
                 continue

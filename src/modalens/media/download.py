@@ -21,7 +21,7 @@ import av
 from modalens.media import failure_causes, ytdlp
 from modalens.media.container import open_media, origin
 from modalens.media.failure_causes import ClipError
-from modalens.media.sources import Fetched, Options, scratch
+from modalens.media.sources import DownloadOptions, Fetched, scratch
 from modalens.utils.errors import UserError
 
 YOUTUBE_ID = re.compile(r"[A-Za-z0-9_-]{11}")
@@ -37,7 +37,7 @@ class _OutOfTime(BaseException):
     """Not an Exception: yt-dlp must not take it for a failure that it can work around."""
 
 
-def check(options: Options) -> None:
+def check(options: DownloadOptions) -> None:
     """Raises UserError for what would make every clip fail. For the stage to call before the first one."""
     if options.cookies and not Path(options.cookies).is_file():
         raise UserError(f"the cookies file {options.cookies} is not there")
@@ -66,7 +66,9 @@ def address(source: str) -> str | Path:
     raise ClipError("missing", f"{source[:200]} is not there")
 
 
-def download(source: str, start_s: float | None, end_s: float | None, destination: Path, options: Options) -> Fetched:
+def download(
+    source: str, start_s: float | None, end_s: float | None, destination: Path, options: DownloadOptions
+) -> Fetched:
     """Fetch `source` to `destination` + a suffix; a file on the disk is used where it lies. In a main thread only.
 
     start_s, end_s: seconds of the source, None is its start or end. Raises ClipError with a cause of modalens.causes.
@@ -101,7 +103,7 @@ class _Request:
     start_s: float | None
     end_s: float | None
     scratch: Path
-    options: Options
+    options: DownloadOptions
 
 
 def _persistently(request: _Request, deadline: float) -> Fetched:
@@ -126,7 +128,7 @@ def _persistently(request: _Request, deadline: float) -> Fetched:
 def _attempt(request: _Request) -> Fetched:
     """Look the address up, fetch the part, or the whole of a plain file that cannot be cut where it lies."""
     start_s, end_s = request.start_s, request.end_s
-    with ytdlp.Session(request.scratch, request.options) as site:
+    with ytdlp.YtDlpSession(request.scratch, request.options) as site:
         info = site.look_up(request.url)
         duration = info.get("duration")
         if duration and start_s is not None and start_s >= duration:

@@ -206,6 +206,6 @@ def tidy(message: str) -> str:
     return _ADVICE.sub("", re.sub(r"^(ERROR:\s*)+", "", plain)).strip()
 
 
-def again(status: str, cause: str) -> bool:
+def is_retryable(status: str, cause: str) -> bool:
     """Whether a clip with this row of an earlier status table is tried on the next run."""
     return status != "ok" and not (cause in BY_NAME and BY_NAME[cause].permanent)

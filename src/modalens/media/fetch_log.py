@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from modalens.media import failure_causes
-from modalens.media.sources import Options, is_address, scratch
+from modalens.media.sources import DownloadOptions, is_address, scratch
 from modalens.utils.files import write_text
 
 # What a clip from the web was made with, and what may have kept it away: a change of these asks for it again.
@@ -21,7 +21,7 @@ KEPT_AWAY = (*MADE_WITH, "max_bytes", "cookies", "proxy")
 
 
 @dataclass(frozen=True)
-class Wanted:
+class FetchRequest:
     """One clip as the manifest asks for it. made_by: the version of the code that renders it, "" for all others."""
 
     clip_id: str
@@ -29,10 +29,10 @@ class Wanted:
     start_s: float | None
     end_s: float | None
     made_by: str
-    options: Options
+    options: DownloadOptions
 
 
-def write(destination: Path, wanted: Wanted, row: dict[str, Any]) -> None:
+def write(destination: Path, wanted: FetchRequest, row: dict[str, Any]) -> None:
     """row: of the status table, and `metadata`. destination: of the media file, without its suffix."""
     # A file on the disk may be replaced by a better one, whether it was of use or not.
     path = row.get("path") or ("" if is_address(wanted.source) else wanted.source)
@@ -40,7 +40,7 @@ def write(destination: Path, wanted: Wanted, row: dict[str, Any]) -> None:
     write_text(_place(destination), json.dumps(entry, ensure_ascii=False))
 
 
-def read(destination: Path, wanted: Wanted) -> dict[str, Any]:
+def read(destination: Path, wanted: FetchRequest) -> dict[str, Any]:
     """The row that `write` was given, {} if there is none that still holds."""
     try:
         entry = json.loads(_place(destination).read_text(encoding="utf-8"))
@@ -80,9 +80,11 @@ def run_number(path: Path, runs: int) -> int:
     return this + (found or (left and this + 1 < runs))
 
 
-def end_run(path: Path, run: int, clips: list[tuple[Wanted, dict[str, Any]]]) -> None:
+def end_run(path: Path, run: int, clips: list[tuple[FetchRequest, dict[str, Any]]]) -> None:
     """Note what is left after a run: addresses to ask again, files that were not there."""
-    left = any(is_address(wanted.source) and failure_causes.again(row["status"], row["cause"]) for wanted, row in clips)
+    left = any(
+        is_address(wanted.source) and failure_causes.is_retryable(row["status"], row["cause"]) for wanted, row in clips
+    )
     missing = [wanted.source for wanted, row in clips if row["cause"] == "missing"]
     write_text(path, json.dumps({"run": run, "left": left, "missing": missing}))
 
@@ -91,7 +93,7 @@ def _place(destination: Path) -> Path:
     return destination.with_name(f"{destination.name}.json")
 
 
-def _asked(wanted: Wanted, names: tuple[str, ...]) -> dict[str, Any]:
+def _asked(wanted: FetchRequest, names: tuple[str, ...]) -> dict[str, Any]:
     given = {"source": wanted.source, "start_s": wanted.start_s, "end_s": wanted.end_s, "made_by": wanted.made_by}
     if is_address(wanted.source):
         options = asdict(wanted.options)

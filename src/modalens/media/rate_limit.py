@@ -20,7 +20,7 @@ JITTER = 0.5
 FAR = 1000
 
 
-class Pace:
+class RateLimiter:
     """One for a stage, shared by all its workers; with the file `book`, by all jobs of a study that run at a time.
 
     delay(now) books the next start: seconds to wait until then, so that starts are `interval_s` apart, give or take
@@ -47,7 +47,7 @@ class Pace:
             pages["next"] = start + self.interval_s * self._rng.uniform(1 - JITTER, 1 + JITTER)
             return start - now
 
-    def saw(self, cause: str, detail: str = "") -> None:
+    def report_outcome(self, cause: str, detail: str = "") -> None:
         self._row = self._row + 1 if cause == self._last else 1
         self._last = cause
         limit = failure_causes.BY_NAME[cause].stops_after if cause in failure_causes.BY_NAME else 0
@@ -79,7 +79,7 @@ class Pace:
                     file.write(json.dumps(self._pages))
 
 
-def to_try(clip_ids: Iterable[str], earlier: Mapping[str, tuple[str, str]]) -> list[str]:
+def pending_clips(clip_ids: Iterable[str], earlier: Mapping[str, tuple[str, str]]) -> list[str]:
     """Clips to ask for, given the (status, cause) rows of an earlier run: the new and the transient ones.
 
     Those whose turn never came are first: else the same dead hosts would stop every run at the same place.
@@ -89,6 +89,6 @@ def to_try(clip_ids: Iterable[str], earlier: Mapping[str, tuple[str, str]]) -> l
         status, cause = earlier.get(clip_id, ("failed", "not_tried"))
         if cause == "not_tried":
             untried.append(clip_id)
-        elif failure_causes.again(status, cause):
+        elif failure_causes.is_retryable(status, cause):
             transient.append(clip_id)
     return untried + transient

@@ -12,7 +12,7 @@ ADDRESS = re.compile(r"youtube:|[A-Za-z][A-Za-z0-9+.-]*://", re.IGNORECASE)
 
 
 @dataclass(frozen=True)
-class Options:
+class DownloadOptions:
     """max_height, prefer_codec: of the picture. max_bytes, timeout_s: of one clip. socket_timeout_s: of one answer.
 
     retries: further attempts after a passing failure, backoff_s apart at first, then twice as long each, with jitter.
@@ -55,7 +55,9 @@ def scratch(destination: Path) -> Path:
     return destination.parent / f".{destination.name}.part"
 
 
-def fetch(source: str, start_s: float | None, end_s: float | None, destination: Path, options: Options) -> Fetched:
+def fetch(
+    source: str, start_s: float | None, end_s: float | None, destination: Path, options: DownloadOptions
+) -> Fetched:
     """A file on the disk where it lies, or an address downloaded to `destination` + a suffix. Raises ClipError."""
     from modalens.media.download import download
 

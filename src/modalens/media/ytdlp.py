@@ -46,7 +46,7 @@ def ffmpeg() -> str | None:
     return shutil.which("ffmpeg")
 
 
-class Session:
+class YtDlpSession:
     """One address, one folder. `with Session(folder, options) as site`; options: modalens.download.Options."""
 
     def __init__(self, folder: Path, options: Any) -> None:
@@ -54,7 +54,7 @@ class Session:
         self.folder, self._said = folder, _Said()
         self._ydl: Any = YoutubeDL(self._params(options), auto_init=True)
 
-    def __enter__(self) -> "Session":
+    def __enter__(self) -> "YtDlpSession":
         return self
 
     def __exit__(self, *_: object) -> None:

@@ -1,4 +1,4 @@
-"""What every model is: features of a clip -> logits, with its own standardiser and its own loss."""
+"""What every model is: features of a clip -> logits, with its own normalizer and its own loss."""
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
@@ -9,8 +9,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from modalens.fusions._base import complete
-from modalens.models._networks import Standardiser
+from modalens.fusions import resolve_options
+from modalens.models._networks import Normalizer
 from modalens.plugins import registry
 from modalens.plugins.options import resolve
 from modalens.utils.errors import UserError
@@ -40,31 +40,31 @@ class Model(nn.Module):
         # A plain dict: teachers are neither trained, nor moved, nor saved with their student.
         self.teachers: dict[str, Model] = {}
         self.networks = nn.ModuleDict({name: networks[name] for name in self.modalities})
-        self.standardisers = nn.ModuleDict(
-            {name: Standardiser(self.shapes[name], networks[name].channel) for name in self.modalities}
+        self.normalizers = nn.ModuleDict(
+            {name: Normalizer(self.shapes[name], networks[name].channel) for name in self.modalities}
         )
         self.fusion = fusion
         self.head = head
 
-    def fit_standardiser(self, batches: Mapping[str, Iterable[Tensor]]) -> None:
+    def fit_normalizer(self, batches: Mapping[str, Iterable[Tensor]]) -> None:
         """batches: the training clips' features by modality, in pieces that fit in memory."""
-        for name in self.standardisers:
-            self._standardiser(name).fit(batches[name])
+        for name in self.normalizers:
+            self._normalizer(name).fit(batches[name])
 
-    def begin(self) -> None:
-        """Called once before learning, with teachers and standardisers in place: what it takes over from a teacher's
+    def initialise_from_teachers(self) -> None:
+        """Called once before learning, with teachers and normalizers in place: what it takes over from a teacher's
         parameters. Nothing by default."""
 
     def training_mean(self, name: str) -> Tensor:
         """The training clips' mean features of a modality, (1, ...): per channel, the same along the other axes."""
-        mean = self._standardiser(name).mean
+        mean = self._normalizer(name).mean
         return mean.expand(1, *self.shapes[name])
 
     def embed(self, features: Features) -> dict[str, Tensor]:
         """{modality: (B, ...)} -> {modality: (B, D_m)} for those of the model's modalities that are given; or
         (B, T, D_m), a vector a step, which what stands in for an embedding has as well."""
         return {
-            name: self.networks[name](self.standardisers[name](features[name]))
+            name: self.networks[name](self.normalizers[name](features[name]))
             for name in self.modalities
             if name in features
         }
@@ -89,14 +89,14 @@ class Model(nn.Module):
         # Cross entropy is log-softmax and negative log-likelihood in one.
         return {"loss": functional.cross_entropy(logits, labels), "logits": logits}
 
-    def _standardiser(self, name: str) -> Standardiser:
-        module = self.standardisers[name]
-        assert isinstance(module, Standardiser)
+    def _normalizer(self, name: str) -> Normalizer:
+        module = self.normalizers[name]
+        assert isinstance(module, Normalizer)
         return module
 
 
 @dataclass
-class Trained:
+class TrainedModel:
     """A model file: the model and what evaluation needs to know about its training."""
 
     model: Model
@@ -129,13 +129,13 @@ def build(name: str, shapes: Shapes, classes: int, options: dict[str, Any]) -> M
     options = resolve(maker, options, f"models.{name}")
     if "fusion" in options:
         # Written out, so that a saved model stays what it is when a default changes.
-        options["fusion_options"] = complete(options["fusion"], options["fusion_options"])
+        options["fusion_options"] = resolve_options(options["fusion"], options["fusion_options"])
     model: Model = maker(shapes, classes, **options)
     model.name, model.options = name, options
     return model
 
 
-def load_model(path: str | Path) -> Trained:
+def load_model(path: str | Path) -> TrainedModel:
     """Read a file of `Trained.save`; the model is in evaluation mode, on the CPU."""
     try:
         content = torch.load(path, map_location="cpu", weights_only=True)
@@ -148,4 +148,4 @@ def load_model(path: str | Path) -> Trained:
         registry.load("balancing", method).adapt(model, options)
     model.load_state_dict(content["state"])
     rest = ("labels", "sources", "embedding_means", "embedding_stds", "balancing")
-    return Trained(model.eval(), **{name: content[name] for name in rest})
+    return TrainedModel(model.eval(), **{name: content[name] for name in rest})

@@ -1,4 +1,4 @@
-"""The parts that models are made of: standardiser, one sub-network a modality, classification head.
+"""The parts that models are made of: normalizer, one sub-network a modality, classification head.
 
 Source: seed paper, section 3: a single 2-D convolution on the log-mel, frozen ResNet50 features, three fully connected
 layers; every layer but the last is followed by ReLU. Its appendix with the sizes is not published: a size that is not
@@ -18,7 +18,7 @@ STRIDE = (2, 8)
 CONSTANT = 1e-3  # a dimension that varies less than this part of the average one carries rounding only
 
 
-class Standardiser(nn.Module):
+class Normalizer(nn.Module):
     """(x - mean) / std by training statistics, one pair per channel: (B, ...) -> (B, ...) float32.
 
     A channel that never varied in training becomes 0: nothing was learnt about its other values.
@@ -132,7 +132,7 @@ def pool_to(shape: Sequence[int], grid: Sequence[int]) -> nn.AvgPool2d:
     return nn.AvgPool2d((height, width), ceil_mode=True, count_include_pad=False)
 
 
-def experts(
+def unimodal_networks(
     shapes: Mapping[str, tuple[int, ...]],
     modalities: Iterable[str],
     *,
@@ -153,7 +153,7 @@ def sizes(networks: Mapping[str, nn.Module]) -> dict[str, int]:
     return {name: network.linear.out_features for name, network in networks.items()}  # type: ignore[union-attr, misc]
 
 
-def head(size: int, hidden: Sequence[int], classes: int, dropout: float) -> nn.Sequential:
+def mlp_head(size: int, hidden: Sequence[int], classes: int, dropout: float) -> nn.Sequential:
     """(B, size) -> logits (B, classes) through fully connected layers with ReLU between them."""
     layers: list[nn.Module] = []
     for wanted in hidden:

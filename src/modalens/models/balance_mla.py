@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from modalens.models._base import Features, Model, Shapes
-from modalens.models._networks import head
+from modalens.models._networks import mlp_head
 from modalens.models._pretrained import take_over
 from modalens.models._residuals import AttentionBRFF, DecisionWeights
 from modalens.models._sequences import encoders
@@ -71,13 +71,13 @@ class BalanceMla(Model):
         for name in fused:
             others = [other for other in networks if other != name]
             fusions[name] = AttentionBRFF(name, others, width, cross_layers, dropout)
-        answers = nn.ModuleDict({name: head(width, hidden, classes, dropout) for name in branches})
+        answers = nn.ModuleDict({name: mlp_head(width, hidden, classes, dropout) for name in branches})
         super().__init__(shapes, networks, fusions, answers)
         self.weights: DecisionWeights | None = None
         if decision != "average" and len(branches) > 1:
             self.weights = DecisionWeights(len(branches), width, classes if decision == "category" else 1)
 
-    def begin(self) -> None:
+    def initialise_from_teachers(self) -> None:
         take_over(self)
 
     def branches(self, embeddings: Features) -> dict[str, Tensor]:

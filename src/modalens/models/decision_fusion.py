@@ -10,9 +10,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from modalens.fusions._base import member
+from modalens.fusions import get
 from modalens.models._base import Features, Model, Shapes
-from modalens.models._networks import experts, head, sizes
+from modalens.models._networks import mlp_head, sizes, unimodal_networks
 
 
 class DecisionFusion(Model):
@@ -32,7 +32,7 @@ class DecisionFusion(Model):
         rule: str = "average",
     ) -> None:
         """rule: a fusion that serves the late stage: average, max, product, vote. The others are late_fusion's."""
-        networks = experts(
+        networks = unimodal_networks(
             shapes,
             shapes,
             audio_size=audio_size,
@@ -40,8 +40,10 @@ class DecisionFusion(Model):
             sequence_size=sequence_size,
             step_size=step_size,
         )
-        heads = nn.ModuleDict({name: head(size, hidden, classes, dropout) for name, size in sizes(networks).items()})
-        combined = member(rule, "late").of_decisions(dict.fromkeys(networks, classes))
+        heads = nn.ModuleDict(
+            {name: mlp_head(size, hidden, classes, dropout) for name, size in sizes(networks).items()}
+        )
+        combined = get(rule, "late").of_decisions(dict.fromkeys(networks, classes))
         super().__init__(shapes, networks, combined, heads)
 
     def decide(self, embeddings: Features) -> dict[str, Tensor]:

@@ -12,9 +12,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from modalens.fusions._base import make
+from modalens.fusions import build
 from modalens.models._base import Features, Model, Shapes
-from modalens.models._networks import PooledLayer, StepLayer, head, sizes
+from modalens.models._networks import PooledLayer, StepLayer, mlp_head, sizes
 from modalens.utils.errors import UserError
 
 TAUGHT = "taught by "
@@ -46,8 +46,8 @@ class Distillation(Model):
         makers: dict[str, Any] = {"audio": partial(PooledLayer, size=audio_size)}
         step = partial(StepLayer, size=sequence_size)
         networks = {name: makers.get(name, step)(shapes[name]) for name in sorted(shapes)}
-        joined = make(fusion, sizes(networks), fusion_options)
-        super().__init__(shapes, networks, joined, head(joined.size, hidden, classes, dropout))
+        joined = build(fusion, sizes(networks), fusion_options)
+        super().__init__(shapes, networks, joined, mlp_head(joined.size, hidden, classes, dropout))
         self.temperature = temperature
         self.weights = dict(weights or {})
 

@@ -13,10 +13,10 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from modalens.fusions._base import make
+from modalens.fusions import build
 from modalens.models._base import Features, Model, Shapes
 from modalens.models._guided import AudioPositions, GuidedAttention, Positions, SequencePositions
-from modalens.models._networks import Standardiser, head, sizes
+from modalens.models._networks import Normalizer, mlp_head, sizes
 from modalens.utils.errors import UserError
 
 
@@ -65,8 +65,8 @@ class Guidance(Model):
             return SequencePositions(shapes[name], sequence_size, step_size)
 
         networks = {target: network(target)}
-        joined = make("concat", sizes(networks), None)
-        super().__init__(shapes, networks, joined, head(joined.size, hidden, classes, dropout))
+        joined = build("concat", sizes(networks), None)
+        super().__init__(shapes, networks, joined, mlp_head(joined.size, hidden, classes, dropout))
         if networks[target].grid == (1, 1):
             raise UserError(f"models.guidance: one step of {target!r} a clip leaves nothing to attend to")
         self.target, self.guide, self.plain_weight = target, guide, plain_weight
@@ -76,9 +76,9 @@ class Guidance(Model):
         # Only its positions are looked at.
         del self.guide_network.linear
         self.guide_network.requires_grad_(not guide_frozen)
-        self.standardisers[guide] = Standardiser(self.shapes[guide], self.guide_network.channel)
+        self.normalizers[guide] = Normalizer(self.shapes[guide], self.guide_network.channel)
 
-    def begin(self) -> None:
+    def initialise_from_teachers(self) -> None:
         """Take the guide's network over from its trained expert, where there is one."""
         if not self.teachers:
             if self.guide_frozen:
@@ -113,8 +113,8 @@ class Guidance(Model):
     def reweighted(self, features: Features) -> tuple[Tensor, Tensor]:
         """The target's positions (B, N, C), and those sums of them that the attention map makes."""
         network: Positions = self.networks[self.target]  # type: ignore[assignment]
-        positions = network.positions(self.standardisers[self.target](features[self.target]))
-        guide = self.guide_network.positions(self.standardisers[self.guide](features[self.guide]))
+        positions = network.positions(self.normalizers[self.target](features[self.target]))
+        guide = self.guide_network.positions(self.normalizers[self.guide](features[self.guide]))
         attention: Tensor = self.attention(positions, guide)
         return positions, torch.matmul(attention, positions)
 

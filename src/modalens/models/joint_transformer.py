@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from modalens.models._base import Features, Model, Shapes
-from modalens.models._networks import head
+from modalens.models._networks import mlp_head
 from modalens.models._sequences import Layer, encoders
 
 
@@ -60,4 +60,4 @@ class JointTransformer(Model):
             mask=mask,
         )
         joined = Joint(list(networks), width, layers, heads, dropout)
-        super().__init__(shapes, networks, joined, head(width, hidden, classes, dropout))
+        super().__init__(shapes, networks, joined, mlp_head(width, hidden, classes, dropout))

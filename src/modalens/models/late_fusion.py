@@ -7,9 +7,9 @@ operator of fusions/ takes the place of the concatenation by name.
 from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar
 
-from modalens.fusions._base import make
+from modalens.fusions import build
 from modalens.models._base import Model, Shapes
-from modalens.models._networks import experts, head, sizes
+from modalens.models._networks import mlp_head, sizes, unimodal_networks
 from modalens.utils.errors import UserError
 
 
@@ -40,7 +40,7 @@ class LateFusion(Model):
             raise UserError(
                 f"a model looks at {missing.pop()!r}, the study's modalities are {', '.join(sorted(shapes))}"
             )
-        networks = experts(
+        networks = unimodal_networks(
             shapes,
             self.only or shapes,
             audio_size=audio_size,
@@ -48,5 +48,5 @@ class LateFusion(Model):
             sequence_size=sequence_size,
             step_size=step_size,
         )
-        joined = make(fusion, sizes(networks), fusion_options)
-        super().__init__(shapes, networks, joined, head(joined.size, hidden, classes, dropout))
+        joined = build(fusion, sizes(networks), fusion_options)
+        super().__init__(shapes, networks, joined, mlp_head(joined.size, hidden, classes, dropout))

@@ -10,9 +10,9 @@ from typing import Any
 
 from torch import Tensor
 
-from modalens.fusions._base import make
+from modalens.fusions import build
 from modalens.models._base import Features, Model, Shapes
-from modalens.models._networks import head
+from modalens.models._networks import mlp_head
 from modalens.models._pretrained import take_over
 from modalens.models._sequences import encoders
 from modalens.utils.errors import UserError
@@ -54,10 +54,10 @@ class Transformer(Model):
             lengths=lengths,
             mask=mask,
         )
-        joined = make(fusion, dict.fromkeys(networks, width), fusion_options)
-        super().__init__(shapes, networks, joined, head(joined.size, hidden, classes, dropout))
+        joined = build(fusion, dict.fromkeys(networks, width), fusion_options)
+        super().__init__(shapes, networks, joined, mlp_head(joined.size, hidden, classes, dropout))
 
-    def begin(self) -> None:
+    def initialise_from_teachers(self) -> None:
         """Go on from unimodal transformers of the study, where they are its teachers."""
         take_over(self)
 

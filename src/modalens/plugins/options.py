@@ -1,23 +1,46 @@
-"""Options from a config file -> keyword arguments, with every default written out and a misspelt name refused."""
+"""Options from a config: one validator, of what a plugin's source tells and of what its class tells."""
 
 import inspect
-from collections.abc import Callable
-from difflib import get_close_matches
+import json
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from typing import Any
 
 from modalens.utils.errors import UserError
+from modalens.utils.suggest import suggest
+
+TYPES = {"int": int, "float": (int, float), "str": str, "bool": bool, "list": list, "dict": dict, "tuple": list}
 
 
-def resolve(maker: Callable[..., Any], options: dict[str, Any], where: str) -> dict[str, Any]:
-    """All of maker's keyword-only parameters: the given value, else the default. where: what the error calls it."""
+@dataclass(frozen=True)
+class Option:
+    """type: the outer name of the annotation, "" where there is none that is checked."""
+
+    name: str
+    type: str = ""
+    default: Any = None
+    required: bool = False
+
+
+def validate(known: Mapping[str, Option], given: Mapping[str, Any], where: str) -> None:
+    """Raises UserError for an unknown option or a value of another type. where: what the line begins with."""
+    for name, value in given.items():
+        if name not in known:
+            raise UserError(f"{where}: unknown option {name!r}; {suggest(name, sorted(known))}")
+        expected = TYPES.get(known[name].type)
+        if expected and (not isinstance(value, expected) or (isinstance(value, bool) and expected is not bool)):  # type: ignore[arg-type]
+            raise UserError(f"{where}.{name}: expected {known[name].type}, got {json.dumps(value)}")
+    for name, option in known.items():
+        if option.required and name not in given:
+            raise UserError(f"{where}: the option {name!r} is missing")
+
+
+def resolve(maker: Callable[..., Any], given: Mapping[str, Any], where: str) -> dict[str, Any]:
+    """All keyword-only parameters of `maker`: the given value, else the default. Raises UserError as `validate`."""
     known = {
-        name: parameter.default
+        name: Option(name, default=parameter.default, required=parameter.default is inspect.Parameter.empty)
         for name, parameter in inspect.signature(maker).parameters.items()
         if parameter.kind is inspect.Parameter.KEYWORD_ONLY
     }
-    for name in options:
-        if name not in known:
-            near = get_close_matches(name, known, n=1)
-            hint = f"did you mean {near[0]!r}?" if near else f"known: {', '.join(known) or 'none'}"
-            raise UserError(f"{where} has no option {name!r}; {hint}")
-    return known | options
+    validate(known, given, where)
+    return {name: option.default for name, option in known.items() if not option.required} | dict(given)

@@ -43,7 +43,7 @@ PNG_DPI = 120
 
 
 @dataclass(frozen=True)
-class Drawing:
+class RenderedFigure:
     """One figure as it is written: name (of its files), svg (text), png (bytes), what it shows in words."""
 
     name: str
@@ -61,7 +61,7 @@ class Drawing:
         return f'<img width="{width}" alt="{_attribute(self.words)}" src="data:image/png;base64,{data}">'
 
 
-def inline(made: dict[str, Drawing], budget: int) -> dict[str, str]:
+def inline(made: dict[str, RenderedFigure], budget: int) -> dict[str, str]:
     """HTML of each figure: its SVG, but PNGs in place of the longest ones until all fit in `budget` characters."""
     shown = {name: drawing.svg for name, drawing in made.items()}
     for name in sorted(made, key=lambda name: -len(made[name].svg)):
@@ -71,7 +71,7 @@ def inline(made: dict[str, Drawing], budget: int) -> dict[str, str]:
     return shown
 
 
-def draw(name: str, make: Callable[[], Figure], words: str) -> Drawing:
+def draw(name: str, make: Callable[[], Figure], words: str) -> RenderedFigure:
     """Make a figure in our style and write it. words: what it shows, for who cannot see it."""
     svg, png = io.StringIO(), io.BytesIO()
     with matplotlib.rc_context(cast(Any, STYLE)), warnings.catch_warnings():
@@ -89,7 +89,7 @@ def draw(name: str, make: Callable[[], Figure], words: str) -> Drawing:
     text = re.sub(r"url\(#", f"url(#{prefix}-", text)
     text = re.sub(r'href="#', f'href="#{prefix}-', text)
     text = text.replace("<svg ", f'<svg role="img" aria-label="{_attribute(words)}" ', 1)
-    return Drawing(name, text, png.getvalue(), words)
+    return RenderedFigure(name, text, png.getvalue(), words)
 
 
 def _attribute(words: str) -> str:

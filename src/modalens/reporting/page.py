@@ -14,7 +14,7 @@ import pandas as pd
 from markupsafe import Markup
 
 from modalens.reporting import attrition, comparison, figures
-from modalens.reporting.figure_style import Drawing, colours, draw, inline
+from modalens.reporting.figure_style import RenderedFigure, colours, draw, inline
 from modalens.reporting.study_results import METRIC_NAMES, Study, per_class, results
 from modalens.reporting.summary import Finding, caveats, find, known
 from modalens.utils import hdf5
@@ -45,9 +45,9 @@ def probability(value: float) -> str:
     return "–" if math.isnan(value) else "< 0.001" if value < 0.001 else f"{value:.3f}"
 
 
-def drawings(study: Study, tables: dict[str, pd.DataFrame], answers: dict[str, Any]) -> dict[str, Drawing]:
+def drawings(study: Study, tables: dict[str, pd.DataFrame], answers: dict[str, Any]) -> dict[str, RenderedFigure]:
     """All figures by name; a figure whose table the study does not have is left out."""
-    made: dict[str, Drawing] = {}
+    made: dict[str, RenderedFigure] = {}
 
     def add(name: str, make: Any, words: str) -> None:
         made[name] = draw(name, make, words)
@@ -158,7 +158,9 @@ def _of(table: pd.DataFrame, task: str) -> pd.DataFrame:
     return table[table["task"] == task] if len(table) else table
 
 
-def page(study: Study, config_text: str) -> tuple[str, dict[str, pd.DataFrame], dict[str, Drawing], list[Finding]]:
+def page(
+    study: Study, config_text: str
+) -> tuple[str, dict[str, pd.DataFrame], dict[str, RenderedFigure], list[Finding]]:
     findings = [find(study, task) for task in study.tasks]
     answers = study.answers()
     tables = {"results": results(study), "per_class": per_class(study), "attrition": study.attrition()}

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from modalens.measures._predictions import expert, modalities_of
+from modalens.stats.coalitions import from_text, model_of, to_text
 from modalens.stats.metrics import Array, confusion_metrics
 from modalens.utils.errors import UserError
 
@@ -40,7 +40,7 @@ def read(path: Path, columns: list[str] | None = None) -> pd.DataFrame:
 
 
 @dataclass(frozen=True)
-class Scored:
+class ModelScores:
     """One model on one task's test set. confusion: (replacement, kept) -> (seeds, classes, classes)."""
 
     modalities: tuple[str, ...]
@@ -51,7 +51,7 @@ class Scored:
 
     @property
     def full(self) -> Array:
-        return self.confusion["", ",".join(self.modalities)]
+        return self.confusion["", to_text(self.modalities)]
 
     @property
     def chance(self) -> float:
@@ -60,7 +60,7 @@ class Scored:
         return float(counts.max() / counts.sum())
 
 
-def read_scores(path: Path, replacements: list[str]) -> Scored:
+def read_scores(path: Path, replacements: list[str]) -> ModelScores:
     columns = ["clip_id", "group", "seed", "replacement", "kept", "label", "predicted"]
     frame = pd.read_parquet(path, columns=columns, filters=[("replacement", "in", ["", *replacements])])
     full = frame[frame["replacement"] == ""]
@@ -81,8 +81,8 @@ def read_scores(path: Path, replacements: list[str]) -> Scored:
     for (replacement, kept), rows in frame.reset_index(drop=True).groupby(["replacement", "kept"]):
         counts = np.bincount(cell[rows.index], minlength=len(seeds) * len(classes) ** 2).astype(np.float64)
         confusion[str(replacement), str(kept)] = counts.reshape(len(seeds), len(classes), len(classes))
-    takes = modalities_of(str(full["kept"].iloc[0]))
-    return Scored(takes, classes, full["clip_id"].nunique(), full["group"].nunique(), confusion)
+    takes = from_text(str(full["kept"].iloc[0]))
+    return ModelScores(takes, classes, full["clip_id"].nunique(), full["group"].nunique(), confusion)
 
 
 @dataclass
@@ -123,7 +123,7 @@ class Study:
         return wanted if wanted in known else next(iter(known), "")
 
     @cached_property
-    def scores(self) -> dict[str, dict[str, Scored]]:
+    def scores(self) -> dict[str, dict[str, ModelScores]]:
         wanted = sorted({"blank@input", "gaussian@input", self.replacement})
         return {t: {m: read_scores(path, wanted) for m, path in self._files[t].items()} for t in self.tasks}
 
@@ -137,7 +137,7 @@ class Study:
         return wanted if wanted in self.scores[task] else next(iter([*several, *self.scores[task]]))
 
     def expert(self, task: str, modality: str) -> str | None:
-        return expert({name: scored.modalities for name, scored in self.scores[task].items()}, (modality,))
+        return model_of((modality,), {name: scored.modalities for name, scored in self.scores[task].items()})
 
     def measure(self, name: str) -> pd.DataFrame:
         """relevance/<task>/<name>.csv of all tasks, those of the config's models; empty when it was not asked for."""
@@ -210,7 +210,7 @@ def _cases(study: Study, task: str, model: str) -> dict[str, Array]:
     cases[joint] = scored.full
     for kind in ("gaussian", "blank"):
         for modality in scored.modalities:
-            kept = ",".join(name for name in scored.modalities if name != modality)
+            kept = to_text(name for name in scored.modalities if name != modality)
             if (f"{kind}@input", kept) in scored.confusion:
                 name = WITHHELD.get((kind, modality), f"{kind.capitalize()} {modality.capitalize()}")
                 cases[name] = scored.confusion[f"{kind}@input", kept]

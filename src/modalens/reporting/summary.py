@@ -18,7 +18,7 @@ CONTRADICTION = 0.2
 
 
 @dataclass
-class Part:
+class ModalityFinding:
     """One modality of one model. drop: the row of leave_one_out. used, available: rows of shapley, or None. alone: the
     expert's row of leave_one_out, or None."""
 
@@ -49,7 +49,7 @@ class Finding:
     task: str
     model: str
     chance: float
-    parts: list[Part]
+    parts: list[ModalityFinding]
     full: dict[str, Any] | None
     lead: str = ""
     text: str = ""
@@ -65,7 +65,7 @@ def find(study: Study, task: str) -> Finding:
     for modality in scored.modalities:
         expert = study.expert(task, modality)
         parts.append(
-            Part(
+            ModalityFinding(
                 modality,
                 _one(drops, model=model, modality=modality),
                 _one(values, model=model, modality=modality, notion="used", replacement=study.replacement),
@@ -74,11 +74,11 @@ def find(study: Study, task: str) -> Finding:
             )
         )
     finding = Finding(task, model, scored.chance, parts, next((part.drop for part in parts if part.drop), None))
-    _say(finding)
+    _describe(finding)
     return finding
 
 
-def _say(finding: Finding) -> None:
+def _describe(finding: Finding) -> None:
     full, parts, chance = finding.full, finding.parts, finding.chance
     if full is None or any(part.drop is None for part in parts):
         finding.lead = "not measured"
@@ -113,7 +113,7 @@ def _say(finding: Finding) -> None:
         finding.notes = tuple(_unmissed(part) for part in spared if _able(part, chance))
 
 
-def _decides(needed: list[Part], count: int, full: float, chance: float) -> str:
+def _decides(needed: list[ModalityFinding], count: int, full: float, chance: float) -> str:
     if len(needed) == 1:
         # The other one makes up for nearly all of it when this one is withheld.
         redundant = needed[0].share < MOSTLY
@@ -126,30 +126,30 @@ def _decides(needed: list[Part], count: int, full: float, chance: float) -> str:
     return "both count" if count == 2 else "several count"
 
 
-def _noun(part: Part) -> str:
+def _noun(part: ModalityFinding) -> str:
     return NOUNS.get(part.modality, part.modality)
 
 
-def _moves(part: Part) -> str:
+def _moves(part: ModalityFinding) -> str:
     if part.harmful:
         return "rises"
     return "hardly falls" if part.drop is not None and part.drop["low"] > 0 else "stays"
 
 
-def _without(part: Part) -> float:
+def _without(part: ModalityFinding) -> float:
     return float(part.drop["withheld"]) if part.drop else float("nan")
 
 
-def _able(part: Part, chance: float) -> bool:
+def _able(part: ModalityFinding, chance: float) -> bool:
     """A model trained on this modality alone is better than chance, its whole interval."""
     return part.alone is not None and bool(part.alone["full_low"] > chance)
 
 
-def _alone(part: Part) -> str:
+def _alone(part: ModalityFinding) -> str:
     return f"{part.modality} alone reaches {part.alone['full'] if part.alone else float('nan'):.2f}"
 
 
-def _unmissed(part: Part) -> str:
+def _unmissed(part: ModalityFinding) -> str:
     """What to say of a modality that could do the task and is not missed when withheld from the multimodal model."""
     if part.harmful:
         return f"It does better without {part.modality}, although {_alone(part)}."

@@ -19,7 +19,7 @@ PARTS = ("options", "training", "balancing")
 REPEATS = 100  # draws in a row that give nothing new, after which a space of choices counts as used up
 
 
-def draws(space: Mapping[str, Any], budget: int, seed: int) -> list[Drawn]:
+def sample_trials(space: Mapping[str, Any], budget: int, seed: int) -> list[Drawn]:
     """At most `budget` trials, no two the same: {} first, the settings as they are, then values drawn uniformly, or
     log-uniformly where the range says so. Between whole numbers whole ones are drawn.
 
@@ -56,7 +56,7 @@ def _value(given: Any, draw: float) -> Any:
     return min(int(value), high) if whole else float(value)
 
 
-def varied(settings: Settings, drawn: Drawn) -> Settings:
+def apply_overrides(settings: Settings, drawn: Drawn) -> Settings:
     """A copy of the settings with the drawn values in place."""
     changed = copy.deepcopy(settings)
     for path, value in drawn.items():

@@ -12,14 +12,14 @@ from typing import Any
 import torch
 from torch.nn import functional
 
-from modalens.balancing._base import plain
-from modalens.models._base import Model, build
+from modalens.balancing import unwrap
+from modalens.models import Model, build
 from modalens.plugins import registry
 from modalens.plugins.options import resolve
-from modalens.search.space import SCORE, Drawn, Settings, varied
+from modalens.search.space import SCORE, Drawn, Settings, apply_overrides
 from modalens.training import loop
-from modalens.training.dataset import Clips
-from modalens.training.setup import BATCH, Job, groups
+from modalens.training.dataset import FeatureDataset
+from modalens.training.setup import BATCH, Job, seed_groups
 from modalens.utils.cli import log
 from modalens.utils.errors import UserError
 
@@ -36,11 +36,11 @@ class Trial:
     job: Job
 
 
-def prepare(job: Job, settings: Settings, drawn: Drawn) -> Trial:
+def make_trial(job: Job, settings: Settings, drawn: Drawn) -> Trial:
     """Builds the model once, so that a setting that cannot be is refused before hours of trials."""
-    changed = varied(settings, drawn)
+    changed = apply_overrides(settings, drawn)
     try:
-        training = loop.Training(**resolve(loop.Training, changed["training"], "training"))
+        training = loop.TrainingOptions(**resolve(loop.TrainingOptions, changed["training"], "training"))
         shapes = {name: tuple(values.shape[1:]) for name, values in job.train.features.items()}
         model = build(job.model, shapes, len(job.labels), changed["options"])
         balancing = {
@@ -58,10 +58,10 @@ def prepare(job: Job, settings: Settings, drawn: Drawn) -> Trial:
     return Trial(drawn, changed, whole, changed_job)
 
 
-def attempt(job: Job, seeds: Sequence[int]) -> Result:
+def run_trial(job: Job, seeds: Sequence[int]) -> Result:
     """Train on the seeds and score on the validation split."""
     found: list[dict[str, float]] = []
-    for learners in groups(job, seeds):
+    for learners in seed_groups(job, seeds):
         try:
             histories = loop.fit(list(learners.values()), list(learners), job.train, job.validation, job.training)
         except UserError as error:
@@ -71,7 +71,7 @@ def attempt(job: Job, seeds: Sequence[int]) -> Result:
         for learner, history in zip(learners.values(), histories, strict=True):
             found.append(
                 {
-                    **validate(plain(learner), job.validation, job.device),
+                    **validate(unwrap(learner), job.validation, job.device),
                     "best_epoch": float(loop.best_epoch(history)),
                     "epochs": float(len(history)),
                     "seconds": sum(row["seconds"] for row in history),
@@ -81,7 +81,7 @@ def attempt(job: Job, seeds: Sequence[int]) -> Result:
 
 
 @torch.no_grad()
-def validate(model: Model, clips: Clips, where: torch.device) -> dict[str, float]:
+def validate(model: Model, clips: FeatureDataset, where: torch.device) -> dict[str, float]:
     """Mean cross-entropy of the labels in nats, and accuracy."""
     model.eval()
     loss, hits = 0.0, 0
@@ -94,7 +94,7 @@ def validate(model: Model, clips: Clips, where: torch.device) -> dict[str, float
 
 
 @contextmanager
-def taught(job: Job, seeds: Sequence[int], teachers_of: Sequence[int]) -> Iterator[Job]:
+def with_teachers(job: Job, seeds: Sequence[int], teachers_of: Sequence[int]) -> Iterator[Job]:
     """The job with teachers for the trials' seeds: those of the study's seeds, in order, as no others are trained."""
     with tempfile.TemporaryDirectory() as folder:
         teachers = {name: Path(folder) / name for name in job.teachers}

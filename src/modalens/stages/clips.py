@@ -16,9 +16,9 @@ from modalens.config import code_version
 from modalens.media import failure_causes, fetch_log
 from modalens.media.container import probe, window
 from modalens.media.failure_causes import ClipError
-from modalens.media.fetch_log import Wanted
-from modalens.media.rate_limit import Pace, to_try
-from modalens.media.sources import Fetched, Options, is_address
+from modalens.media.fetch_log import FetchRequest
+from modalens.media.rate_limit import RateLimiter, pending_clips
+from modalens.media.sources import DownloadOptions, Fetched, is_address
 from modalens.media.status import add_workers, media_name, seconds, status, write_record, write_status
 from modalens.media.worker_pool import Task, map_clips
 from modalens.plugins import registry
@@ -34,7 +34,9 @@ log = logging.getLogger("modalens")
 
 
 def fetch_and_note(
-    fetch: Callable[[str, float | None, float | None, Path, Options], Fetched], wanted: Wanted, destination: Path
+    fetch: Callable[[str, float | None, float | None, Path, DownloadOptions], Fetched],
+    wanted: FetchRequest,
+    destination: Path,
 ) -> dict[str, Any]:
     """Row of the status table, with `metadata`; noted in the ledger before it is answered. Runs in a worker."""
     metadata: dict[str, Any] = {}
@@ -71,7 +73,7 @@ def _look(fetched: Fetched, destination: Path) -> dict[str, Any]:
     return {"path": str(fetched.path), **times, **found, "bytes": size, "sha256": fetch_log.sha256(fetched.path)}
 
 
-def _failed(wanted: Wanted, error: Exception) -> dict[str, Any]:
+def _failed(wanted: FetchRequest, error: Exception) -> dict[str, Any]:
     if not isinstance(error, ClipError):
         said = f"{type(error).__name__}: {error}"
         error = ClipError(failure_causes.classify(said), said)
@@ -99,7 +101,7 @@ def main(arguments: argparse.Namespace) -> None:
         from modalens.media.download import check
 
         check(arguments.download)
-    pace = Pace(arguments.download.sleep_s, book=media / "pace.json")
+    pace = RateLimiter(arguments.download.sleep_s, book=media / "pace.json")
     tasks = _tasks([(wanted[clip_id], places[clip_id]) for clip_id in asked], plugin.fetch, pace)
     limit_s = arguments.timeout + (arguments.download.timeout_s if web else 0)
     answers = map_clips(fetch_and_note, tasks, arguments.workers, limit_s, arguments.memory_mb, ordered=False)
@@ -112,12 +114,12 @@ def main(arguments: argparse.Namespace) -> None:
                 fetch_log.clean(places[clip_id], found[clip_id].get("path", ""))
                 fetch_log.write(places[clip_id], wanted[clip_id], row)
         found[clip_id] = row
-        pace.saw(row["cause"], row["detail"])
+        pace.report_outcome(row["cause"], row["detail"])
     rows = {clip_id: found[clip_id] or NOT_TRIED | {"clip_id": clip_id} for clip_id in sorted(wanted)}
     _finish(arguments, [(wanted[clip_id], row) for clip_id, row in rows.items()], pace.stopped)
 
 
-def _wanted(arguments: argparse.Namespace) -> dict[str, Wanted]:
+def _wanted(arguments: argparse.Namespace) -> dict[str, FetchRequest]:
     shard = read_table(arguments.shard, ["clip_id", "source", "start_s", "end_s"])
     again = shard.loc[shard["clip_id"].duplicated(), "clip_id"]
     if len(again):
@@ -126,7 +128,7 @@ def _wanted(arguments: argparse.Namespace) -> dict[str, Wanted]:
     for row in rows_of(shard):
         times = seconds(row["start_s"]), seconds(row["end_s"])
         made_by = _made_by(row["source"])
-        wanted[row["clip_id"]] = Wanted(row["clip_id"], row["source"], *times, made_by, arguments.download)
+        wanted[row["clip_id"]] = FetchRequest(row["clip_id"], row["source"], *times, made_by, arguments.download)
     return wanted
 
 
@@ -142,11 +144,13 @@ def _destination(media: Path, clip_id: str) -> Path:
     return media / name[-2:] / name
 
 
-def _choose(offline: bool, wanted: dict[str, Wanted], earlier: dict[str, tuple[str, str]]) -> list[str]:
-    return [clip_id for clip_id in to_try(wanted, earlier) if not (offline and is_address(wanted[clip_id].source))]
+def _choose(offline: bool, wanted: dict[str, FetchRequest], earlier: dict[str, tuple[str, str]]) -> list[str]:
+    return [
+        clip_id for clip_id in pending_clips(wanted, earlier) if not (offline and is_address(wanted[clip_id].source))
+    ]
 
 
-def _tasks(clips: list[tuple[Wanted, Path]], fetch: Callable, pace: Pace) -> Iterator[Task]:
+def _tasks(clips: list[tuple[FetchRequest, Path]], fetch: Callable, pace: RateLimiter) -> Iterator[Task]:
     """Clips until the pace says stop; between addresses it is waited for as long as the pace says."""
     for wanted, destination in clips:
         destination.parent.mkdir(exist_ok=True)
@@ -157,7 +161,7 @@ def _tasks(clips: list[tuple[Wanted, Path]], fetch: Callable, pace: Pace) -> Ite
         yield wanted.clip_id, (fetch, wanted, destination)
 
 
-def _finish(arguments: argparse.Namespace, clips: list[tuple[Wanted, dict[str, Any]]], stopped: str) -> None:
+def _finish(arguments: argparse.Namespace, clips: list[tuple[FetchRequest, dict[str, Any]]], stopped: str) -> None:
     tables = [{name: value for name, value in row.items() if name != "metadata"} for _, row in clips]
     notes = [{"clip_id": row["clip_id"], **row["metadata"]} for _, row in clips if row.get("metadata")]
     try:
@@ -177,7 +181,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--dataset", required=True, help="which data set fetches, a module of modalens.datasets")
     parser.add_argument("--shard", type=Path, required=True, help="CSV: clip_id, source, start_s, end_s")
     parser.add_argument("--media", type=Path, required=True, help="folder for fetched files and what is known of them")
-    parser.add_argument("--download", type=_options, default=Options(), help="JSON: keys of config section download")
+    parser.add_argument(
+        "--download", type=_options, default=DownloadOptions(), help="JSON: keys of config section download"
+    )
     parser.add_argument("--offline", action="store_true", help="ask no address, take what is there")
     parser.add_argument("--runs", type=Path, required=True, help="JSON: number of this run and what it left")
     parser.add_argument("--run", type=int, default=0, help="number of this run")
@@ -186,8 +192,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_workers(parser)
 
 
-def _options(text: str) -> Options:
+def _options(text: str) -> DownloadOptions:
     try:
-        return Options(**cli.mapping(text))
+        return DownloadOptions(**cli.mapping(text))
     except TypeError as error:
         raise argparse.ArgumentTypeError(str(error)) from error

@@ -1,18 +1,18 @@
 """Stage `evaluate`: every test clip under every condition, once per seed. The only stage that reads test labels."""
 
 import argparse
-from difflib import get_close_matches
 from pathlib import Path
 
 import pandas as pd
 
 from modalens.evaluation.ablation import KINDS
 from modalens.evaluation.predict import evaluate_seed, log, read, rows, scores
-from modalens.models._base import load_model
+from modalens.models import load_model
 from modalens.tracking import records
 from modalens.utils import device, files
 from modalens.utils.cli import mapping, pair
 from modalens.utils.errors import UserError
+from modalens.utils.suggest import suggest
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -31,14 +31,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def main(arguments: argparse.Namespace) -> None:
-    device.repeatable(arguments.threads)
-    where = device.choose(arguments.device)
+    device.set_deterministic(arguments.threads)
+    where = device.resolve_device(arguments.device)
     for kind in arguments.conditions:
         if kind not in KINDS:
-            near = get_close_matches(kind, KINDS, n=1)
-            raise UserError(
-                f"evaluate.replacements: {kind!r} is unknown; {f'did you mean {near[0]!r}?' if near else KINDS}"
-            )
+            raise UserError(f"evaluate.replacements: no replacement {kind!r}; {suggest(kind, KINDS)}")
     tables, runs, test = [], [], None
     for seed in arguments.seeds:
         trained = load_model(arguments.models / str(seed) / "model.pt")

@@ -4,15 +4,15 @@ import argparse
 import time
 from pathlib import Path
 
-from modalens.encoders._base import encode_file, load_encoder
+from modalens.encoders import encode_file, load_encoder
 from modalens.tracking import records
 from modalens.utils import device
 from modalens.utils.cli import mapping
 
 
 def main(arguments: argparse.Namespace) -> None:
-    device.repeatable(arguments.threads)
-    where = device.choose(arguments.device)
+    device.set_deterministic(arguments.threads)
+    where = device.resolve_device(arguments.device)
     encoder = load_encoder(arguments.encoder, arguments.options, where)
     started = time.perf_counter()
     count, encoded = encode_file(arguments.encoder, encoder, arguments.input, arguments.output, arguments.made)

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from modalens.curation.fingerprints import COLUMNS, WORDS, _sketched
+from modalens.curation.fingerprints import COLUMNS, WORDS, write_sketches
 from modalens.tracking import records
 from modalens.utils import cli, files, hdf5, row_cache
 from modalens.utils.csv_tables import earlier_table, read_table
@@ -29,9 +29,9 @@ def main(arguments: argparse.Namespace) -> None:
         columns = [stage, WORDS[stage][0]]
         sketches = arguments.output / stage / f"{arguments.clips.stem}.h5"
         attributes = hdf5.attributes(path)
-        stay, wanted = row_cache.divided(path, sketches, attributes, arguments.made, set(before.index))
+        stay, wanted = row_cache.partition_cached(path, sketches, attributes, arguments.made, set(before.index))
         table.loc[list(stay), columns] = before.loc[list(stay), columns]
-        for clip_id, *cells in _sketched(stage, path, sketches, attributes, stay, wanted):
+        for clip_id, *cells in write_sketches(stage, path, sketches, attributes, stay, wanted):
             table.loc[clip_id, columns] = cells
     files.write_text(output, table.reset_index().to_csv(index=False, lineterminator="\n"))
     run = records.Run(key={"shard": arguments.clips.stem}, metrics={"clips": float(len(table))})

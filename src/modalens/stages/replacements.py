@@ -3,7 +3,7 @@
 import argparse
 from pathlib import Path
 
-from modalens.encoders._base import load_encoder
+from modalens.encoders import load_encoder
 from modalens.evaluation.baselines import NOISES, SEED, write
 from modalens.tracking import records
 from modalens.utils import device
@@ -23,8 +23,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def main(arguments: argparse.Namespace) -> None:
-    device.repeatable(arguments.threads)
-    encoder = load_encoder(arguments.encoder, arguments.options, device.choose(arguments.device))
+    device.set_deterministic(arguments.threads)
+    encoder = load_encoder(arguments.encoder, arguments.options, device.resolve_device(arguments.device))
     write(arguments.encoder, encoder, arguments.preprocessing, arguments.output)
     done = records.Run(key={"encoder": arguments.encoder}, params={"seed": SEED, "noises": len(NOISES)})
     records.write(arguments.record, "replacements", [done])

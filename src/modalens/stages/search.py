@@ -22,9 +22,9 @@ import pandas as pd
 import torch
 
 from modalens.config import code_version
-from modalens.plugins import introspection
-from modalens.search.space import SCORE, Settings, draws, value_of
-from modalens.search.trial import Result, Trial, attempt, prepare, taught
+from modalens.plugins import registry
+from modalens.search.space import SCORE, Settings, sample_trials, value_of
+from modalens.search.trial import Result, Trial, make_trial, run_trial, with_teachers
 from modalens.tracking import records
 from modalens.training import setup
 from modalens.training.setup import Job, read
@@ -33,7 +33,7 @@ from modalens.utils.cli import log, mapping
 from modalens.utils.errors import UserError
 
 
-class Kept:
+class TrialCache:
     """Results of trials by all that decides them, in a file that is no output: Snakemake deletes those of a job that
     failed."""
 
@@ -60,7 +60,7 @@ def _key(trial: Trial, seeds: Sequence[int], shared: str) -> str:
 def _shared(job: Job, seeds: Sequence[int]) -> str:
     """Digest of what decides the results of all trials: data, teachers, code."""
     kinds = ("fusions", "balancing")
-    named = [f"{kind}/{name}" for kind in kinds for name in sorted(introspection.members(kind))]
+    named = [f"{kind}/{name}" for kind in kinds for name in registry.names(kind)]
     code = code_version.code_digest("stages/search", f"models/{job.model}", *named)
     digest = hashlib.sha256(json.dumps([job.digest, job.labels, job.device.type, torch.__version__, code]).encode())
     for name in sorted(job.teachers):
@@ -75,19 +75,19 @@ def _row(index: int, trial: Trial, result: Mapping[str, Any], chosen: bool, spac
 
 
 def main(arguments: argparse.Namespace) -> None:
-    device.repeatable(arguments.threads)
+    device.set_deterministic(arguments.threads)
     settings: Settings = {name: getattr(arguments, name) for name in ("options", "training", "balancing")}
-    kept = Kept(arguments.output / "kept.json")
-    with taught(read(arguments), arguments.seeds, arguments.teacher_seeds) as job:
-        drawn = draws(arguments.space, arguments.budget, arguments.draw_seed)
-        trials = [prepare(job, settings, one) for one in drawn]
+    kept = TrialCache(arguments.output / "kept.json")
+    with with_teachers(read(arguments), arguments.seeds, arguments.teacher_seeds) as job:
+        drawn = sample_trials(arguments.space, arguments.budget, arguments.draw_seed)
+        trials = [make_trial(job, settings, one) for one in drawn]
         shared = _shared(job, arguments.seeds)
         results = []
         for index, trial in enumerate(trials):
             key = _key(trial, arguments.seeds, shared)
             result = kept.get(key)
             if result is None:
-                result = attempt(trial.job, arguments.seeds)
+                result = run_trial(trial.job, arguments.seeds)
                 kept.put(key, result)
             results.append(result)
             log.info("%s trial %d of %d: %s, %.3f nats", job.model, index + 1, len(trials), trial.drawn, result[SCORE])

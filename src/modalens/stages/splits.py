@@ -8,12 +8,12 @@ from modalens.curation.splitting import (
     COLUMNS,
     NAMES,
     assign,
-    checked,
     class_counts,
     failures,
     log,
     official,
     shared_groups,
+    validate_fractions,
 )
 from modalens.tracking import records
 from modalens.utils import cli, files
@@ -35,7 +35,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def main(arguments: argparse.Namespace) -> None:
-    fractions = checked(arguments.fractions)
+    fractions = validate_fractions(arguments.fractions)
     labels = read_table(arguments.labels)
     if labels.empty:
         raise UserError(f"{arguments.labels} has no labelled clip")

@@ -9,11 +9,11 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from modalens.balancing._base import Learner, plain
+from modalens.balancing import Learner, unwrap
 from modalens.tracking import records
 from modalens.training import loop, setup
 from modalens.training.fit_job import checkpoint_path, log, method, train_group
-from modalens.training.setup import Job, groups, read
+from modalens.training.setup import Job, read, seed_groups
 from modalens.utils import device
 from modalens.utils.cli import mapping
 
@@ -29,10 +29,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def main(arguments: argparse.Namespace) -> None:
-    device.repeatable(arguments.threads)
+    device.set_deterministic(arguments.threads)
     job = read(_settled(arguments))
     runs = []
-    for learners in groups(job, arguments.seeds):
+    for learners in seed_groups(job, arguments.seeds):
         histories = train_group(job, learners, arguments.output)
         for seed, learner in learners.items():
             done = _run(job, learner, seed, arguments.output / str(seed), histories[seed], arguments.key)
@@ -60,7 +60,7 @@ def _settled(arguments: argparse.Namespace) -> argparse.Namespace:
 def _run(
     job: Job, learner: Learner, seed: int, folder: Path, history: list[dict[str, float]], key: dict[str, Any]
 ) -> records.Run:
-    model, balancing = plain(learner), method(learner)
+    model, balancing = unwrap(learner), method(learner)
     best = history[loop.best_epoch(history) - 1]
     metrics = {f"best_{name}" if name == "epoch" else name: value for name, value in best.items() if name != "seconds"}
     # "variant": MLflow's compare view opens on the first params that differ, in alphabetical order; model, seed and

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from modalens.stats.metrics import CHUNK, METRICS, Array, Tally, _draws
+from modalens.stats.metrics import CHUNK, METRICS, Array, ConfusionCounts, _draws
 
 
 class Bootstrap:
@@ -19,7 +19,7 @@ class Bootstrap:
         self.group_weights = _draws(groups, replicates, np.random.default_rng([seed, 0]))
         self.seed_weights = _draws(seeds, replicates, np.random.default_rng([seed, 1])) / seeds
 
-    def metrics(self, counts: Tally) -> dict[str, Array]:
+    def metrics(self, counts: ConfusionCounts) -> dict[str, Array]:
         """Every metric (1 + replicates, seeds). Memory is bounded by working on CHUNK replicates at a time."""
         starts = range(0, len(self.group_weights), CHUNK)
         chunks = [counts.metrics(self.group_weights[start : start + CHUNK]) for start in starts]

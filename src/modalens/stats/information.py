@@ -5,11 +5,11 @@ modalities' names, sorted and joined by commas, "" for none.
 """
 
 from dataclasses import dataclass
-from itertools import combinations
-from math import factorial
 
 import numpy as np
 from numpy.typing import NDArray
+
+from modalens.stats.coalitions import coalitions, from_text, shapley_values, to_text
 
 Table = NDArray[np.float64]
 
@@ -35,36 +35,20 @@ class Joint:
         return self.table.sum(axis=withheld).reshape(len(self.table), -1)
 
 
-def coalitions(modalities: tuple[str, ...]) -> dict[str, tuple[str, ...]]:
-    """Every subset by its key: "" first, the full one last."""
-    names = sorted(modalities)
-    return {",".join(kept): kept for size in range(len(names) + 1) for kept in combinations(names, size)}
-
-
 def bayes_accuracy(joint: Joint) -> dict[str, float]:
     """Chance that the likeliest label given the kept symbols is the true one, for each coalition."""
-    return {key: float(joint.marginal(kept).max(axis=0).sum()) for key, kept in coalitions(joint.modalities).items()}
+    return {to_text(kept): float(joint.marginal(kept).max(axis=0).sum()) for kept in coalitions(joint.modalities)}
 
 
 def log_probability(joint: Joint) -> dict[str, float]:
     """Expected natural logarithm of p(true label | kept symbols), that is -H(label | kept), for each coalition."""
-    tables = {key: joint.marginal(kept) for key, kept in coalitions(joint.modalities).items()}
+    tables = {to_text(kept): joint.marginal(kept) for kept in coalitions(joint.modalities)}
     return {key: float(np.log(2)) * (_entropy(table.sum(axis=0)) - _entropy(table)) for key, table in tables.items()}
 
 
 def shapley(payoffs: dict[str, float]) -> dict[str, float]:
-    """Exact Shapley value of each modality from the payoff of every coalition. They sum to full minus none.
-
-    phi_m = sum over S without m of |S|! (M - |S| - 1)! / M! (v(S + m) - v(S)).
-    Shapley 1953, "A value for n-person games".
-    """
-    names = tuple(sorted({name for key in payoffs for name in key.split(",") if name}))
-    values = dict.fromkeys(names, 0.0)
-    for name in names:
-        for key, kept in coalitions(tuple(other for other in names if other != name)).items():
-            weight = factorial(len(kept)) * factorial(len(names) - len(kept) - 1) / factorial(len(names))
-            values[name] += weight * (payoffs[",".join(sorted((*kept, name)))] - payoffs[key])
-    return values
+    """Exact Shapley value of each modality from the payoff of every coalition. They sum to full minus none."""
+    return shapley_values({from_text(key): value for key, value in payoffs.items()})
 
 
 def shares(values: dict[str, float]) -> dict[str, float | None]:

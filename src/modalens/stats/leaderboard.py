@@ -13,7 +13,7 @@ import numpy as np
 import pandas as pd
 
 from modalens.stats.bootstrap import Bootstrap
-from modalens.stats.metrics import Array, Axes, Tally, tally
+from modalens.stats.metrics import Array, ConfusionCounts, CountAxes, count_confusions
 from modalens.stats.significance import holm, paired_test, seed_test
 from modalens.utils.errors import UserError
 
@@ -37,10 +37,12 @@ def leaderboard(predictions: Mapping[str, pd.DataFrame], reference: str, **optio
         raise UserError(f"report.model: {reference!r} is none of {', '.join(predictions)}")
     for name in predictions:
         _check_same(predictions, name, reference)
-    axes = Axes.of(pd.concat([frame[["group", "seed", "label", "predicted"]] for frame in predictions.values()]))
+    axes = CountAxes.from_frame(
+        pd.concat([frame[["group", "seed", "label", "predicted"]] for frame in predictions.values()])
+    )
     size = {"seeds": len(axes.seeds), "clips": predictions[reference]["clip_id"].nunique(), "groups": len(axes.groups)}
     bootstrap = Bootstrap(size["groups"], size["seeds"], **options)
-    counts = {name: tally(frame, axes) for name, frame in predictions.items()}
+    counts = {name: count_confusions(frame, axes) for name, frame in predictions.items()}
     base = bootstrap.metrics(counts[reference])["accuracy"]
     rows = []
     for name, own in counts.items():
@@ -71,7 +73,7 @@ def _spread(metrics: Mapping[str, Array]) -> dict[str, Any]:
     return spread
 
 
-def _tests(own: Tally, other: Tally, by_seed: Array) -> dict[str, float]:
+def _tests(own: ConfusionCounts, other: ConfusionCounts, by_seed: Array) -> dict[str, float]:
     """by_seed: differences (seeds,). Under two groups or two seeds the other test stands alone."""
     over_groups = paired_test(own.per_group("accuracy") - other.per_group("accuracy"))
     over_seeds = seed_test(by_seed)

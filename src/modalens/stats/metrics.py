@@ -47,7 +47,7 @@ def _ratio(above: Array, below: Array) -> Array:
 
 
 @dataclass(frozen=True)
-class Tally:
+class ConfusionCounts:
     """One condition's counts: sparse (seeds * (classes² + 1), groups).
 
     Of each seed the first classes² rows are the confusion matrix, the last the sum of log-probabilities. Sparse because
@@ -75,7 +75,7 @@ class Tally:
 
 
 @dataclass(frozen=True)
-class Axes:
+class CountAxes:
     """What the rows of a prediction table are counted by, each sorted."""
 
     groups: pd.Index
@@ -83,12 +83,12 @@ class Axes:
     classes: pd.Index
 
     @classmethod
-    def of(cls, frame: pd.DataFrame) -> "Axes":
+    def from_frame(cls, frame: pd.DataFrame) -> "CountAxes":
         labels = pd.Index(sorted({*frame["label"].unique(), *frame["predicted"].unique()}))
         return cls(pd.Index(sorted(frame["group"].unique())), pd.Index(sorted(frame["seed"].unique())), labels)
 
 
-def tally(frame: pd.DataFrame, axes: Axes) -> Tally:
+def count_confusions(frame: pd.DataFrame, axes: CountAxes) -> ConfusionCounts:
     """Predictions of one condition (group, seed, label, predicted, log_probability), any order -> Tally."""
     classes, seeds, groups = len(axes.classes), len(axes.seeds), len(axes.groups)
     group = axes.groups.get_indexer(pd.Index(frame["group"]))
@@ -99,7 +99,9 @@ def tally(frame: pd.DataFrame, axes: Axes) -> Tally:
     rows = np.concatenate([np.add(first, cell), first + classes**2])
     values = np.concatenate([np.ones(len(frame)), log_probability])
     shape = (seeds * (classes**2 + 1), groups)
-    return Tally(coo_array((values, (rows, np.concatenate([group, group]))), shape=shape).tocsr(), seeds, classes)
+    return ConfusionCounts(
+        coo_array((values, (rows, np.concatenate([group, group]))), shape=shape).tocsr(), seeds, classes
+    )
 
 
 def _draws(size: int, replicates: int, rng: np.random.Generator) -> NDArray[np.uint16]:

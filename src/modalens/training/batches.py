@@ -7,22 +7,22 @@ from typing import Self
 import torch
 from torch import Tensor
 
-from modalens.balancing._base import Learner
-from modalens.training.dataset import Clips
-from modalens.training.ensemble import Tensors, picked
+from modalens.balancing import Learner
+from modalens.training.dataset import FeatureDataset
+from modalens.utils.tensors import Tensors, index_seeds
 
 
 @dataclass
-class Lesson:
+class SeedBatches:
     """Clips as S seeds see them. targets: {name: (S, N, ...)}, by each seed's own teachers."""
 
-    clips: Clips
+    clips: FeatureDataset
     targets: Tensors
     device: torch.device
 
     @classmethod
     @torch.no_grad()
-    def of(cls, models: Sequence[Learner], clips: Clips, size: int) -> Self:
+    def from_models(cls, models: Sequence[Learner], clips: FeatureDataset, size: int) -> Self:
         """Teachers answer here, once a clip instead of once an epoch. size: clips at once; it changes no answer."""
         device = next(models[0].parameters()).device
         answers: list[list[Tensors]] = [[] for _ in models]
@@ -35,15 +35,15 @@ class Lesson:
         joined = [{name: torch.cat([answer[name] for answer in own]) for name in own[0]} for own in answers]
         return cls(clips, {name: torch.stack([own[name] for own in joined]) for name in joined[0]}, device)
 
-    def drawn(self, rows: Tensor) -> tuple[Tensors, Tensor]:
+    def training_batch(self, rows: Tensor) -> tuple[Tensors, Tensor]:
         """rows: (S, B), each seed's own clips -> {name: (S, B, ...)}, labels (S, B)."""
         features, labels = self.clips.batch(rows.flatten(), self.device)
         first = torch.arange(len(rows), device=rows.device).unsqueeze(1) * len(self.clips)
         flat = {name: values.flatten(0, 1) for name, values in self.targets.items()}
-        features |= picked(flat, (first + rows).flatten().to(self.device))
+        features |= index_seeds(flat, (first + rows).flatten().to(self.device))
         return {name: values.unflatten(0, rows.shape) for name, values in features.items()}, labels.view(rows.shape)
 
-    def shared(self, rows: slice, seeds: int) -> tuple[Tensors, Tensor]:
+    def validation_batch(self, rows: slice, seeds: int) -> tuple[Tensors, Tensor]:
         """The same clips for all seeds: {name: (S, B, ...)}, labels (S, B)."""
         features, labels = self.clips.batch(rows, self.device)
         wide = {name: values.expand(seeds, *values.shape) for name, values in features.items()}

@@ -18,7 +18,7 @@ Folders = Mapping[str, Path]  # modality -> folder of {shard}.h5
 
 
 @dataclass
-class Clips:
+class FeatureDataset:
     """features: {modality: (N, ...)} as stored. labels: (N,) class indices."""
 
     features: dict[str, Tensor]
@@ -32,12 +32,12 @@ class Clips:
         features = {name: _taken(values, rows).to(device) for name, values in self.features.items()}
         return features, _taken(self.labels, rows).to(device)
 
-    def placed(self, device: torch.device) -> "Clips":
+    def to_device(self, device: torch.device) -> "FeatureDataset":
         """All on the device if its free memory holds them twice, else as they are: a batch at a time goes there."""
         values = (*self.features.values(), self.labels)
         if device.type != "cuda" or 2 * sum(value.nbytes for value in values) > torch.cuda.mem_get_info(device)[0]:
             return self
-        return Clips({name: value.to(device) for name, value in self.features.items()}, self.labels.to(device))
+        return FeatureDataset({name: value.to(device) for name, value in self.features.items()}, self.labels.to(device))
 
 
 def _taken(values: Tensor, rows: Tensor | slice) -> Tensor:
@@ -45,7 +45,7 @@ def _taken(values: Tensor, rows: Tensor | slice) -> Tensor:
     return values[rows] if isinstance(rows, slice) else values.index_select(0, rows)
 
 
-def pieces(values: Tensor, size: int) -> Iterator[Tensor]:
+def batches(values: Tensor, size: int) -> Iterator[Tensor]:
     """(N, ...) -> (size, ...) views in order."""
     for start in range(0, len(values), size):
         yield values[start : start + size]

@@ -8,18 +8,17 @@ from torch import Tensor, nn
 from torch.func import functional_call, vmap
 from torch.optim.adamw import adamw
 
-from modalens.balancing._base import Balancing, Learner, widened
-from modalens.models._base import Features
+from modalens.balancing import Balancing, Learner
+from modalens.models import Features
+from modalens.utils.tensors import Tensors, index_seeds, unsqueeze_like
 
 log = logging.getLogger(__name__)
-
-Tensors = dict[str, Tensor]
 
 # What one call for all seeds may differ by from one call each: other kernels add in another order.
 RELATIVE, ABSOLUTE = 1e-3, 1e-4
 
 
-class Stack:
+class Ensemble:
     """S models of one architecture, each perhaps in its balancing. parameters, buffers: {name in it: (S, ...)}, seed by
     seed in order. learner: the first, for what does not depend on the seed."""
 
@@ -65,15 +64,15 @@ class Stack:
         found = torch.autograd.grad(losses.sum(), wanted, allow_unused=True, retain_graph=again)
         return {name: values for name, values in zip(names, found, strict=True) if values is not None}
 
-    def directions(self, terms: Tensors) -> Tensors:
+    def descent_gradients(self, terms: Tensors) -> Tensors:
         """What `terms` gave -> {parameter: (S, ...)} to descend along, by the model's loss or by its balancing."""
         if isinstance(self.learner, Balancing):
             return self.learner.gradients(self, terms)
         return self.gradients(terms["loss"])
 
-    def paces(self, terms: Tensors) -> Tensors:
+    def step_scales(self, terms: Tensors) -> Tensors:
         """{parameter: (S,)}: what part of the optimiser's step it is to take, where that is not the whole one."""
-        return self.learner.paces(self, terms) if isinstance(self.learner, Balancing) else {}
+        return self.learner.step_scales(self, terms) if isinstance(self.learner, Balancing) else {}
 
     def values(self, place: int) -> Tensors:
         """A copy of one seed's parameters and buffers: {name: (...)}."""
@@ -83,7 +82,7 @@ class Stack:
         """Drop the seeds that are not at these places."""
         for name, values in self.parameters.items():
             self.parameters[name] = values.detach().index_select(0, places).requires_grad_(values.requires_grad)
-        self.buffers = picked(self.buffers, places)
+        self.buffers = index_seeds(self.buffers, places)
         self._count = len(places)
 
     def state(self) -> Tensors:
@@ -91,7 +90,7 @@ class Stack:
 
     @torch.no_grad()
     def load(self, state: Tensors) -> None:
-        """What `state` of a stack of as many seeds returned."""
+        """What `state` of a ensemble of as many seeds returned."""
         for name, values in (self.parameters | self.buffers).items():
             values.copy_(state[name])
 
@@ -101,21 +100,21 @@ class Stack:
 
 
 class AdamW:
-    """torch's AdamW, fused, on the parameters of a stack; betas and epsilon are its defaults.
+    """torch's AdamW, fused, on the parameters of a ensemble; betas and epsilon are its defaults.
 
     Not torch.optim.AdamW: making one imports torch's compiler, 2 s of every job.
     """
 
-    def __init__(self, stack: Stack, learning_rate: float, weight_decay: float) -> None:
-        self._stack = stack
+    def __init__(self, ensemble: Ensemble, learning_rate: float, weight_decay: float) -> None:
+        self._stack = ensemble
         self._learning_rate, self._weight_decay = learning_rate, weight_decay
-        self._means = {name: torch.zeros_like(values.detach()) for name, values in stack.parameters.items()}
+        self._means = {name: torch.zeros_like(values.detach()) for name, values in ensemble.parameters.items()}
         self._squares = {name: values.clone() for name, values in self._means.items()}
-        self._steps = {name: torch.zeros((), device=stack.device) for name in self._means}
+        self._steps = {name: torch.zeros((), device=ensemble.device) for name in self._means}
 
     @torch.no_grad()
     def step(self, gradients: Tensors, paces: Mapping[str, Tensor] | None = None) -> None:
-        """gradients: {parameter: (S, ...)}; a parameter without one stays as it is. paces: as the stack's."""
+        """gradients: {parameter: (S, ...)}; a parameter without one stays as it is. paces: as the ensemble's."""
         before = {name: self._stack.parameters[name].detach().clone() for name in paces or {}}
         # The fused kernel walks through memory: a gradient laid out otherwise than its parameter goes to other entries.
         laid = {name: values.contiguous() for name, values in gradients.items()}
@@ -128,17 +127,17 @@ class AdamW:
         )  # fmt: skip
         for name, pace in (paces or {}).items():
             after = self._stack.parameters[name]
-            after.copy_(torch.lerp(before[name], after, widened(pace, after)))
+            after.copy_(torch.lerp(before[name], after, unsqueeze_like(pace, after)))
 
     def keep(self, places: Tensor) -> None:
-        """As the stack's."""
-        self._means, self._squares = picked(self._means, places), picked(self._squares, places)
+        """As the ensemble's."""
+        self._means, self._squares = index_seeds(self._means, places), index_seeds(self._squares, places)
 
     def state(self) -> dict[str, Tensors]:
         return {"means": self._means, "squares": self._squares, "steps": self._steps}
 
     def load(self, state: dict[str, Tensors]) -> None:
-        """What `state` for a stack of as many seeds returned."""
+        """What `state` for a ensemble of as many seeds returned."""
         for kind, tensors in self.state().items():
             for name, values in tensors.items():
                 values.copy_(state[kind][name])
@@ -155,10 +154,6 @@ class _Loss(nn.Module):
         return self.model.loss(features, labels)
 
 
-def picked(tensors: Tensors, places: Tensor) -> Tensors:
-    return {name: values.index_select(0, places) for name, values in tensors.items()}
-
-
 def write_back(model: Learner, values: Tensors) -> None:
     """`Stack.values` into a model."""
     with torch.no_grad():
@@ -166,7 +161,7 @@ def write_back(model: Learner, values: Tensors) -> None:
             own.copy_(values[name])
 
 
-def stackable(models: Sequence[Learner], features: Features, labels: Tensor) -> bool:
+def can_be_stacked(models: Sequence[Learner], features: Features, labels: Tensor) -> bool:
     """Whether one call gives the losses and logits that each model gives alone, and can be learnt from.
 
     A plugin's loss may do what torch cannot run for all seeds at once, or look at something that is neither parameter,
@@ -177,12 +172,12 @@ def stackable(models: Sequence[Learner], features: Features, labels: Tensor) -> 
         alone = [model.eval().loss(given, labels) for model, given in zip(models, own, strict=True)]
     together = {name: torch.stack([given[name] for given in own]) for name in own[0]}
     everywhere = labels.expand(len(models), -1)
-    stack = Stack(models)
+    ensemble = Ensemble(models)
     try:
-        stack.train(False)
-        terms = {name: value.detach() for name, value in stack.terms(together, everywhere).items()}
-        stack.train()
-        stack.directions(stack.terms(together, everywhere))
+        ensemble.train(False)
+        terms = {name: value.detach() for name, value in ensemble.terms(together, everywhere).items()}
+        ensemble.train()
+        ensemble.descent_gradients(ensemble.terms(together, everywhere))
     except Exception as error:  # whatever torch's transforms, or the model's own code on their tensors, raise
         log.info("%s: one seed after the other, as they cannot be stacked: %s", models[0].name, _first_line(error))
         return False

@@ -15,8 +15,8 @@ import pandas as pd
 import torch
 from torch import Tensor
 
-from modalens.balancing._base import Balancing, Learner, plain
-from modalens.models._base import Model, Trained
+from modalens.balancing import Balancing, Learner, unwrap
+from modalens.models import Model, TrainedModel
 from modalens.training import batches, dataset, ensemble, loop, meter
 from modalens.training.checkpoint import Checkpoint
 from modalens.training.setup import BATCH, Job
@@ -31,9 +31,9 @@ def train_group(job: Job, learners: dict[int, Learner], output: Path) -> dict[in
     found = loop.fit(list(learners.values()), list(learners), job.train, job.validation, job.training, checkpoint)
     histories = dict(zip(learners, found, strict=True))
     for seed, learner in learners.items():
-        model = plain(learner).eval()
+        model = unwrap(learner).eval()
         means, stds = embedding_statistics(model, job.train, job.device)
-        trained = Trained(model, job.labels, job.sources, means, stds, method(learner))
+        trained = TrainedModel(model, job.labels, job.sources, means, stds, method(learner))
         trained.save(output / str(seed) / "model.pt")
         with files.atomic(output / str(seed) / "history.csv") as hidden:
             pd.DataFrame(histories[seed]).astype({"epoch": int}).to_csv(hidden, index=False)
@@ -42,7 +42,7 @@ def train_group(job: Job, learners: dict[int, Learner], output: Path) -> dict[in
 
 @torch.no_grad()
 def embedding_statistics(
-    model: Model, clips: dataset.Clips, where: torch.device
+    model: Model, clips: dataset.FeatureDataset, where: torch.device
 ) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
     """Mean and standard deviation of each embedding dimension over clips: {modality: (D_m,)} each, float32."""
     parts: dict[str, list[Tensor]] = {name: [] for name in model.modalities}
@@ -67,7 +67,7 @@ def checkpoint_path(output: Path, seed: int) -> Path:
 def _key(job: Job, learners: dict[int, Learner]) -> str:
     """Digest of all that decides the result of these seeds, code included."""
     learner = next(iter(learners.values()))
-    first = plain(learner)
+    first = unwrap(learner)
     settings = [job.model, first.options, method(learner), asdict(job.training), list(learners), job.labels, job.digest]
     settings += [torch.__version__]
     digest = hashlib.sha256(json.dumps(settings, sort_keys=True, default=str).encode())

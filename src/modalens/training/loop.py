@@ -10,15 +10,16 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from modalens.balancing._base import Balancing, Learner
-from modalens.models._base import Features
-from modalens.training.batches import Lesson
+from modalens.balancing import Balancing, Learner
+from modalens.models import Features
+from modalens.training.batches import SeedBatches
 from modalens.training.checkpoint import Checkpoint, random_state, set_random_state
-from modalens.training.dataset import Clips
-from modalens.training.ensemble import AdamW, Stack, Tensors, picked, write_back
+from modalens.training.dataset import FeatureDataset
+from modalens.training.ensemble import AdamW, Ensemble, write_back
 from modalens.training.meter import Meter
 from modalens.utils.errors import UserError
 from modalens.utils.progress import LOG_EVERY_S
+from modalens.utils.tensors import Tensors, index_seeds
 
 log = logging.getLogger(__name__)
 
@@ -31,7 +32,7 @@ History = list[dict[str, float]]
 
 
 @dataclass(frozen=True, kw_only=True)
-class Training:
+class TrainingOptions:
     """patience: epochs without a validation loss lower by LEAST_PROGRESS before stopping. precision: float32, or
     bfloat16 for the products of the learning steps; parameters, validation and all that is kept are float32. together:
     seeds trained as one at most; 0: all of them on a GPU, one on a CPU."""
@@ -54,7 +55,7 @@ class _Seed:
     history: History = field(default_factory=list)
     best: Tensors = field(default_factory=dict)
 
-    def stopped(self, training: Training) -> bool:
+    def stopped(self, training: TrainingOptions) -> bool:
         waited, lowest = 0, math.inf
         for row in self.history:
             waited += 1
@@ -67,32 +68,32 @@ class _Seed:
 
 @dataclass
 class _State:
-    """All that changes while training. learning: places in `seeds` of those that have not stopped, in the stack's
-    order; the lessons' targets are theirs."""
+    """All that changes while training. learning: places in `seeds` of those that have not stopped, in the ensemble's
+    order; the batches' targets are theirs."""
 
     seeds: list[_Seed]
     learning: list[int]
-    stack: Stack
+    ensemble: Ensemble
     optimiser: AdamW
-    lessons: dict[str, Lesson]
+    batches: dict[str, SeedBatches]
 
     def keep(self, learning: list[int]) -> None:
         """Only these go on: a seed that has stopped costs nothing more."""
         if 0 < len(learning) < len(self.learning):
-            places = torch.tensor([self.learning.index(place) for place in learning], device=self.stack.device)
-            self.stack.keep(places)
+            places = torch.tensor([self.learning.index(place) for place in learning], device=self.ensemble.device)
+            self.ensemble.keep(places)
             self.optimiser.keep(places)
-            for lesson in self.lessons.values():
-                lesson.targets = picked(lesson.targets, places)
+            for batches in self.batches.values():
+                batches.targets = index_seeds(batches.targets, places)
         self.learning = learning
 
 
 def fit(
     models: Sequence[Learner],
     seeds: Sequence[int],
-    train: Clips,
-    validation: Clips,
-    training: Training,
+    train: FeatureDataset,
+    validation: FeatureDataset,
+    training: TrainingOptions,
     checkpoint: Checkpoint | None = None,
 ) -> list[History]:
     """Train models, one a seed and all on one device, in place to their parameters of lowest validation loss.
@@ -120,9 +121,9 @@ def fit(
                 )
             history.append({"epoch": epoch, **row, "seconds": seconds})
             if best_epoch(history) == len(history):
-                state.seeds[place].best = state.stack.values(at)
-        if isinstance(state.stack.learner, Balancing):
-            state.stack.learner.after_epoch(state.stack.buffers, rows)
+                state.seeds[place].best = state.ensemble.values(at)
+        if isinstance(state.ensemble.learner, Balancing):
+            state.ensemble.learner.after_epoch(state.ensemble.buffers, rows)
         state.keep([place for place in state.learning if not state.seeds[place].stopped(training)])
         if checkpoint and checkpoint.due() and state.learning:
             checkpoint.write(_saved(state))
@@ -138,10 +139,10 @@ def fit(
     return [seed.history for seed in state.seeds]
 
 
-def gradients(stack: Stack, features: Features, labels: Tensor) -> tuple[Tensors, Tensors]:
+def gradients(ensemble: Ensemble, features: Features, labels: Tensor) -> tuple[Tensors, Tensors]:
     """A batch of each seed's -> {parameter: (S, ...)} to descend along, and the terms of the loss."""
-    terms = stack.terms(features, labels)
-    return stack.directions(terms), {name: values.detach() for name, values in terms.items()}
+    terms = ensemble.terms(features, labels)
+    return ensemble.descent_gradients(terms), {name: values.detach() for name, values in terms.items()}
 
 
 def best_epoch(history: History) -> int:
@@ -149,42 +150,44 @@ def best_epoch(history: History) -> int:
     return 1 + min(range(len(history)), key=lambda index: history[index]["validation_loss"])
 
 
-def _begin(models: Sequence[Learner], seeds: Sequence[int], clips: dict[str, Clips], training: Training) -> _State:
-    stack = Stack(models, training.precision)
-    lessons = {name: Lesson.of(models, part, training.batch_size) for name, part in clips.items()}
+def _begin(
+    models: Sequence[Learner], seeds: Sequence[int], clips: dict[str, FeatureDataset], training: TrainingOptions
+) -> _State:
+    ensemble = Ensemble(models, training.precision)
+    batches = {name: SeedBatches.from_models(models, part, training.batch_size) for name, part in clips.items()}
     orders = [_Seed(torch.Generator().manual_seed(seed)) for seed in seeds]
     torch.manual_seed(seeds[0] + DROPOUT)
-    optimiser = AdamW(stack, training.learning_rate, training.weight_decay)
-    return _State(orders, list(range(len(seeds))), stack, optimiser, lessons)
+    optimiser = AdamW(ensemble, training.learning_rate, training.weight_decay)
+    return _State(orders, list(range(len(seeds))), ensemble, optimiser, batches)
 
 
-def _learn(state: _State, training: Training) -> list[dict[str, float]]:
-    state.stack.train()
-    lesson = state.lessons["train"]
-    count = len(lesson.clips)
+def _learn(state: _State, training: TrainingOptions) -> list[dict[str, float]]:
+    state.ensemble.train()
+    batches = state.batches["train"]
+    count = len(batches.clips)
     orders = [torch.randperm(count, generator=state.seeds[place].order) for place in state.learning]
     meter = Meter(count)
-    for rows in torch.stack(orders).to(lesson.clips.labels.device).split(training.batch_size, dim=1):
-        features, labels = lesson.drawn(rows)
-        directions, terms = gradients(state.stack, features, labels)
-        state.optimiser.step(directions, state.stack.paces(terms))
+    for rows in torch.stack(orders).to(batches.clips.labels.device).split(training.batch_size, dim=1):
+        features, labels = batches.training_batch(rows)
+        directions, terms = gradients(state.ensemble, features, labels)
+        state.optimiser.step(directions, state.ensemble.step_scales(terms))
         meter.add(terms, labels)
     return meter.rows("train")
 
 
 @torch.no_grad()
-def _validate(state: _State, training: Training) -> list[dict[str, float]]:
-    state.stack.train(False)
-    lesson = state.lessons["validation"]
-    meter = Meter(len(lesson.clips))
-    for start in range(0, len(lesson.clips), training.batch_size):
-        features, labels = lesson.shared(slice(start, start + training.batch_size), len(state.stack))
-        meter.add(state.stack.terms(features, labels), labels)
+def _validate(state: _State, training: TrainingOptions) -> list[dict[str, float]]:
+    state.ensemble.train(False)
+    batches = state.batches["validation"]
+    meter = Meter(len(batches.clips))
+    for start in range(0, len(batches.clips), training.batch_size):
+        features, labels = batches.validation_batch(slice(start, start + training.batch_size), len(state.ensemble))
+        meter.add(state.ensemble.terms(features, labels), labels)
     return meter.rows("validation")
 
 
 def _saved(state: _State) -> dict[str, Any]:
-    """Once all have stopped without what is only learnt with: a study keeps one of these for each stack of a job."""
+    """Once all have stopped without what is only learnt with: a study keeps one of these for each ensemble of a job."""
     seeds = [{"history": seed.history, "best": seed.best} for seed in state.seeds]
     if not state.learning:
         return {"learning": [], "seeds": seeds}
@@ -192,7 +195,7 @@ def _saved(state: _State) -> dict[str, Any]:
         "learning": state.learning,
         "seeds": seeds,
         "orders": [seed.order.get_state() for seed in state.seeds],
-        "stack": state.stack.state(),
+        "ensemble": state.ensemble.state(),
         "optimiser": state.optimiser.state(),
         "random": random_state(),
     }
@@ -206,6 +209,6 @@ def _restore(state: _State, saved: dict[str, Any]) -> None:
     if state.learning:
         for seed, order in zip(state.seeds, saved["orders"], strict=True):
             seed.order.set_state(order)
-        state.stack.load(saved["stack"])
+        state.ensemble.load(saved["ensemble"])
         state.optimiser.load(saved["optimiser"])
         set_random_state(saved["random"])

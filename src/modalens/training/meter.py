@@ -3,7 +3,7 @@
 import torch
 from torch import Tensor
 
-from modalens.training.ensemble import Tensors
+from modalens.utils.tensors import Tensors
 
 
 class Meter:

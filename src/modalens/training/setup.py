@@ -11,8 +11,8 @@ import pandas as pd
 import torch
 from torch import nn
 
-from modalens.balancing._base import Learner, plain, wrapped
-from modalens.models._base import Model, build, load_model
+from modalens.balancing import Learner, apply_balancing, unwrap
+from modalens.models import Model, build, load_model
 from modalens.plugins.options import resolve
 from modalens.training import dataset, ensemble, loop
 from modalens.utils import device
@@ -33,10 +33,10 @@ class Job:
     options: dict[str, Any]
     balancing: dict[str, Any]
     teachers: Mapping[str, Path]  # name -> folder of {seed}/model.pt
-    training: loop.Training
+    training: loop.TrainingOptions
     device: torch.device
-    train: dataset.Clips
-    validation: dataset.Clips
+    train: dataset.FeatureDataset
+    validation: dataset.FeatureDataset
     labels: list[str]
     sources: dict[str, Any]
     digest: str
@@ -56,10 +56,10 @@ def add_arguments(line: argparse.ArgumentParser) -> None:
 def read(arguments: argparse.Namespace) -> Job:
     """Opens train.csv, validation.csv and the label column of classes.csv, and nothing else of the splits."""
     splits, folders = arguments.splits, dict(arguments.modalities)
-    training = loop.Training(**resolve(loop.Training, arguments.training, "training"))
+    training = loop.TrainingOptions(**resolve(loop.TrainingOptions, arguments.training, "training"))
     if training.precision not in PRECISIONS:
         raise UserError(f"training.precision: {' or '.join(PRECISIONS)} is wanted, not {training.precision!r}")
-    where = device.choose(training.device)
+    where = device.resolve_device(training.device)
     labels = read_table(splits / "classes.csv")["label"].tolist()
     tables = {name: dataset.read_split(splits / f"{name}.csv") for name in ("train", "validation")}
     # Nobody forges features to resume a checkpoint: the quickest hash will do.
@@ -68,10 +68,10 @@ def read(arguments: argparse.Namespace) -> Job:
         if table.empty:
             raise UserError(f"{splits / name}.csv holds no clip: more clips are needed, or other fractions")
         features = {modality: dataset.read_features(folder, table) for modality, folder in folders.items()}
-        whole = dataset.Clips(features, dataset.class_indices(table, labels, splits / f"{name}.csv"))
+        whole = dataset.FeatureDataset(features, dataset.class_indices(table, labels, splits / f"{name}.csv"))
         for values in (*features.values(), whole.labels):
             digest.update(values.numpy().data.cast("B"))
-        clips[name] = whole.placed(where)
+        clips[name] = whole.to_device(where)
     everything = pd.concat(tables.values())
     sources = {modality: dataset.read_source(folder, everything) for modality, folder in folders.items()}
     return Job(
@@ -89,7 +89,7 @@ def read(arguments: argparse.Namespace) -> Job:
     )
 
 
-def groups(job: Job, seeds: Sequence[int]) -> Iterator[dict[int, Learner]]:
+def seed_groups(job: Job, seeds: Sequence[int]) -> Iterator[dict[int, Learner]]:
     """{seed: new model, in its balancing if it has one} of the seeds that are trained as one.
 
     On a CPU that is one: its time goes into products, which several seeds do not share, and a stacked convolution is
@@ -102,15 +102,17 @@ def groups(job: Job, seeds: Sequence[int]) -> Iterator[dict[int, Learner]]:
         models: dict[int, Learner] = {}
         for seed in seeds[start : start + count]:
             models[seed] = _new(job, seed, fitted)
-            fitted = plain(models[seed]).standardisers
-        if len(models) == 1 or ensemble.stackable(list(models.values()), *job.train.batch(slice(TRIED), job.device)):
+            fitted = unwrap(models[seed]).normalizers
+        if len(models) == 1 or ensemble.can_be_stacked(
+            list(models.values()), *job.train.batch(slice(TRIED), job.device)
+        ):
             yield models
         else:
             yield from ({seed: model} for seed, model in models.items())
 
 
 def _new(job: Job, seed: int, fitted: nn.Module | None) -> Learner:
-    """A model as it is before its first step. fitted: standardisers of another seed, which are the same."""
+    """A model as it is before its first step. fitted: normalizers of another seed, which are the same."""
     torch.manual_seed(seed)
     shapes = {name: tuple(values.shape[1:]) for name, values in job.train.features.items()}
     model = build(job.model, shapes, len(job.labels), job.options).to(job.device)
@@ -119,12 +121,12 @@ def _new(job: Job, seed: int, fitted: nn.Module | None) -> Learner:
     for name, folder in job.teachers.items():
         model.teachers[name] = _teacher(folder / str(seed) / "model.pt", job)
     if fitted:
-        model.standardisers.load_state_dict(fitted.state_dict())
+        model.normalizers.load_state_dict(fitted.state_dict())
     else:
-        model.fit_standardiser({name: dataset.pieces(values, BATCH) for name, values in job.train.features.items()})
-    model.begin()
+        model.fit_normalizer({name: dataset.batches(values, BATCH) for name, values in job.train.features.items()})
+    model.initialise_from_teachers()
     # Last: what a method draws for itself leaves the model's own initial values as they are without it.
-    return wrapped(model, job.balancing)
+    return apply_balancing(model, job.balancing)
 
 
 def _teacher(path: Path, job: Job) -> Model:

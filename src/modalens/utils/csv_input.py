@@ -5,7 +5,6 @@ import io
 import logging
 import time
 from collections.abc import Iterable, Iterator
-from difflib import get_close_matches
 from http.client import HTTPException
 from pathlib import Path
 from urllib import request
@@ -15,6 +14,7 @@ import pandas as pd
 
 from modalens.utils import csv_chunks
 from modalens.utils.errors import UserError
+from modalens.utils.suggest import nearest
 
 log = logging.getLogger("modalens")
 
@@ -115,8 +115,8 @@ def column(name: str, present: Iterable[str], location: str) -> str:
     present = list(present)
     if name in present:
         return name
-    near = get_close_matches(name.lower(), {other.lower(): other for other in present}, n=1)
-    hint = next((f"did you mean {other!r}? " for other in present if near and other.lower() == near[0]), "")
+    near = nearest(name, present, str.lower)
+    hint = near and f"{near} "
     raise UserError(f"{location} has no column {name!r}; {hint}there are: {', '.join(present)}")
 
 

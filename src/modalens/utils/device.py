@@ -7,7 +7,7 @@ import torch
 from modalens.utils.errors import UserError
 
 
-def choose(name: str) -> torch.device:
+def resolve_device(name: str) -> torch.device:
     """ "auto" is CUDA, then Apple's MPS, then the CPU. Any other name is PyTorch's; an absent one raises UserError."""
     present = {"cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available(), "cpu": True}
     if name == "auto":
@@ -20,7 +20,7 @@ def choose(name: str) -> torch.device:
     return torch.device(name)
 
 
-def repeatable(threads: int) -> None:
+def set_deterministic(threads: int) -> None:
     """Fix what the order of additions depends on: the number of threads and the choice of algorithms."""
     torch.set_num_threads(threads)
     # cuBLAS is deterministic only with a fixed workspace, and reads this before its first call.

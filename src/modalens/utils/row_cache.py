@@ -22,18 +22,18 @@ def keys(path: Path) -> dict[str, str]:
     return {}
 
 
-def derived(key: str, made: str) -> str:
+def derived_key(key: str, made: str) -> str:
     """Key of what is made from a decoded clip. made: a digest of the settings and the code that make it."""
     return files.digest(key, made) if key else ""
 
 
-def there(clip_id: str, key: str, consumers: dict[str, dict[str, str]]) -> bool:
+def is_cached_downstream(clip_id: str, key: str, consumers: dict[str, dict[str, str]]) -> bool:
     """Whether all that is made from a decoded clip is there. consumers: {made: keys of the file}, at least one."""
-    wanted = {made: derived(key, made) for made in consumers}
+    wanted = {made: derived_key(key, made) for made in consumers}
     return bool(key and consumers) and all(rows.get(clip_id) == wanted[made] for made, rows in consumers.items())
 
 
-def divided(
+def partition_cached(
     source: Path, output: Path, attributes: dict[str, Any], made: str, known: Collection[str] | None = None
 ) -> tuple[dict[str, str], dict[str, str]]:
     """Rows of `output` that stay, rows to be made from those of `source`: {clip_id: key}.
@@ -42,7 +42,7 @@ def divided(
     known that goes with a row. Raises UserError: clips that have a row in neither file.
     """
     rows, left = hdf5.keys(source), hdf5.elsewhere(source)
-    wanted = {clip_id: derived(key, made) for clip_id, key in {**rows, **left}.items()}
+    wanted = {clip_id: derived_key(key, made) for clip_id, key in {**rows, **left}.items()}
     old = keys(output)
     if old and hdf5.attributes(output) != attributes:
         old = {}
