@@ -19,7 +19,7 @@ TARGETS = ("features/resnet50/0.h5", "features/log_mel/0.h5", "fingerprints/0.cs
 def call(folder: Path, clips: int) -> dict[str, Any]:
     """Seconds, and seconds of processor, of the study that now has so many clips."""
     config = yaml.safe_load((ROOT / "config" / "config.yaml").read_text())
-    config |= {"study": "added", "results": str(folder), "shards": 1, "dataset": config["dataset"] | {"clips": clips}}
+    config |= {"name": "added", "results": str(folder), "shards": 1, "dataset": config["dataset"] | {"clips": clips}}
     path = folder / "study.yaml"
     path.write_text(yaml.safe_dump(config))
     targets = [folder / "added" / name for name in TARGETS]

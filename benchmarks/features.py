@@ -64,7 +64,7 @@ def seconds(work: Callable[[], object], where: torch.device) -> float:
 
 def shard(path: Path, clips: int) -> None:
     draw = np.random.default_rng(0)
-    with hdf5.write(path, {"kind": "frames"}) as writer:
+    with hdf5.write(path, {"form": "frames"}) as writer:
         for number in range(clips):
             writer.append(f"clip{number}", draw.integers(0, 256, (FRAMES, SIZE, SIZE, 3), np.uint8))
 

@@ -31,7 +31,7 @@ def study(folder: Path, clips: int, per_shard: int) -> Path:
         rows.writerow(["clip_id", "file", "label"])
         rows.writerows((f"clip{number:08d}", f"{number:08d}.mp4", "ab"[number % 2]) for number in range(clips))
     config = {
-        "study": "simulated",
+        "name": "simulated",
         "results": str(folder),
         "dataset": {"name": "folder", "csv": str(folder / "clips.csv"), "media": str(folder)},
         "tasks": ["label"],

@@ -27,7 +27,7 @@ class Checkout:
 
     @property
     def results(self) -> Path:
-        return self.root / "results" / self.config["study"]
+        return self.root / "results" / self.config["name"]
 
     def snakemake(self, *arguments: str, check: bool = True) -> subprocess.CompletedProcess[str]:
         done = subprocess.run(self._command(*arguments), cwd=self.root, env=self._environment(), text=True,
@@ -48,9 +48,7 @@ class Checkout:
                                    stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)  # fmt: skip
         victim = None
         while process.poll() is None:
-            found = subprocess.run(
-                ["pgrep", "-f", f"^python -m {module} .*{self.config['study']}"], capture_output=True
-            )
+            found = subprocess.run(["pgrep", "-f", f"^python -m {module} .*{self.config['name']}"], capture_output=True)
             pids = [int(pid) for pid in found.stdout.split()]
             if pids and list(after.parent.glob(after.name)):
                 victim = min(pids)
@@ -75,7 +73,7 @@ class Checkout:
 
 def copied(factory: pytest.TempPathFactory, config: dict[str, Any]) -> Path:
     """A new folder named after the study, with a copy of the project in it."""
-    root = factory.mktemp(config["study"])
+    root = factory.mktemp(config["name"])
     for part in PARTS:
         copy = shutil.copytree if (ROOT / part).is_dir() else shutil.copy
         copy(ROOT / part, root / part)

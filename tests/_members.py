@@ -7,13 +7,19 @@ import torch
 from modalens.models import Model, build
 from modalens.training.dataset import FeatureDataset
 
-SHAPES = {"audio": (16, 40), "text": (5, 12), "video": (3, 24)}
+SHAPES = {
+    "audio": {"mel": 16, "time": 40},
+    "text": {"token": 5, "channel": 12},
+    "video": {"time": 3, "channel": 24},
+}
 PAIR = ("audio", "video")
 CLASSES = 3
 COUNT = 16
 EXPERTS = ("audio_only", "video_only")
 # Of the models that do not learn without any.
 TEACHERS = {"distillation": EXPERTS}
+# What a model cannot do without.
+REQUIRED = {"guidance": {"target": "video", "guide": "audio"}}
 LABELS = torch.arange(COUNT) % CLASSES
 
 
@@ -29,13 +35,15 @@ def clips(modalities=PAIR, seed=0):
 @cache
 def _noise(name, seed):
     draw = torch.Generator().manual_seed(100 * seed + len(name))
-    return (5 + 3 * torch.randn(COUNT, *SHAPES[name], generator=draw)).half()
+    return (5 + 3 * torch.randn(COUNT, *SHAPES[name].values(), generator=draw)).half()
 
 
 def made(name: str, modalities=PAIR, seed=0, **options) -> Model:
     """A model of one seed, standardised and begun, with experts of the same seed where it cannot do without."""
     torch.manual_seed(seed)
-    model = build(name, shapes(modalities), CLASSES, options)
+    if name.endswith("_only"):  # as in a config: late fusion of one modality
+        name, modalities = "late_fusion", (name.removesuffix("_only"),)
+    model = build(name, shapes(modalities), CLASSES, REQUIRED.get(name, {}) | options)
     model.fit_normalizer({modality: [rows] for modality, rows in clips(modalities).items()})
     for teacher in TEACHERS.get(name, ()):
         if teacher.removesuffix("_only") in modalities:
@@ -48,7 +56,7 @@ def planted(count: int, seed: int) -> FeatureDataset:
     """Clips of noise, in which a weak tone and a weak spot tell the label."""
     draw = torch.Generator().manual_seed(seed)
     labels = torch.randint(CLASSES, (count,), generator=draw)
-    features = {name: torch.randn(count, *SHAPES[name], generator=draw) for name in PAIR}
+    features = {name: torch.randn(count, *SHAPES[name].values(), generator=draw) for name in PAIR}
     for index, label in enumerate(labels):
         features["audio"][index, 4 * label] += 0.5
         features["video"][index, :, label] += 0.7

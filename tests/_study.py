@@ -12,15 +12,16 @@ from modalens.evaluation.baselines import BLANK, NOISES
 from modalens.stages import evaluate, train
 from modalens.utils import cli, hdf5
 
-SHAPES = {"audio": (8, 16), "video": (2, 6)}
+SHAPES = {"audio": {"mel": 8, "time": 16}, "video": {"time": 2, "channel": 6}}
 ENCODERS = {"audio": "log_mel", "video": "resnet50"}
 LABELS = ["007", "cat", "dog"]  # text, also where it looks like a number
-SMALL = {"audio_size": 8, "sequence_size": 6, "step_size": 8, "hidden": [8, 8], "channels": 2}
+SMALL = {"spectrogram_size": 8, "sequence_size": 6, "step_size": 8, "hidden": [8, 8], "channels": 2}
 TRAINING = {"epochs": 12, "batch_size": 8, "learning_rate": 0.01, "device": "cpu"}
 
 
 def attributes(modality: str) -> dict[str, object]:
-    return {"encoder": ENCODERS[modality], "options": {}, "preprocessing": {"kind": modality}, "weights": "none"}
+    made = {"encoder": ENCODERS[modality], "axes": list(SHAPES[modality])}
+    return {**made, "options": {}, "preprocessing": {"form": modality}, "weights": "none"}
 
 
 def make(root: Path, shuffle: int = 0) -> Path:
@@ -29,7 +30,7 @@ def make(root: Path, shuffle: int = 0) -> Path:
     names = [f"clip-{index:02d}" for index in range(60)]
     classes = draw.integers(0, 3, 60)
     shards = draw.integers(0, 3, 60)
-    rows = {name: draw.normal(size=(60, *shape)).astype(np.float16) for name, shape in SHAPES.items()}
+    rows = {name: draw.normal(size=(60, *shape.values())).astype(np.float16) for name, shape in SHAPES.items()}
     rows["video"][np.arange(60), :, classes] += 4
     for modality, values in rows.items():
         for shard in range(3):
@@ -39,7 +40,7 @@ def make(root: Path, shuffle: int = 0) -> Path:
                     writer.append(names[index], values[index])
         with hdf5.write(root / "replacements" / f"{modality}.h5", attributes(modality)) as writer:
             for name in (BLANK, *NOISES):
-                writer.append(name, draw.normal(size=SHAPES[modality]).astype(np.float16))
+                writer.append(name, draw.normal(size=tuple(SHAPES[modality].values())).astype(np.float16))
     labels = [LABELS[index] for index in classes]
     table = pd.DataFrame(
         {"clip_id": names, "shard": shards, "group": [f"g{i // 2}" for i in range(60)], "label": labels}
@@ -58,11 +59,19 @@ def train_line(
     options: dict[str, object] | None = None,
     output: str = "train",
     more: Sequence[str] = (),
+    modalities: Sequence[str] = tuple(SHAPES),
     **training: object,
 ) -> list[str]:
-    line = ["--model", model, "--options", json.dumps(SMALL if options is None else options)]
+    """A model called `audio_only` is late fusion of that modality, as in a config."""
+    only = model.removesuffix("_only") if model.endswith("_only") else ""
+    line = ["--model", "late_fusion" if only else model, "--options", json.dumps(SMALL if options is None else options)]
     line += ["--training", json.dumps(TRAINING | training), "--seeds", *map(str, seeds)]
-    line += ["--modalities", *(f"{name}={root}/features/{name}" for name in SHAPES), "--splits", f"{root}/splits"]
+    line += [
+        "--modalities",
+        *(f"{name}={root}/features/{name}" for name in ([only] if only else modalities)),
+        "--splits",
+        f"{root}/splits",
+    ]
     line += ["--output", f"{root}/{output}/{model}", "--key", json.dumps({"task": "t", "model": model})]
     return [*line, "--record", f"{root}/{output}/{model}/record.json", *more]
 

@@ -9,8 +9,12 @@ import numpy as np
 import pandas as pd
 import yaml
 
+from modalens.config import modalities
 from modalens.utils import hdf5
 
+MODALITIES = {
+    name: modalities.resolve(name, encoder) for name, encoder in (("audio", "log_mel"), ("video", "resnet50"))
+}
 REPLACEMENTS = ["blank@input", "gaussian@input", "mean@fusion"]
 
 
@@ -59,10 +63,9 @@ def predictions(
 
 def _condition(full: str, kept: str, replacement: str) -> str:
     kind, _, stage = replacement.partition("@")
-    names = {("blank", "audio"): "silence", ("blank", "video"): "black"}
     gone = sorted(set(full.split(",")) - set(kept.split(",")))
     suffix = f"@{stage}" if stage == "fusion" else ""
-    return ",".join(f"{name}={names.get((kind, name), kind)}{suffix}" for name in gone) or "full"
+    return ",".join(f"{name}={kind}{suffix}" for name in gone) or "full"
 
 
 def write_study(
@@ -95,7 +98,7 @@ def write_study(
         "results": str(root.parent),
         "dataset": {"name": "known_answer"},
         "tasks": list(tasks),
-        "modalities": {"audio": "log_mel", "video": "resnet50"},
+        "modalities": MODALITIES,
         "models": {name: {} for name in names},
         "seeds": list(range(seeds)),
         "evaluate": {"replacements": REPLACEMENTS},
@@ -142,8 +145,9 @@ def _statuses(root: Path, lost: int) -> None:
         if decoder:
             table["decoder"], table["seconds"] = decoder, 0.05
         table.to_csv(root / stage / "0.csv", index=False)
-    for encoder, weights in (("resnet50", "untrained seed 0"), ("log_mel", "none: no weights")):
-        with hdf5.write(root / "features" / encoder / "0.h5", {"encoder": encoder, "weights": weights}) as writer:
+    for modality, weights in (("video", "untrained seed 0"), ("audio", "none: no weights")):
+        made = {"encoder": MODALITIES[modality]["encoder"], "weights": weights}
+        with hdf5.write(root / "features" / modality / "0.h5", made) as writer:
             writer.append("clip00000", np.zeros(2, np.float16))
 
 

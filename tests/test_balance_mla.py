@@ -27,7 +27,7 @@ def pretrained(name, seed=0, modalities=PAIR, **options):
     model = build(name, shapes(modalities), CLASSES, {**STEPS, **options})
     model.fit_normalizer({modality: [rows] for modality, rows in clips(modalities).items()})
     hidden = {"hidden": options["hidden"]} if "hidden" in options else {}
-    model.teachers = {f"{m}_transformer": small("transformer", PAIR, 10, only=m, **hidden).eval() for m in PAIR}
+    model.teachers = {f"{m}_transformer": small("transformer", (m,), 10, **hidden).eval() for m in PAIR}
     model.initialise_from_teachers()
     return model.eval()
 
@@ -50,11 +50,11 @@ def test_lengths_are_the_steps_that_a_modality_has_from_there_on():
         "video": (16, 3, D),
     }
     assert small("balance_mla").embed(clips())["audio"].shape == (16, 40, D)
-    assert encoders({"audio": (4, 1001)}, ["audio"], **COMMON).popitem()[1].places.shape == (128, D)
+    assert encoders({"audio": {"mel": 4, "time": 1001}}, **COMMON).popitem()[1].places.shape == (128, D)
 
 
 def test_a_shorter_sequence_is_made_of_all_its_steps():
-    model = small("transformer", only="audio", lengths={"audio": 20}).eval()
+    model = small("transformer", ("audio",), lengths={"audio": 20}).eval()
     sound = clips()["audio"].float()
     swapped = sound.unflatten(2, (20, 2)).flip(3).flatten(2)
     torch.testing.assert_close(model({"audio": swapped}), model({"audio": sound}))
@@ -83,7 +83,7 @@ def test_attention_of_equal_scores_is_the_mean_and_of_one_head_the_formula():
 
 
 def test_an_encoder_sees_the_order_of_the_steps():
-    model = small("transformer", only="video").eval()
+    model = small("transformer", ("video",)).eval()
     turned = {"video": clips()["video"].flip(1)}
     assert not torch.allclose(model(turned), model(clips()))
 
@@ -249,9 +249,9 @@ def test_an_audio_centric_model_has_the_audio_branch_alone_and_the_picture_adds_
     [
         ({"name": "video_only"}, "the teacher 'x' has width no transformer's, not 8"),
         ({"name": "transformer", **STEPS}, "the teacher 'x' looks at audio, video"),
-        ({"name": "transformer", **STEPS, "heads": 4, "only": "audio"}, "the teacher 'x' has heads 4, not 2"),
+        ({"name": "transformer", **STEPS, "heads": 4, "modalities": ("audio",)}, "the teacher 'x' has heads 4, not 2"),
         (
-            {"name": "transformer", **STEPS, "hidden": [4], "only": "audio"},
+            {"name": "transformer", **STEPS, "hidden": [4], "modalities": ("audio",)},
             r"the teacher 'x' has hidden \[4\], not \[\]",
         ),
     ],
@@ -266,7 +266,8 @@ def test_a_teacher_that_does_not_fit_is_one_line(teacher, line):
 def test_the_train_stage_begins_each_seed_from_its_own_teachers(tmp_path):
     root = _study.make(tmp_path)
     folders = [
-        _study.trained(root, "transformer", [0, 1], {**STEPS, "only": name}, f"train_{name}", epochs=1) for name in PAIR
+        _study.trained(root, "transformer", [0, 1], STEPS, f"train_{name}", modalities=[name], epochs=1)
+        for name in PAIR
     ]
     teachers = ["--teachers", *(f"{name}={folder}" for name, folder in zip(PAIR, folders, strict=True))]
     # At this rate nothing is learnt: what it ends with is what it began with.
@@ -308,7 +309,6 @@ def test_steps_of_one_modality_attend_to_those_of_another():
 @pytest.mark.parametrize(
     ("name", "options", "line"),
     [
-        ("transformer", {"only": "text"}, "looks at 'text', the study's modalities are audio, video"),
         ("transformer", {"heads": 3}, "a width of 8 is not divided by 3 heads"),
         ("joint_transformer", {"lengths": {"sound": 3}}, "lengths: 'sound' is none of the modalities audio, video"),
         ("balance_mla", {"lengths": {"audio": 0}}, "lengths: at least 1 step is wanted, not 0"),
@@ -322,9 +322,12 @@ def test_an_option_that_cannot_be_is_one_line(name, options, line):
         build(name, shapes(), CLASSES, {**STEPS, **options})
 
 
-def test_features_that_are_no_sequence_are_named():
-    with pytest.raises(UserError, match="the features of 'video'"):
-        build("transformer", {"video": (24,)}, CLASSES, STEPS)
+def test_vectors_and_grids_are_laid_out_as_sequences():
+    given = {"table": {"channel": 24}, "picture": {"height": 2, "width": 3, "channel": 5}}
+    model = build("transformer", given, CLASSES, STEPS).eval()
+    features = {"table": torch.randn(4, 24), "picture": torch.randn(4, 2, 3, 5)}
+    assert model(features).shape == (4, CLASSES)
+    assert {name: network.places.shape[0] for name, network in model.networks.items()} == {"table": 1, "picture": 6}
 
 
 @pytest.mark.parametrize("name", KINDS)

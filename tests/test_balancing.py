@@ -23,8 +23,8 @@ from modalens.training.dataset import FeatureDataset
 from modalens.training.ensemble import AdamW, Ensemble, can_be_stacked
 from modalens.utils.errors import UserError
 
-SMALL = {"audio_size": 12, "channels": 4, "sequence_size": 10, "step_size": 8, "hidden": [16, 16]}
-MODELS = {"late_fusion": SMALL, "decision_fusion": SMALL, "distillation": {"audio_size": 12, "sequence_size": 10}}
+SMALL = {"spectrogram_size": 12, "channels": 4, "sequence_size": 10, "step_size": 8, "hidden": [16, 16]}
+MODELS = {"late_fusion": SMALL, "decision_fusion": SMALL, "distillation": {"spectrogram_size": 12, "sequence_size": 10}}
 METHODS = registry.names("balancing")
 REFUSED = {("mm_cosine", "decision_fusion")}
 CASES = [(method, model) for method in METHODS for model in MODELS if (method, model) not in REFUSED]
@@ -565,7 +565,7 @@ def lopsided(count, seed):
     """Either modality tells the label, the picture louder."""
     draw = torch.Generator().manual_seed(seed)
     labels = torch.randint(CLASSES, (count,), generator=draw)
-    features = {name: torch.randn(count, *SHAPES[name], generator=draw) for name in PAIR}
+    features = {name: torch.randn(count, *SHAPES[name].values(), generator=draw) for name in PAIR}
     for index, label in enumerate(labels):
         features["audio"][index, 4 * label : 4 * label + 2] += 0.6
         features["video"][index, :, label] += 3
@@ -587,7 +587,7 @@ def test_the_weaker_modality_learns_more_with_losses_of_its_own():
     train, test = lopsided(160, 0), lopsided(200, 1)
     found = {}
     for method in ("none", "unimodal_losses"):
-        models = [made("late_fusion", seed=seed, **{**SMALL, "audio_size": 32}) for seed in range(4)]
+        models = [made("late_fusion", seed=seed, **{**SMALL, "spectrogram_size": 32}) for seed in range(4)]
         learners = [apply_balancing(model, {} if method == "none" else {method: {}}) for model in models]
         fitted(learners, None, train, test, epochs=6)
         found[method] = sum(probed(model, train, test) for model in models) / len(models)

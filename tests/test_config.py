@@ -9,7 +9,7 @@ from modalens.config import resolve
 from modalens.utils.errors import UserError
 
 ROOT = Path(__file__).resolve().parents[1]
-SMALLEST = {"study": "x", "dataset": {"name": "known_answer"}, "tasks": ["seen"]}
+SMALLEST = {"name": "x", "dataset": {"name": "known_answer"}, "tasks": ["seen"]}
 
 
 def test_schema_is_itself_valid():
@@ -26,7 +26,7 @@ def test_every_config_in_the_repository_resolves(path):
     ("change", "line"),
     [
         ({"trainig": {}}, "config: unknown key 'trainig'; did you mean 'training'?"),
-        ({"training": {"epochs": "ten"}}, 'config: training.epochs: an integer is wanted, not "ten"'),
+        ({"training": {"epochs": "ten"}}, 'config: training.epochs: expected an integer, got "ten"'),
         ({"seeds": []}, "config: seeds: "),
         ({"dataset": {"name": "foldr"}}, "config: dataset: no dataset 'foldr'; did you mean 'folder'?"),
         (
@@ -64,15 +64,15 @@ def test_every_config_in_the_repository_resolves(path):
         ),
         (
             {"models": {"late_fusion": {"balancing": {"agm": None}}}},
-            "config: models.late_fusion.balancing.agm: a mapping is wanted, not null",
+            "config: models.late_fusion.balancing.agm: expected a mapping, got null",
         ),
         (
             {"models": {"audio_only": {"balancing": {"agm": {}}}}},
             "config: models.audio_only.balancing: the model looks at audio alone: nothing to balance",
         ),
         (
-            {"modalities": {"text": "log_mel"}, "models": {"late_fusion": {"balancing": {"agm": {}}}}},
-            "config: models.late_fusion.balancing: the model looks at text alone",
+            {"modalities": {"audio": "log_mel"}, "models": {"late_fusion": {"balancing": {"agm": {}}}}},
+            "config: models.late_fusion.balancing: the model looks at audio alone",
         ),
         ({"search": {"space": {"learning_rate": [1]}}}, "config: search.space: 'learning_rate' does not match"),
         ({"search": {"space": {"training.lr": [1]}}}, "config: search.space: audio_only has no 'training.lr'; known: "),
@@ -86,7 +86,7 @@ def test_every_config_in_the_repository_resolves(path):
         ),
         (
             {"search": {"space": {"training.batch_size": 3}}},
-            "config: search.space.training.batch_size: a list or a mapping is wanted, not 3",
+            "config: search.space.training.batch_size: expected a list or a mapping, got 3",
         ),
         ({"search": {"space": {"training.batch_size": []}}}, "config: search.space.training.batch_size: "),
         (
@@ -101,8 +101,29 @@ def test_every_config_in_the_repository_resolves(path):
         ({"models": {"distillation": {"teachers": ["audio_only"]}}}, "config: models.distillation.teachers: no model"),
         ({"modalities": {"audio": "log_mell"}}, "config: modalities.audio: no encoder 'log_mell'"),
         ({"splits": {"train": 0.9}}, "config: splits: train, validation and test must add up to 1"),
-        ({"frames": {"crop": 300}}, "config: frames: crop must not be larger than resize"),
-        ({"study": "../x"}, "config: study: "),
+        ({"modalities": {"text": "log_mel"}}, "config: modalities.text: no modality 'text'; known: audio, video"),
+        (
+            {"modalities": {"audio": "resnet50"}},
+            "config: modalities.audio: the encoder resnet50 reads frames, but audio",
+        ),
+        (
+            {"modalities": {"ear": {"kind": "audio", "encoder": "log_mel", "column": "x"}}},
+            "config: modalities.ear.column",
+        ),
+        (
+            {"modalities": {"audio": {"encoder": "log_mel", "decode": {"second": 3}}}},
+            "config: modalities.audio.decode: unkn",
+        ),
+        (
+            {"modalities": {"video": {"encoder": "resnet50", "decode": {"crop": 300}}}},
+            "video: crop (300) must not exceed",
+        ),
+        (
+            {"models": {"late_fusion": {"modalities": ["text"]}}},
+            "config: models.late_fusion.modalities: no modality 'tex",
+        ),
+        ({"plugins": ["nowhere.py"]}, "config: plugins: not found: "),
+        ({"name": "../x"}, "config: name: "),
     ],
 )
 def test_a_mistake_is_one_line_that_says_where_and_what(change, line):
@@ -118,9 +139,11 @@ def test_defaults_are_filled_in_and_a_model_inherits_the_training_options():
     )
     assert resolved["models"]["audio_only"]["training"] == {**resolved["training"], "patience": 2}
     assert resolved["training"]["epochs"] == 3
-    assert resolved["models"]["audio_only"]["class"] == "audio_only"
+    assert resolved["models"]["audio_only"]["model"] == "late_fusion"
+    assert resolved["models"]["audio_only"]["modalities"] == ["audio"]
     assert list(resolved["models"]) == ["audio_only"], "the default models must not be mixed in"
-    assert resolved["waveforms"]["sample_rate"] == 16000
+    assert resolved["modalities"]["audio"]["decode"]["sample_rate"] == 16000
+    assert resolve.resolve(resolved) == resolved, "what is written out is a config itself"
 
 
 def test_the_fusion_of_a_model_is_found_named_or_by_default():

@@ -25,7 +25,7 @@ def test_every_model_of_a_config_learns_and_answers(path):
     models = {}
     # Teachers before their students.
     for name, given in sorted(study["models"].items(), key=lambda item: len(item[1]["teachers"])):
-        model = build(given["class"], SHAPES, 3, given["options"])
+        model = build(given["model"], {name: SHAPES[name] for name in given["modalities"]}, 3, given["options"])
         for teacher in given["teachers"]:
             model.teachers[teacher] = models[teacher]
         model.fit_normalizer({modality: [values] for modality, values in features.items()})

@@ -66,7 +66,7 @@ def test_a_source_in_two_splits_is_said():
 
 @pytest.fixture
 def study() -> dict:
-    return {"study": "x", "dataset": {"name": "known_answer", "clips": 30}, "tasks": ["seen", "heard"]}
+    return {"name": "x", "dataset": {"name": "known_answer", "clips": 30}, "tasks": ["seen", "heard"]}
 
 
 def test_the_command_prints_every_task_of_any_data_set(tmp_path, study, monkeypatch, capsys):

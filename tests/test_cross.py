@@ -6,7 +6,7 @@ from modalens.utils.errors import UserError
 
 
 def test_one_line_is_a_model_for_each_combination_in_its_place():
-    line = {"options": {"dropout": 0.1}, "cross": {"options.fusion": ["add", "lmf"], "balancing": ["none", "agm"]}}
+    line = {"options": {"dropout": 0.1}, "grid": {"options.fusion": ["add", "lmf"], "balancing": ["none", "agm"]}}
     found = expanded({"audio_only": {}, "late_fusion": line, "last": None})
     assert list(found) == [
         "audio_only",
@@ -17,7 +17,7 @@ def test_one_line_is_a_model_for_each_combination_in_its_place():
         "last",
     ]
     assert found["late_fusion-add-none"] == {
-        "class": "late_fusion",
+        "model": "late_fusion",
         "options": {"dropout": 0.1, "fusion": "add"},
         "balancing": {},
     }
@@ -26,17 +26,17 @@ def test_one_line_is_a_model_for_each_combination_in_its_place():
 
 
 def test_all_is_every_fusion_that_serves_there_and_every_balancing_method_after_none():
-    fused = expanded({"late_fusion": {"cross": {"options.fusion": "all"}}})
+    fused = expanded({"late_fusion": {"grid": {"options.fusion": "all"}}})
     assert "late_fusion-vote" not in fused
     assert {"late_fusion-concat", "late_fusion-film"} <= set(fused)
-    ruled = expanded({"decision_fusion": {"cross": {"options.rule": "all"}}})
+    ruled = expanded({"decision_fusion": {"grid": {"options.rule": "all"}}})
     assert set(ruled) == {f"decision_fusion-{rule}" for rule in ("average", "max", "product", "vote")}
-    balanced = expanded({"late_fusion": {"cross": {"balancing": "all"}}})
+    balanced = expanded({"late_fusion": {"grid": {"balancing": "all"}}})
     assert list(balanced) == [f"late_fusion-{name}" for name in ["none", *members("balancing")]]
 
 
 def test_any_option_can_be_crossed():
-    found = expanded({"small": {"class": "late_fusion", "cross": {"training.epochs": [1, 2]}}})
+    found = expanded({"small": {"model": "late_fusion", "grid": {"training.epochs": [1, 2]}}})
     assert {name: model["training"] for name, model in found.items()} == {
         "small-1": {"epochs": 1},
         "small-2": {"epochs": 2},
@@ -46,9 +46,9 @@ def test_any_option_can_be_crossed():
 @pytest.mark.parametrize(
     ("models", "said"),
     [
-        ({"a": {"cross": {"balancing": ["agn"]}}}, "models.a.cross.balancing: no balancing 'agn'; did you mean 'agm'"),
-        ({"a": {"cross": {"options.dropout": "all"}}}, "models.a.cross.options.dropout: a list is wanted"),
-        ({"a-1": {}, "a": {"cross": {"training.epochs": [1]}}}, "there is a model 'a-1' already"),
+        ({"a": {"grid": {"balancing": ["agn"]}}}, "models.a.grid.balancing: no balancing 'agn'; did you mean 'agm'"),
+        ({"a": {"grid": {"options.dropout": "all"}}}, "models.a.grid.options.dropout: expected a list"),
+        ({"a-1": {}, "a": {"grid": {"training.epochs": [1]}}}, "there is a model 'a-1' already"),
     ],
 )
 def test_a_mistake_is_one_line(models, said):

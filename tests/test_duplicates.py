@@ -1,21 +1,16 @@
 """Planted copies across splits are found, nothing else is, and the study stops where its config says so."""
 
+import json
 import tracemalloc
 
 import numpy as np
 import pandas as pd
 import pytest
-from test_fingerprints import RATE, melody, noise_film
+from _forms import FORMS
+from test_fingerprints import AUDIO, RATE, VIDEO, melody, noise_film
 
 from modalens.curation.duplicates import identical
-from modalens.curation.fingerprints import picture_sketch, sound_sketch
-from modalens.curation.near_duplicates import (
-    Sketches,
-    near_duplicate_pairs,
-    normalize_pictures,
-    normalize_sounds,
-    sound_similarity,
-)
+from modalens.curation.near_duplicates import near_duplicate_pairs
 from modalens.stages import duplicates, fingerprints
 from modalens.tracking import records
 from modalens.utils import cli, hdf5
@@ -47,7 +42,7 @@ def study(tmp_path):
 
     def fingerprint(rows):
         for place, (stage, attributes) in enumerate(
-            {"frames": {"kind": "frames"}, "waveforms": {"kind": "waveforms", "sample_rate": RATE}}.items()
+            {"frames": {"form": "frames"}, "waveforms": {"form": "waveforms", "sample_rate": RATE}}.items()
         ):
             with hdf5.write(tmp_path / stage / "0.h5", attributes) as writer:
                 for name, row in rows.items():
@@ -56,7 +51,7 @@ def study(tmp_path):
         pd.DataFrame({"clip_id": list(rows), "status": "ok"}).to_csv(tmp_path / "clips" / "0.csv", index=False)
         command = ["--clips", tmp_path / "clips" / "0.csv", "--decoded", f"frames={tmp_path / 'frames' / '0.h5'}"]
         command += [f"waveforms={tmp_path / 'waveforms' / '0.h5'}", "--output", tmp_path / "fingerprints"]
-        command += ["--record", tmp_path / "fingerprints" / "0.json"]
+        command += ["--record", tmp_path / "fingerprints" / "0.json", "--forms", json.dumps(FORMS)]
         cli.call(fingerprints, [str(part) for part in command])
 
     def make(planted: dict[str, tuple[np.ndarray, np.ndarray, str]], *more: str, tasks=("seen",)):
@@ -72,7 +67,7 @@ def study(tmp_path):
             for name in ("train", "validation", "test"):
                 table[split == name].to_csv(tmp_path / "splits" / task / f"{name}.csv", index=False)
         out = tmp_path / "duplicates"
-        command = ["--study", str(tmp_path), "--tasks", *tasks, "--output", str(out)]
+        command = ["--study", str(tmp_path), "--tasks", *tasks, "--output", str(out), "--forms", json.dumps(FORMS)]
         cli.call(duplicates, [*command, "--record", str(out / "record.json"), *more])
         return pd.read_csv(out / f"{tasks[0]}.csv", dtype=str)
 
@@ -134,6 +129,7 @@ def test_each_task_has_its_own_splits(study, tmp_path):
         table = pd.concat(pd.read_csv(tmp_path / "splits" / "seen" / f"{n}.csv", dtype=str) for n in ("train", "test"))
         table[(table["clip_id"] != "clip-05") == keep].to_csv(path, index=False)
     command = ["--study", str(tmp_path), "--tasks", "seen", "heard", "--output", str(tmp_path / "out")]
+    command += ["--forms", json.dumps(FORMS)]
     cli.call(duplicates, [*command, "--allow-overlap", "--record", str(tmp_path / "r.json")])
     assert len(pd.read_csv(tmp_path / "out" / "seen.csv")) == 4
     assert pd.read_csv(tmp_path / "out" / "heard.csv").empty
@@ -151,12 +147,9 @@ def test_a_clip_outside_a_task_is_in_no_pair_of_it():
 
 
 def test_sounds_are_compared_at_their_best_shift_and_not_where_both_are_silent():
-    sounds = np.stack([sound_sketch(melody(index), RATE) for index in range(20)])
-    sounds = np.concatenate(
-        [sounds, sound_sketch(delayed(melody(0), 1.0), RATE)[None], np.full_like(sounds[:1], np.nan)]
-    )
-    sound, heard = normalize_sounds(sounds)
-    values = sound_similarity(Sketches(None, sound, heard), np.array([0, 0, 0]), np.array([20, 1, 21]))
+    sketches = [AUDIO.sketch(melody(index)) for index in range(20)] + [AUDIO.sketch(delayed(melody(0), 1.0))]
+    sketches.append(np.full_like(sketches[0], np.nan))
+    values = AUDIO.similarity(np.stack(sketches)).of_pairs(np.array([0, 0, 0]), np.array([20, 1, 21]))
     assert values[0] > 0.97
     assert values[1] < 0.7
     assert np.isnan(values[2])
@@ -166,14 +159,14 @@ def test_memory_grows_with_the_clips_and_not_with_their_square():
     """A whole table of 8,000 x 8,000 similarities is 256 MB."""
     count = 8000
     draw = np.random.default_rng(0)
-    pictures = normalize_pictures(draw.normal(size=(count, 4, 4, 3)).astype(np.float16))
+    pictures = draw.normal(size=(count, 4, 4, 3)).astype(np.float16)
     pictures[-1] = pictures[0]
     sound = draw.normal(size=(1, 40, 24)).astype(np.float16).repeat(count, axis=0)
-    sketches = Sketches(pictures, sound, np.ones((count, 40), bool))
+    similarities = [VIDEO.similarity(pictures), AUDIO.similarity(sound)]
     places = (np.arange(count) % 3)[:, None].astype(np.int64)
     places[-1] = 1
     tracemalloc.start()
-    found = [pair[:2] for pair in near_duplicate_pairs(sketches, places, 0.96)]
+    found = [pair[:2] for pair in near_duplicate_pairs(similarities, places, 0.96)]
     peak = tracemalloc.get_traced_memory()[1]
     tracemalloc.stop()
     assert found == [(0, count - 1)]
@@ -186,14 +179,22 @@ def test_a_corner_that_never_changes_does_not_count():
     pictures[:, :4] = draw.uniform(0, 255, (50, 4, 8, 3))
     pictures[:, 4:] = draw.normal(0, 0.1, (50, 4, 8, 3))
     pictures[1, :4] = pictures[0, :4]
-    values = normalize_pictures(pictures)
-    assert values[0] @ values[1] > 0.99
+    assert VIDEO.similarity(pictures).of_pairs(np.array([0]), np.array([1])) > 0.99
 
 
-def test_pictures_alone_prove_nothing():
-    film = np.stack([picture_sketch(noise_film(index)) for index in (0, 0, 1)])
-    sound, heard = normalize_sounds(np.stack([sound_sketch(melody(index), RATE) for index in range(3)]))
-    assert (
-        list(near_duplicate_pairs(Sketches(normalize_pictures(film), sound, heard), np.array([[0], [1], [1]]), 0.96))
-        == []
-    )
+def test_video_alone_proves_nothing():
+    video = VIDEO.similarity(np.stack([VIDEO.sketch(noise_film(index)) for index in (0, 0, 1)]))
+    audio = AUDIO.similarity(np.stack([AUDIO.sketch(melody(index)) for index in range(3)]))
+    places = np.array([[0], [1], [1]])
+    assert list(near_duplicate_pairs([video, audio], places, 0.96)) == []
+    assert list(near_duplicate_pairs([video], places)) == []
+
+
+def test_two_modalities_that_each_suffice_must_agree():
+    same = AUDIO.similarity(np.stack([AUDIO.sketch(melody(index)) for index in (0, 0, 1)]))
+    other = AUDIO.similarity(np.stack([AUDIO.sketch(melody(index)) for index in (2, 3, 4)]))
+    places = np.array([[0], [1], [1]])
+    ((*pair, similarity),) = near_duplicate_pairs([same, same], places)
+    assert pair == [0, 1]
+    assert similarity > 0.99
+    assert list(near_duplicate_pairs([same, other], places)) == []

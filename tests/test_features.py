@@ -11,7 +11,7 @@ from modalens.tracking import records
 from modalens.utils import cli, hdf5
 from modalens.utils.errors import UserError
 
-SOUND = {"kind": "waveforms", "sample_rate": 16000, "seconds": 0.1}
+SOUND = {"form": "waveforms", "sample_rate": 16000, "seconds": 0.1}
 
 
 def waveforms(path: Path, count: int) -> dict[str, np.ndarray[Any, Any]]:
@@ -43,6 +43,7 @@ def test_the_attributes_name_all_that_the_rows_were_made_with(tmp_path):
     run(tmp_path / "in.h5", tmp_path / "out.h5", "--encoder", "log_mel", "--options", '{"mels": 32}')
     assert hdf5.attributes(tmp_path / "out.h5") == {
         "encoder": "log_mel",
+        "axes": ["mel", "time"],
         "options": {"mels": 32, "hop": 160},
         "preprocessing": SOUND,
         "weights": "none",
@@ -58,7 +59,7 @@ def test_a_shard_without_clips_gives_a_file_without_rows(tmp_path):
 
 def test_an_encoder_refuses_what_it_cannot_encode(tmp_path):
     waveforms(tmp_path / "in.h5", 1)
-    with pytest.raises(UserError, match="encodes frames"):
+    with pytest.raises(UserError, match="expected the form frames, got waveforms"):
         run(tmp_path / "in.h5", tmp_path / "out.h5", "--encoder", "resnet50", "--options", '{"weights": "untrained"}')
     assert not (tmp_path / "out.h5").exists()
 
@@ -91,6 +92,7 @@ def test_features_that_are_not_finite_are_refused(tmp_path, monkeypatch):
     waveforms(tmp_path / "in.h5", 2)
     infinite = Counting()
     infinite.encode = lambda batch: torch.full((len(batch), 3), torch.inf)
+    infinite.axes = ("channel",)
     infinite.options, infinite.input, infinite.weights, infinite.batch_size = {}, "waveforms", "none", 1
     monkeypatch.setattr(features, "load_encoder", lambda *_: infinite)
     with pytest.raises(UserError, match="beyond the range of float16"):

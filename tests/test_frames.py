@@ -10,19 +10,20 @@ import av
 import numpy as np
 import pandas as pd
 import pytest
+from _forms import VIDEO, options
 from filming import film, shown
 
-from modalens.stages import frames
+from modalens.stages import decode
 from modalens.utils import cli, hdf5
 from modalens.utils.errors import UserError
 
 EVEN = [40 * k for k in range(100)]
 
 
-def command(tmp_path: Path, clips: Path) -> list[str]:
-    options = ["--clips", clips, "--output", tmp_path / "0.h5", "--status", tmp_path / "0.csv"]
-    options += ["--count", "4", "--resize", "36", "--crop", "32", "--record", tmp_path / "0.json"]
-    return [str(option) for option in options]
+def command(tmp_path: Path, clips: Path, **more: object) -> list[str]:
+    line = ["--clips", clips, "--output", tmp_path / "0.h5", "--status", tmp_path / "0.csv"]
+    line += ["--record", tmp_path / "0.json"]
+    return [*options("video", **VIDEO | more), *map(str, line)]
 
 
 def table_of(tmp_path: Path, rows: list[str]) -> Path:
@@ -36,7 +37,7 @@ def test_rows_are_the_frames_and_bad_clips_stop_nothing(tmp_path: Path) -> None:
     page = tmp_path / "page.mp4"
     page.write_text("<html>")
     rows = [f"b,ok,,,{good},,", f"a,ok,,,{good},1,2", f"c,ok,,,{page},,", "d,failed,timeout,slow,,,"]
-    cli.call(frames, command(tmp_path, table_of(tmp_path, rows)))
+    cli.call(decode, command(tmp_path, table_of(tmp_path, rows)))
     status = pd.read_csv(tmp_path / "0.csv", dtype=str, keep_default_na=False).set_index("clip_id")
     assert status["cause"].to_dict() == {"a": "", "b": "", "c": "not_media", "d": "timeout"}
     assert set(status.loc[["a", "b"], "decoder"]) <= {"decord", "pyav"}
@@ -45,7 +46,7 @@ def test_rows_are_the_frames_and_bad_clips_stop_nothing(tmp_path: Path) -> None:
     assert (rows_read.shape, rows_read.dtype) == ((2, 4, 32, 32, 3), np.uint8)
     assert shown(rows_read[0]) == [28, 34, 40, 46]  # 1.125, 1.375, 1.625, 1.875 s
     assert shown(rows_read[1]) == [12, 37, 62, 87]
-    wanted = {"kind": "frames", "count": 4, "resize": 36, "crop": 32, "sampling": "uniform"}
+    wanted = {"form": "frames", "count": 4, "resize": 36, "crop": 32, "sampling": "uniform"}
     assert hdf5.attributes(tmp_path / "0.h5") == wanted
 
 
@@ -59,8 +60,8 @@ def test_a_still_picture_is_used_and_noted_unless_it_is_refused(tmp_path: Path) 
             container.mux(stream.encode(av.VideoFrame.from_ndarray(noise, format="rgb24")))
         container.mux(stream.encode())
     clips = table_of(tmp_path, [f"a,ok,,,{flat},,", f"b,ok,,,{tmp_path / 'still.mp4'},,"])
-    for more, state, kept in ([], "ok", ["a", "b"]), (["--refuse", "still_picture"], "failed", ["a"]):
-        cli.call(frames, [*command(tmp_path, clips), *more])
+    for more, state, kept in ([], "ok", ["a", "b"]), (["--reject", "still_picture"], "failed", ["a"]):
+        cli.call(decode, [*command(tmp_path, clips), *more])
         status = pd.read_csv(tmp_path / "0.csv", dtype=str, keep_default_na=False).set_index("clip_id")
         assert status["cause"].to_dict() == {"a": "", "b": "still_picture"}
         assert status["status"].to_dict() == {"a": "ok", "b": state}
@@ -81,7 +82,7 @@ def test_key_frames_say_how_far_off_they_are_and_one_of_them_is_no_still_picture
     clips = table_of(
         tmp_path, [f"a,ok,,,{many},,", f"b,ok,,,{single},,", f"c,ok,,,{held},,", "d,failed,timeout,slow,,,"]
     )
-    cli.call(frames, [*command(tmp_path, clips), "--sampling", "keyframe"])
+    cli.call(decode, command(tmp_path, clips, sampling="keyframe"))
     status = pd.read_csv(tmp_path / "0.csv", dtype=str, keep_default_na=False).set_index("clip_id")
     assert status["cause"].to_dict() == {"a": "", "b": "", "c": "still_picture", "d": "timeout"}
     assert status["key_frames"].to_dict() == {"a": "4", "b": "1", "c": "4", "d": ""}
@@ -92,17 +93,16 @@ def test_key_frames_say_how_far_off_they_are_and_one_of_them_is_no_still_picture
 
 
 def test_a_crop_larger_than_the_frame_is_the_users_mistake(tmp_path: Path) -> None:
-    options = [*command(tmp_path, table_of(tmp_path, [])), "--crop", "40"]
-    with pytest.raises(UserError, match="40"):
-        cli.call(frames, options)
+    with pytest.raises(UserError, match=r"crop \(40\) must not exceed resize \(36\)"):
+        cli.call(decode, command(tmp_path, table_of(tmp_path, []), crop=40))
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
 def test_a_killed_stage_leaves_no_result_and_no_process_and_the_next_run_completes(tmp_path: Path) -> None:
     good = film(tmp_path / "a.mp4", EVEN)
     clips = table_of(tmp_path, [f"{number},ok,,,{good},," for number in range(2000)])
-    line = [sys.executable, "-m", "modalens", "frames", *command(tmp_path, clips)]
-    environment = {**os.environ, "PYTHONPATH": str(Path(frames.__file__).parents[2])}
+    line = [sys.executable, "-m", "modalens", "decode", *command(tmp_path, clips)]
+    environment = {**os.environ, "PYTHONPATH": str(Path(decode.__file__).parents[2])}
     stage = subprocess.Popen(line, env=environment, stderr=subprocess.DEVNULL)
     try:
         for _ in range(600):

@@ -17,7 +17,7 @@ from modalens.tracking import records
 from modalens.utils import cli
 from modalens.utils.errors import UserError
 
-WORD = {"picture": "f0" * 24, "sound": "0f" * 16}
+WORD = {"frames_sketch": "f0" * 24, "waveforms_sketch": "0f" * 16}
 
 
 def read(path) -> pd.DataFrame:
@@ -48,7 +48,15 @@ def split(root, task: str) -> tuple[pd.DataFrame, records.Run]:
 
 
 def make_manifest(root, dataset: dict, tasks: list[str], **more) -> pd.DataFrame:
-    given = {"dataset": dataset, "tasks": tasks, "shards": 1, "only": None, "output": root / "manifest", "record": None}
+    given = {
+        "dataset": dataset,
+        "tasks": tasks,
+        "shards": 1,
+        "clip_ids": None,
+        "columns": [],
+        "output": root / "manifest",
+        "record": None,
+    }
     manifest.main(Namespace(**(given | more)))
     return read(root / "manifest" / "manifest.csv")
 
@@ -61,7 +69,7 @@ def study(tmp_path, monkeypatch):
     rows = [{"file": f"deep/{index:02d}.mp4", "start": "1", "end": "2.5", "text": "a, b", "mood": "gb"[index % 2],
              "size": "" if index == 5 else "sl"[index // 2 % 2]} for index in range(40)]  # fmt: skip
     pd.DataFrame(rows).to_csv("list.csv", index=False)
-    settings = {"study": "s", "tasks": ["mood", "size"], "shards": 1, "only": "only.csv"}
+    settings = {"name": "s", "tasks": ["mood", "size"], "shards": 1, "clip_ids": "only.csv"}
     settings["dataset"] = {"name": "folder", "csv": "list.csv", "media": "media"}
     (tmp_path / "only.csv").write_text("clip_id\n" + "\n".join(f"{index:02d}_1" for index in range(40)))
     (tmp_path / "study.yaml").write_text(yaml.safe_dump(settings))
@@ -86,7 +94,7 @@ def test_a_frozen_list_has_ids_times_labels_splits_digests_and_causes(study):
     wanted = {"source": "03.mp4", "start_s": "1", "end_s": "2.5", "mood": "b", "size": "l", "text": "a, b"}
     assert table.loc["03_1", list(wanted)].to_dict() == wanted
     assert table.loc["05_1", ["size", "split:size"]].tolist() == ["", ""]
-    assert table.loc["00_1", ["sha256", "picture", "sound"]].tolist() == ["00_1", *WORD.values()]
+    assert table.loc["00_1", ["sha256", "frames_sketch", "waveforms_sketch"]].tolist() == ["00_1", *WORD.values()]
 
 
 def test_freezing_again_gives_the_same_bytes(study):
@@ -98,8 +106,8 @@ def test_freezing_again_gives_the_same_bytes(study):
 
 def test_the_frozen_config_runs_the_same_clips_with_the_same_splits(study):
     settings = resolve.resolve(resolve.load(study / "frozen" / "frozen.yaml"))
-    assert settings["study"] == "s-frozen"
-    assert "only" not in settings
+    assert settings["name"] == "s-frozen"
+    assert "clip_ids" not in settings
     root = study / "again"
     again = make_manifest(root, settings["dataset"], settings["tasks"])
     first = read(study / "results" / "s" / "manifest" / "manifest.csv")
@@ -121,7 +129,7 @@ def test_what_was_lost_found_or_changed_since_is_told(study, caplog):
     write_results(root, clips, {"08_1": "private", "10_1": "removed", "11_1": "removed", "12_1": "region"},
                   {"20_1": "another file", "21_1": "another file"})  # fmt: skip
     words = read(root / "fingerprints" / "0.csv")
-    words.loc[words["clip_id"] == "21_1", "sound"] = "f0" * 16
+    words.loc[words["clip_id"] == "21_1", "waveforms_sketch"] = "f0" * 16
     words.to_csv(root / "fingerprints" / "0.csv", index=False)
     table, run = split(root, "mood")
     told = table.set_index("clip_id")["since"]
@@ -137,7 +145,7 @@ def test_what_was_lost_found_or_changed_since_is_told(study, caplog):
 
 
 def test_a_study_that_has_not_run_is_one_line(study):
-    settings = yaml.safe_load((study / "study.yaml").read_text()) | {"study": "other"}
+    settings = yaml.safe_load((study / "study.yaml").read_text()) | {"name": "other"}
     (study / "other.yaml").write_text(yaml.safe_dump(settings))
     with pytest.raises(UserError, match=r"manifest\.csv is not there; run the study first"):
         run_freeze("other.yaml")
@@ -203,5 +211,7 @@ def test_known_answers_travel_with_the_list(tmp_path):
 
 def test_without_words_another_file_counts_as_changed():
     clips = pd.DataFrame({"clip_id": ["a"], "cause": [""]})
-    expected = pd.DataFrame({"clip_id": ["a"], "status": ["ok"], "sha256": ["1"], "picture": [""], "sound": [""]})
+    expected = pd.DataFrame(
+        {"clip_id": ["a"], "status": ["ok"], "sha256": ["1"], "frames_sketch": [""], "waveforms_sketch": [""]}
+    )
     assert frozen_diff.changes(clips, expected, expected.assign(sha256="2")).tolist() == ["changed"]

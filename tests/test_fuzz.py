@@ -11,13 +11,14 @@ import av
 import numpy as np
 import pandas as pd
 import pytest
+from _forms import options
 from badserver import movie
 
 from modalens.datasets.known_answer import KnownAnswer
 from modalens.media.container import decoded, stream_of
 from modalens.media.sources import DownloadOptions
 from modalens.media.video import SAME_FRAME, fit
-from modalens.stages import frames, waveforms
+from modalens.stages import decode
 from modalens.utils import cli, hdf5
 
 CASES = int(os.environ.get("MODALENS_FUZZ", "120"))
@@ -46,8 +47,8 @@ def test_damage_never_ends_a_stage_and_never_passes_for_frames_or_sound(tmp_path
     lines = [f"{name},ok,,,{path},," for name, path in files.items()]
     clips.write_text("\n".join(["clip_id,status,cause,detail,path,start_s,end_s", *lines, ""]))
 
-    seen = stage(frames, tmp_path / "frames", clips, ["--count", "4", "--resize", "48", "--crop", "48"])
-    heard = stage(waveforms, tmp_path / "waves", clips, ["--sample-rate", str(RATE), "--seconds", str(SECONDS)])
+    seen = stage(tmp_path / "frames", clips, options("video", count=4, resize=48, crop=48))
+    heard = stage(tmp_path / "waves", clips, options("audio", sample_rate=RATE, seconds=SECONDS))
     assert set(seen.index) == set(heard.index) == set(files)
     good = seen.index[seen["status"] == "ok"].tolist()
     wrong = []
@@ -99,11 +100,11 @@ def damaged(content: bytes, kind: str, rng: np.random.Generator) -> bytes:
     return data.tobytes()
 
 
-def stage(module, stem: Path, clips: Path, options: list[str]) -> pd.DataFrame:
+def stage(stem: Path, clips: Path, more: list[str]) -> pd.DataFrame:
     status = stem.with_suffix(".csv")
-    command = ["--clips", clips, "--output", stem.with_suffix(".h5"), "--status", status, "--timeout", "30", *options]
+    command = ["--clips", clips, "--output", stem.with_suffix(".h5"), "--status", status, "--timeout", "30", *more]
     command += ["--record", stem.with_suffix(".json")]
-    cli.call(module, [str(word) for word in command])
+    cli.call(decode, command)
     return pd.read_csv(status, dtype=str, keep_default_na=False).set_index("clip_id")
 
 

@@ -9,6 +9,7 @@ from modalens.training.ensemble import can_be_stacked
 from modalens.utils.errors import UserError
 
 SMALL = {"fused": [12, 10, 8], "attention_size": 4}
+ROLES = {"target": "video", "guide": "audio"}
 PAIRS = [("video", "audio"), ("audio", "video"), ("video", "text"), ("audio", "text"), ("text", "audio")]
 
 
@@ -144,7 +145,7 @@ def test_the_loss_is_the_guided_one_and_so_much_of_the_plain_one():
 def test_a_trained_guide_hands_its_network_over_and_a_frozen_one_stays():
     torch.manual_seed(0)
     for frozen in (False, True):
-        model = build("guidance", shapes(), CLASSES, {"guide_frozen": frozen, **SMALL})
+        model = build("guidance", shapes(), CLASSES, {**ROLES, "guide_frozen": frozen, **SMALL})
         model.teachers["ears"] = made("audio_only", seed=7).requires_grad_(False)
         model.initialise_from_teachers()
         known = model.teachers["ears"].networks["audio"].state_dict()
@@ -167,7 +168,7 @@ def test_a_trained_guide_hands_its_network_over_and_a_frozen_one_stays():
     ],
 )
 def test_a_teacher_that_does_not_fit_is_one_line(options, teachers, line):
-    model = build("guidance", shapes(), CLASSES, {**options, **SMALL})
+    model = build("guidance", shapes(), CLASSES, {**ROLES, **options, **SMALL})
     model.teachers = {name: made(**given) for name, given in teachers.items()}
     with pytest.raises(UserError, match=line):
         model.initialise_from_teachers()
@@ -175,11 +176,11 @@ def test_a_teacher_that_does_not_fit_is_one_line(options, teachers, line):
 
 def test_target_and_guide_are_two_modalities_of_the_study():
     with pytest.raises(UserError, match="target and guide are both 'video'"):
-        build("guidance", shapes(), CLASSES, {"guide": "video"})
+        build("guidance", shapes(), CLASSES, {**ROLES, "guide": "video"})
     with pytest.raises(UserError, match="looks at 'text'"):
-        build("guidance", shapes(), CLASSES, {"guide": "text"})
+        build("guidance", shapes(), CLASSES, {**ROLES, "guide": "text"})
     with pytest.raises(UserError, match="one step of 'video'"):
-        build("guidance", {"audio": (16, 40), "video": (1, 24)}, CLASSES, {})
+        build("guidance", {"audio": SHAPES["audio"], "video": {"time": 1, "channel": 24}}, CLASSES, ROLES)
 
 
 def test_the_stages_learn_with_the_guide_and_evaluate_without_it(tmp_path):
@@ -187,7 +188,7 @@ def test_the_stages_learn_with_the_guide_and_evaluate_without_it(tmp_path):
     root = _study.make(tmp_path)
     taught = _study.trained(root, "audio_only", [1], epochs=1)
     options = {**_study.SMALL, **SMALL, "guide_frozen": True}
-    folder = _study.trained(root, "guidance", [1], options, more=["--teachers", f"ears={taught}"])
+    folder = _study.trained(root, "guidance", [1], {**ROLES, **options}, more=["--teachers", f"ears={taught}"])
     model, teacher = (load_model(path / "1" / "model.pt").model for path in (folder, taught))
     for name, values in model.guide_network.state_dict().items():
         assert torch.equal(values, teacher.networks["audio"].state_dict()[name])
@@ -202,7 +203,7 @@ def test_several_seeds_are_stacked_normalisation_included(frozen):
     models = []
     for seed in range(2):
         torch.manual_seed(seed)
-        model = build("guidance", shapes(), CLASSES, {"guide_frozen": frozen, **SMALL})
+        model = build("guidance", shapes(), CLASSES, {**ROLES, "guide_frozen": frozen, **SMALL})
         model.teachers["ears"] = made("audio_only", seed=seed)
         model.initialise_from_teachers()
         models.append(model)

@@ -7,10 +7,11 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+from _forms import FORMS, options
 from filming import film
 
 from modalens.media.fetch_log import sha256
-from modalens.stages import features, fingerprints, frames
+from modalens.stages import decode, features, fingerprints
 from modalens.utils import cli, hdf5, row_cache
 from modalens.utils.errors import UserError
 
@@ -27,6 +28,7 @@ class Shard:
         self.options = {}
         self.whole = False
         self.more: list[str] = []
+        self.decoding: dict[str, object] = {}
 
     def add(self, name: str, frames: int = 25) -> None:
         self.paths[name] = film(self.root / f"{name}.mp4", EVEN[:frames])
@@ -39,12 +41,12 @@ class Shard:
         clips.parent.mkdir(exist_ok=True)
         clips.write_text("\n".join(["clip_id,status,cause,detail,path,start_s,end_s,sha256", *rows, ""]))
         line = ["--clips", clips, "--output", self.root / "0.h5", "--status", self.root / "0.csv", "--workers", 1]
-        line += ["--count", 2, "--resize", 36, "--crop", 32, "--record", self.root / "0.json"]
+        line += [*options("video", count=2, resize=36, crop=32, **self.decoding), "--record", self.root / "0.json"]
         line += ["--made", self.frames_made, *self.more]
         if not self.whole:
             line += ["--consumers", f"{self.encoder_made}={self.root / 'features' / '0.h5'}"]
             line += [f"{self.sketches_made}={self.root / 'sketches' / 'frames' / '0.h5'}"]
-        cli.call(frames, [str(part) for part in line])
+        cli.call(decode, [str(part) for part in line])
         return json.loads((self.root / "0.json").read_text())["runs"][0]["metrics"]
 
     def encode(self) -> dict[str, float]:
@@ -56,7 +58,7 @@ class Shard:
 
     def sketch(self) -> pd.DataFrame:
         line = ["--clips", self.root / "clips" / "0.csv", "--decoded", f"frames={self.root / '0.h5'}"]
-        line += ["--made", self.sketches_made]
+        line += ["--made", self.sketches_made, "--forms", json.dumps(FORMS)]
         line += ["--output", self.root / "sketches", "--record", self.root / "sketches.json"]
         cli.call(fingerprints, [str(part) for part in line])
         return pd.read_csv(self.root / "sketches" / "0.csv", index_col="clip_id")
@@ -83,7 +85,7 @@ class Shard:
 class Pixels:
     """Mean colour of each frame."""
 
-    input, weights, batch_size = "frames", "none", 2
+    input, axes, weights, batch_size = "frames", ("time", "channel"), "none", 2
 
     def __init__(self, options):
         self.options = options
@@ -144,9 +146,9 @@ def test_a_file_that_is_another_under_the_same_name_is_decoded_again(shard):
     assert shard.run() == (1, 1)
 
 
-@pytest.mark.parametrize("changed", ["frames_made", "more"])
+@pytest.mark.parametrize("changed", ["frames_made", "decoding"])
 def test_another_way_to_decode_makes_all_anew(shard, changed):
-    setattr(shard, changed, {"frames_made": "other code", "more": ["--decoder", "pyav"]}[changed])
+    setattr(shard, changed, {"frames_made": "other code", "decoding": {"decoder": "pyav"}}[changed])
     assert shard.run() == (2, 2)
 
 

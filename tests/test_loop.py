@@ -161,7 +161,7 @@ def test_what_takes_the_place_of_the_gradients_decides_what_is_learnt(monkeypatc
 
 
 def test_a_seed_whose_loss_is_not_finite_is_named():
-    with pytest.raises(UserError, match=r"video_only seed 3: the loss is not finite in epoch 1; lower the learning"):
+    with pytest.raises(UserError, match=r"late_fusion seed 3: the loss is not finite in epoch 1; lower the learning"):
         fitted("video_only", SEEDS, training={**QUICK, "learning_rate": 1e30})
 
 
@@ -181,4 +181,4 @@ def test_a_log_is_told_now_and_then(monkeypatch, caplog):
     monkeypatch.setattr(loop, "LOG_EVERY_S", 0.0)
     with caplog.at_level("INFO"):
         fitted("video_only", SEEDS)
-    assert "video_only seed 3, 0, 7: epoch 1 of at most 8" in caplog.text
+    assert "late_fusion seed 3, 0, 7: epoch 1 of at most 8" in caplog.text

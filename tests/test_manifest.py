@@ -231,10 +231,10 @@ def test_a_study_is_limited_to_the_ids_of_a_list_with_or_without_heading(tmp_pat
     caplog.set_level("INFO", "modalens")
     (tmp_path / "ids.csv").write_bytes(text.encode())
     given = arguments(tmp_path / "out", tasks=["seen"])
-    given.only = tmp_path / "ids.csv"
+    given.clip_ids = tmp_path / "ids.csv"
     stage.main(given)
     assert read(tmp_path / "out" / "manifest.csv")["clip_id"].tolist() == ["ka-00001", "ka-00002"]
-    assert "only: 2 of the data set's 40 clips" in caplog.text
+    assert "clip_ids: 2 of the data set's 40 clips" in caplog.text
     assert "it has not 1 of the 3 listed: none" in caplog.text
     assert json.loads((tmp_path / "out" / "inputs.json").read_text()) == [str(tmp_path / "ids.csv")]
 

@@ -3,9 +3,10 @@ import torch
 from _members import CLASSES, LABELS, SHAPES, clips, made, shapes
 from torch.nn import functional
 
-from modalens.models import build
-from modalens.models._networks import AudioNetwork, Normalizer, SequenceNetwork
+from modalens.models import build, named
+from modalens.models._networks import Normalizer, SequenceNetwork, SpectrogramNetwork
 from modalens.models._networks import mlp_head as classifier
+from modalens.models._shapes import AXES
 from modalens.utils.errors import UserError
 
 
@@ -34,7 +35,7 @@ def test_late_fusion_by_concatenation_draws_its_networks_by_name_and_then_its_he
     model = made("late_fusion", seed=3)
     torch.manual_seed(3)
     wanted = {
-        "networks.audio": AudioNetwork(SHAPES["audio"], 512),
+        "networks.audio": SpectrogramNetwork(SHAPES["audio"], 512),
         "networks.video": SequenceNetwork(SHAPES["video"], 400),
         "head": classifier(912, (256, 128), CLASSES, 0.0),
     }
@@ -121,9 +122,35 @@ def test_decisions_without_any_doubt_still_have_finite_logits(rule):
     assert logits.log_softmax(1).isfinite().all()
 
 
-def test_a_modality_that_the_study_lacks_is_named():
-    with pytest.raises(UserError, match="looks at 'video'"):
-        build("video_only", {"audio": (16, 40)}, CLASSES, {})
+def test_a_sub_network_is_chosen_by_axes_and_not_by_the_name_of_the_modality():
+    swapped = {"audio": {"time": 3, "channel": 24}, "video": {"mel": 16, "time": 40}}
+    model = build("late_fusion", swapped, CLASSES, {})
+    kinds = {name: type(network) for name, network in model.networks.items()}
+    assert kinds == {"audio": SequenceNetwork, "video": SpectrogramNetwork}
+
+
+@pytest.mark.parametrize("axes", AXES, ids="-".join)
+@pytest.mark.parametrize("name", ["late_fusion", "distillation", "joint_transformer"])
+def test_models_take_features_of_any_axes_that_an_encoder_may_declare(name, axes):
+    shape = named(axes, tuple(range(16, 16 + len(axes))), "here")
+    options = {"width": 8, "heads": 2, "layers": 1} if name == "joint_transformer" else {}
+    model = build(name, {"sense": shape, "video": SHAPES["video"]}, CLASSES, options)
+    features = {"sense": torch.randn(4, *shape.values()), "video": torch.randn(4, *SHAPES["video"].values())}
+    model.fit_normalizer({key: [values] for key, values in features.items()})
+    assert model(features).shape == (4, CLASSES)
+    assert model.training_mean("sense").shape == (1, *shape.values())
+
+
+@pytest.mark.parametrize(
+    ("axes", "sizes", "line"),
+    [
+        (("frequency", "time"), (4, 5), r"no network takes the axes \(frequency, time\); known: \(mel, time\)"),
+        (("time", "channel"), (8,), r"expected 2 axes \(time, channel\), got the shape \(8,\)"),
+    ],
+)
+def test_features_of_unknown_axes_or_of_another_shape_are_one_line(axes, sizes, line):
+    with pytest.raises(UserError, match=line):
+        named(axes, sizes, "features/x")
 
 
 def test_a_misspelt_option_is_refused():
@@ -155,7 +182,7 @@ def test_a_student_neither_trains_nor_saves_its_teachers_and_answers_without_the
 
 def test_standardised_training_features_have_mean_zero_and_deviation_one_per_channel():
     values = torch.randn(50, 4, 7) * torch.tensor([1.0, 10.0, 0.1, 3.0]).view(4, 1) + 60
-    normalizer = Normalizer((4, 7), 0)
+    normalizer = Normalizer({"mel": 4, "time": 7})
     normalizer.fit(values.split(8))
     found = normalizer(values).movedim(1, -1).flatten(0, -2)
     torch.testing.assert_close(found.mean(0), torch.zeros(4), atol=1e-3, rtol=0)
@@ -165,7 +192,7 @@ def test_standardised_training_features_have_mean_zero_and_deviation_one_per_cha
 def test_a_channel_that_never_varied_in_training_is_zero_for_any_value():
     values = torch.randn(50, 3)
     values[:, 1] = 7
-    normalizer = Normalizer((3,), 0)
+    normalizer = Normalizer({"channel": 3})
     normalizer.fit([values])
     assert (normalizer(torch.randn(5, 3) * 100)[:, 1] == 0).all()
 
@@ -174,5 +201,5 @@ def test_the_training_mean_is_standardised_to_zero():
     model = made("late_fusion")
     for name in model.modalities:
         mean = model.training_mean(name)
-        assert mean.shape == (1, *SHAPES[name])
+        assert mean.shape == (1, *SHAPES[name].values())
         torch.testing.assert_close(model.normalizers[name](mean), torch.zeros_like(mean), atol=1e-5, rtol=0)

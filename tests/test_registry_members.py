@@ -19,7 +19,7 @@ from modalens.plugins import registry
 from modalens.utils.errors import UserError
 
 W, R, H = 6, 3, 2  # width, rank and heads of the fusions below
-SMALL = {"audio_size": 12, "channels": 4, "sequence_size": 10, "step_size": 8, "hidden": [16, 16]}
+SMALL = {"spectrogram_size": 12, "channels": 4, "sequence_size": 10, "step_size": 8, "hidden": [16, 16]}
 GUIDED = {**SMALL, "fused": [6, 7, 5], "attention_size": 4}
 D = 8  # width of the transformers below
 STEPS = {"width": D, "layers": 2, "heads": 2, "dropout": 0.0}
@@ -88,18 +88,16 @@ BRANCH = 2 * (D * D + INNER) + 2 * D
 
 # name: (options, parameters) for audio and video.
 MODELS = {
-    "audio_only": (SMALL, AUDIO + head(12, 16, 16)),
     "balance_mla": (
         {**STEPS, "cross_layers": 2},
         encoders(2) + 2 * BRANCH + 2 * head(D) + (2 * D + 1) * 2 * CLASSES,
     ),
     "decision_fusion": (SMALL, AUDIO + VIDEO + head(12, 16, 16) + head(10, 16, 16)),
-    "distillation": ({"audio_size": 12, "sequence_size": 10}, STUDENT + head(22)),
+    "distillation": ({"spectrogram_size": 12, "sequence_size": 10}, STUDENT + head(22)),
     "guidance": (GUIDED, VIDEO + head(10, 16, 16) + GUIDE),
     "joint_transformer": ({**STEPS, "own_layers": 1}, encoders(1) + 2 * D + 2 * LAYER + 2 * D + head(D)),
     "late_fusion": (SMALL, AUDIO + VIDEO + head(22, 16, 16)),
     "transformer": (STEPS, encoders(2) + head(2 * D)),
-    "video_only": (SMALL, VIDEO + head(10, 16, 16)),
 }
 # Modalities that a model's default options name; those of `only` it states itself.
 NAMED = {"guidance": PAIR}
@@ -341,7 +339,7 @@ class _Loss(nn.Module):
 @pytest.mark.parametrize("name", registry.names("models"))
 def test_a_model_takes_one_two_and_three_modalities_or_names_the_one_it_lacks(name, modalities):
     options = facts("models", MODELS, name)[0]
-    lacking = {*getattr(registry.load("models", name), "only", ()), *NAMED.get(name, ())} - set(modalities)
+    lacking = set(NAMED.get(name, ())) - set(modalities)
     if lacking:
         with pytest.raises(UserError, match=f"looks at '{lacking.pop()}'"):
             made(name, modalities, **options)
@@ -361,7 +359,6 @@ def test_any_model_that_fuses_takes_any_fusion_of_its_stage(option, modalities):
         name
         for name in registry.names("models")
         if option in inspect.signature(registry.load("models", name)).parameters
-        and not set(getattr(registry.load("models", name), "only", ())) - set(modalities)
     ]
     assert takers
     for name in takers:

@@ -209,7 +209,7 @@ def test_a_student_is_taught_by_the_studys_teachers_and_compared_by_labels_not_b
         _study.trained(study, name, seeds=[0], output="teachers")
     teachers = [f"{name}={study}/teachers/{name}" for name in ("audio_only", "video_only")]
     weights = [{"audio_only": 1e4, "video_only": 1e4}]
-    options = {name: _study.SMALL[name] for name in ("audio_size", "sequence_size")}
+    options = {name: _study.SMALL[name] for name in ("spectrogram_size", "sequence_size")}
     table, _ = searched(
         study,
         model="distillation",

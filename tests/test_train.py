@@ -274,12 +274,12 @@ def test_the_code_of_the_balancing_is_part_of_the_checkpoints_key(study):
 
 
 def test_what_a_search_chose_takes_the_place_of_the_settings(study):
-    chosen = {"options": _study.SMALL | {"audio_size": 5}, "training": _study.TRAINING | {"epochs": 2}}
+    chosen = {"options": _study.SMALL | {"spectrogram_size": 5}, "training": _study.TRAINING | {"epochs": 2}}
     path = study / "chosen.json"
     path.write_text(json.dumps(chosen | {"balancing": {"agm": {"alpha": 3.0}}}))
     folder = _study.trained(study, more=["--chosen", str(path)])
     found = load_model(folder / "0" / "model.pt")
-    assert found.model.options["audio_size"] == 5
+    assert found.model.options["spectrogram_size"] == 5
     assert found.balancing["agm"]["alpha"] == 3.0
     assert len(history(folder)) == 2
 
@@ -292,7 +292,7 @@ def test_an_unknown_precision_is_refused(study):
 def test_a_student_learns_from_the_teachers_of_its_own_seed(study):
     teachers = [_study.trained(study, model=name, seeds=[0, 1]) for name in ("audio_only", "video_only")]
     more = ["--teachers", *(f"{folder.name}={folder}" for folder in teachers)]
-    options = {"audio_size": 4, "sequence_size": 4}
+    options = {"spectrogram_size": 4, "sequence_size": 4}
     student = _study.trained(study, model="distillation", seeds=[0, 1], options=options, more=more)
     assert history(student).validation_accuracy.max() > 0.8
     (teachers[0] / "1" / "model.pt").unlink()

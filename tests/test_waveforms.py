@@ -5,11 +5,12 @@ import h5py
 import numpy as np
 import pandas as pd
 import pytest
+from _forms import options
 from filming import RATE, film, speak
 
 from modalens.media.audio import muted, read_waveform
 from modalens.media.failure_causes import ClipError
-from modalens.stages import waveforms
+from modalens.stages import decode
 from modalens.utils import cli, hdf5
 
 EVEN = [40 * k for k in range(100)]
@@ -108,22 +109,22 @@ def test_the_stage_writes_rows_and_a_status_for_every_clip(tmp_path: Path) -> No
         f"NA,ok,,,{good},,\nquiet,ok,,,{silent},,\ngone,failed,missing,404,,,\n"
     )
     output, status = tmp_path / "w.h5", tmp_path / "w.csv"
-    options = ["--clips", clips, "--output", output, "--status", status, "--seconds", "1", "--record", tmp_path / "r"]
-    cli.call(waveforms, [str(option) for option in options])
+    line = ["--clips", clips, "--output", output, "--status", status, "--record", tmp_path / "r"]
+    cli.call(decode, [*options("audio", seconds=1), *line])
     table = pd.read_csv(status, dtype=str, keep_default_na=False).set_index("clip_id")
     assert table["cause"].to_dict() == {"NA": "", "gone": "missing", "quiet": "no_audio"}
     assert table.loc["gone", "detail"] == "404"
     assert hdf5.ids(output) == ["NA"]
     assert hdf5.read(output).shape == (1, RATE)
-    assert hdf5.attributes(output) == {"kind": "waveforms", "sample_rate": RATE, "seconds": 1}
+    assert hdf5.attributes(output) == {"form": "waveforms", "sample_rate": RATE, "seconds": 1}
 
 
 def test_a_shard_without_a_good_clip_has_a_file_without_data(tmp_path: Path) -> None:
     clips = tmp_path / "clips.csv"
     clips.write_text("clip_id,status,cause,detail,path,start_s,end_s\ngone,failed,missing,404,,,\n")
     output, status = tmp_path / "w.h5", tmp_path / "w.csv"
-    options = ["--clips", clips, "--output", output, "--status", status, "--record", tmp_path / "r"]
-    cli.call(waveforms, [str(option) for option in options])
+    line = ["--clips", clips, "--output", output, "--status", status, "--record", tmp_path / "r"]
+    cli.call(decode, [*options("audio"), *line])
     with h5py.File(output) as file:
         assert "data" not in file
     assert hdf5.ids(output) == []

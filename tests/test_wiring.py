@@ -61,10 +61,10 @@ def test_code_digest_changes_with_an_imported_helper_only_for_its_dependents(pac
 
 def test_code_digest_follows_the_real_stages():
     frames, train = (
-        code_version._closure(("stages/frames",)),
+        code_version._closure(("stages/decode", "modalities/video")),
         code_version._closure(("stages/train", "models/late_fusion")),
     )
-    assert {path.stem for path in frames} >= {"frames", "worker_pool", "hdf5", "cli"}
+    assert {path.stem for path in frames} >= {"video", "worker_pool", "hdf5", "cli"}
     assert not {path.stem for path in frames} & {"train", "track", "report"}
     assert {path.stem for path in train} >= {"train", "late_fusion", "hdf5"}
 
@@ -100,13 +100,13 @@ def test_a_changed_list_of_ids_makes_a_new_manifest(tmp_path, monkeypatch):
     monkeypatch.setattr(workflow.subprocess, "run", here)
     only = tmp_path / "only.csv"
     only.write_text("ka-00000\nka-00001\n")
-    study = {"dataset": {"name": "known_answer", "clips": 9}, "tasks": ["seen"], "shards": 1, "only": str(only)}
+    study = {"dataset": {"name": "known_answer", "clips": 9}, "tasks": ["seen"], "shards": 1, "clip_ids": str(only)}
     folder = tmp_path / "manifest"
     for text, count in (("ka-00000\nka-00001\n", 2), ("ka-00000\nka-00001\nka-00002\n", 3)):
         only.write_text(text)
         workflow.ensure_manifest(study, folder)
         assert len((folder / "manifest.csv").read_text().splitlines()) == count + 1
-    workflow.ensure_manifest(study | {"only": None}, folder)
+    workflow.ensure_manifest(study | {"clip_ids": None}, folder)
     assert len((folder / "manifest.csv").read_text().splitlines()) == 10
 
 

@@ -10,7 +10,7 @@ from modalens.utils.suggest import suggest
 
 # In the order of the flow; then what a user calls beside it.
 STAGES = (
-    "manifest", "clips", "frames", "waveforms", "features", "replacements", "fingerprints", "splits", "duplicates",
+    "manifest", "clips", "decode", "features", "replacements", "fingerprints", "splits", "duplicates",
     "search", "train", "evaluate", "leaderboard", "relevance", "report", "track",
 )  # fmt: skip
 COMMANDS = ("config", "counts", "freeze")

@@ -99,7 +99,7 @@ class SlurmCheckout(Checkout):
 
     def working(self, module: str) -> int:
         """Process id of a stage of this checkout, as soon as it has begun to write its log."""
-        pattern = f"^python -m {module} .*{self.config['study']}"
+        pattern = f"^python -m {module} .*{self.config['name']}"
 
         def found() -> int:
             pids = subprocess.run(["pgrep", "-f", pattern], capture_output=True, text=True).stdout.split()

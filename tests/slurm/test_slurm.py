@@ -24,7 +24,7 @@ OUTAGE_S = {"short": 3, "long": 45}
 @pytest.fixture(scope="module")
 def study(checkout):
     config = yaml.safe_load((ROOT / "config" / "config.yaml").read_text())
-    config |= {"study": "queued", "tasks": ["seen"], "shards": SHARDS, "seeds": SEEDS}
+    config |= {"name": "queued", "tasks": ["seen"], "shards": SHARDS, "seeds": SEEDS}
     config["dataset"] |= {"clips": 60}
     config["models"] = {name: {} for name in MODELS}
     config["training"] = {"epochs": 2}

@@ -18,7 +18,7 @@ def metrics(path):
 
 def test_one_more_clip_is_one_clip_decoded_and_encoded_and_the_rest_stays(checkout):
     config = yaml.safe_load((ROOT / "config" / "config.yaml").read_text())
-    config |= {"study": "grown", "tasks": ["seen"], "shards": 1}
+    config |= {"name": "grown", "tasks": ["seen"], "shards": 1}
     config["dataset"] |= {"clips": CLIPS}
     study = checkout(config)
     targets = [study.results / name for name in ("features/resnet50/0.h5", "features/log_mel/0.h5")]

@@ -20,7 +20,7 @@ SHARDS = 3
 @pytest.fixture(scope="module")
 def study(checkout):
     config = yaml.safe_load((ROOT / "config" / "config.yaml").read_text())
-    config |= {"study": "tiny", "tasks": TASKS, "shards": SHARDS, "seeds": [0, 1]}
+    config |= {"name": "tiny", "tasks": TASKS, "shards": SHARDS, "seeds": [0, 1]}
     config["dataset"] |= {"clips": 90}
     config["training"] = {"epochs": 2}
     config["relevance"] = {"bootstrap": 100}

@@ -29,7 +29,7 @@ def study(checkout, server, tmp_path_factory):
     csv = tmp_path_factory.mktemp("lists") / "clips.csv"
     pd.DataFrame(rows, columns=["clip_id", "file", "start", "end", "label"]).to_csv(csv, index=False)
     return checkout({
-        "study": "web", "dataset": {"name": "folder", "csv": str(csv)}, "tasks": ["label"], "shards": 2,
+        "name": "web", "dataset": {"name": "folder", "csv": str(csv)}, "tasks": ["label"], "shards": 2,
         "download": {"runs": 2, "sleep_s": 0, "retries": 0, "timeout_s": 20, "socket_timeout_s": 5},
         "frames": {"count": 2, "resize": 32, "crop": 32}, "waveforms": {"seconds": 1}, "seeds": [0],
         "encoders": {"resnet50": {"weights": "untrained"}}, "models": {"late_fusion": {}}, "training": {"epochs": 1},
@@ -69,7 +69,7 @@ def test_a_wall_fails_the_job_with_one_line_and_keeps_what_came(checkout, server
     csv = Path(rows["dataset"]["csv"]).with_name("walled.csv")
     table = [(f"{number:02d}", server.url(name), "", "", "ab"[number % 2]) for number, name in enumerate(walled)]
     pd.DataFrame(table, columns=["clip_id", "file", "start", "end", "label"]).to_csv(csv, index=False)
-    wall = checkout({**rows, "study": "wall", "shards": 1, "dataset": {"name": "folder", "csv": str(csv)}})
+    wall = checkout({**rows, "name": "wall", "shards": 1, "dataset": {"name": "folder", "csv": str(csv)}})
     done = wall.snakemake("--until", "clips", check=False)
     assert done.returncode
     (line,) = [line for line in (wall.results / "logs" / "clips" / "0.log").open() if line.startswith("modalens: ")]

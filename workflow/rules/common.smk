@@ -1,5 +1,6 @@
 # What the rules share: the config, the shards and the input functions.
 import json
+import os
 import re
 import shlex
 import sys
@@ -8,11 +9,10 @@ from pathlib import Path
 import yaml
 
 sys.path.insert(0, str(Path(workflow.basedir) / "src"))
-from modalens.config import code_version, workflow as wiring
+from modalens.config import code_version, modalities, workflow as wiring
 from modalens.config.grid import FUSIONS
 from modalens.config.resolve import fusions, resolve
-from modalens.plugins.introspection import attribute
-from modalens.plugins.registry import members
+from modalens.plugins import registry
 from modalens.utils import files
 from modalens.utils.errors import UserError
 
@@ -22,32 +22,34 @@ if not workflow.config_settings.configfiles:
     configfile: Path(workflow.basedir) / "config" / "config.yaml"
 
 
-# Jobs import modalens from this checkout, installed or not, in a conda environment or not.
-# (Snakemake takes PYTHONPATH out of a conda environment's, so it is part of each command.)
-shell.prefix(
-    f"set -euo pipefail; export PYTHONPATH={shlex.quote(str(Path(workflow.basedir) / 'src'))}; "
-)
-
 try:
     STUDY = resolve(config)
-    R = f"{STUDY['results']}/{STUDY['study']}"
+    # Jobs import modalens from this checkout, installed or not, in a conda environment or not. (Snakemake takes
+    # PYTHONPATH out of a conda environment's, so it is part of each command.) And they know the study's plugins.
+    shell.prefix(
+        "set -euo pipefail; "
+        f"export PYTHONPATH={shlex.quote(str(Path(workflow.basedir) / 'src'))}; "
+        f"export {registry.ENVIRONMENT}={shlex.quote(os.environ[registry.ENVIRONMENT])}; "
+    )
+    R = f"{STUDY['results']}/{STUDY['name']}"
     wiring.ensure_manifest(STUDY, Path(R) / "manifest")
     SHARDS = wiring.shards(Path(R) / "manifest")
 except UserError as error:
     sys.exit(f"modalens: {error}")
 
 SEEDS = STUDY["seeds"]
-ENCODERS = sorted(set(STUDY["modalities"].values()))
-# Which stage an encoder reads: frames or waveforms.
-READS = {encoder: attribute("encoders", encoder, "input") for encoder in ENCODERS}
-DECODED = sorted(set(READS.values()))
+MODALITIES = sorted(STUDY["modalities"])
+# What is decoded, by the name of its folder: frames, waveforms, ...
+FORMS = modalities.forms(STUDY)
+# Folder of what a modality's encoder reads.
+READS = {name: modalities.form_of(STUDY, name) for name in MODALITIES}
 files.write_if_changed(Path(R) / "config.yaml", yaml.safe_dump(STUDY, sort_keys=False))
 
 
 wildcard_constraints:
     shard=r"\d+",
-    encoder="|".join(ENCODERS),
-    stage="frames|waveforms",
+    modality="|".join(MODALITIES),
+    form="|".join(FORMS),
     task="|".join(map(re.escape, STUDY["tasks"])),
     model="|".join(map(re.escape, STUDY["models"])),
     measure="|".join(STUDY["relevance"]["measures"]),
@@ -74,54 +76,81 @@ def made(environment, *modules, options=None):
 
 # What rows are made with: where that is the same, a job that runs again for a new clip keeps them.
 MADE = {
-    "frames": made("media", "stages/frames"),
-    "waveforms": made("media", "stages/waveforms"),
-    "fingerprints": made("tables", "stages/fingerprints"),
+    "fingerprints": made(
+        "tables",
+        "stages/fingerprints",
+        *(f"modalities/{form['modality']}" for form in FORMS.values()),
+    ),
+    **{
+        folder: made("media", "stages/decode", f"modalities/{form['modality']}")
+        for folder, form in FORMS.items()
+    },
     **{
         name: made(
-            "torch", "stages/features", f"encoders/{name}", options=STUDY["encoders"][name]
+            "torch",
+            "stages/features",
+            f"encoders/{entry['encoder']}",
+            options=entry["options"],
         )
-        for name in ENCODERS
+        for name, entry in STUDY["modalities"].items()
     },
 }
 
 
-def consumers(stage):
+def consumers(form):
     """MADE=PATH of all that is made from decoded clips which are thrown away."""
     made_from = [
-        f"{MADE[encoder]}={R}/features/{encoder}"
-        for encoder in ENCODERS
-        if READS[encoder] == stage
+        f"{MADE[name]}={R}/features/{name}"
+        for name in MODALITIES
+        if READS[name] == form
     ]
-    made_from.append(f"{MADE['fingerprints']}={R}/fingerprints/{stage}")
+    made_from.append(f"{MADE['fingerprints']}={R}/fingerprints/{form}")
 
     def of_shard(wildcards):
         return [f"{folder}/{wildcards.shard}.h5" for folder in made_from]
 
-    return [] if STUDY[stage]["keep"] else of_shard
+    return [] if FORMS[form]["keep"] else of_shard
 
 
-def preprocessing(stage):
-    """The attributes that frames or waveforms of this study bear; features made from other ones are never mixed in."""
-    constants = {
-        name: value
-        for name, value in STUDY[stage].items()
-        if name not in ("keep", "decoder")
-    }
-    return {
-        "kind": stage,
-        **constants,
-    }
+def column_of(name):
+    """--column NAME=TABLE of the shard, where a modality reads a column of the annotations."""
+    if not name:
+        return ""
+    return lambda wildcards, input: shlex.join(["--column", f"{name}={input.columns}"])
 
 
 def encoder_input(wildcards):
-    return f"{R}/{READS[wildcards.encoder]}/{wildcards.shard}.h5"
+    return f"{R}/{READS[wildcards.modality]}/{wildcards.shard}.h5"
 
 
-def model_encoders():
+def entry(wildcards):
+    """Of the modality in the config."""
+    return STUDY["modalities"][wildcards.modality]
+
+
+def features_of(names):
+    """Every shard's features of modalities."""
+    return expand(
+        f"{R}/features/{{modality}}/{{shard}}.h5", modality=names, shard=SHARDS
+    )
+
+
+def model_features(wildcards):
+    return features_of(STUDY["models"][wildcards.model]["modalities"])
+
+
+def model_folders(wildcards):
+    """MODALITY=FOLDER of what a model is given."""
     return [
-        f"{name}={R}/features/{encoder}"
-        for name, encoder in sorted(STUDY["modalities"].items())
+        f"{name}={R}/features/{name}"
+        for name in STUDY["models"][wildcards.model]["modalities"]
+    ]
+
+
+def model_replacements(wildcards):
+    return [
+        f"{R}/replacements/{name}.h5"
+        for name in STUDY["models"][wildcards.model]["modalities"]
     ]
 
 
@@ -148,13 +177,13 @@ def model_code(*names):
     """Modules of models of the study; fusions and balancing are names in the config, which no import gives away."""
     for name in names:
         model = STUDY["models"][name]
-        yield f"models/{model['class']}"
+        yield f"models/{model['model']}"
         # A search may choose any other one.
         varied = {f"options.{option}" for option in FUSIONS} & {
             *STUDY["search"]["space"],
             *model["search"],
         }
-        used = members("fusions") if varied else fusions(model).values()
+        used = registry.names("fusions") if varied else fusions(model).values()
         yield from (f"fusions/{one}" for one in used)
         yield from (f"balancing/{one}" for one in model["balancing"])
 
@@ -162,9 +191,9 @@ def model_code(*names):
 def records():
     """Every stage's record, in the order of the flow."""
     yield f"{R}/manifest/record.json"
-    for stage in ["clips", *DECODED, *(f"features/{encoder}" for encoder in ENCODERS)]:
+    for stage in ["clips", *FORMS, *(f"features/{name}" for name in MODALITIES)]:
         yield from (f"{R}/{stage}/{shard}.json" for shard in SHARDS)
-    yield from (f"{R}/replacements/{encoder}.json" for encoder in ENCODERS)
+    yield from (f"{R}/replacements/{name}.json" for name in MODALITIES)
     yield from (f"{R}/fingerprints/{shard}.json" for shard in SHARDS)
     yield f"{R}/duplicates/record.json"
     for task in STUDY["tasks"]:

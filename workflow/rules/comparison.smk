@@ -5,9 +5,7 @@ rule search:
             f"{R}/splits/{{{{task}}}}/{{part}}.csv",
             part=["train", "validation", "classes"],
         ),
-        features=expand(
-            f"{R}/features/{{encoder}}/{{shard}}.h5", encoder=ENCODERS, shard=SHARDS
-        ),
+        features=model_features,
         teachers=teacher_checkpoints,
         # Nothing is chosen on a split that leaks; what the table says changes no choice.
         duplicates=ancient(f"{R}/duplicates/{{task}}.csv"),
@@ -27,7 +25,7 @@ rule search:
         # Trials that were done are kept: what is cut off goes on in the next attempt.
         runtime=lambda wildcards, attempt: 480 * attempt,
     params:
-        model=lambda wildcards: STUDY["models"][wildcards.model]["class"],
+        model=lambda wildcards: STUDY["models"][wildcards.model]["model"],
         options=lambda wildcards: settings(STUDY["models"][wildcards.model]["options"]),
         training=lambda wildcards: settings(
             STUDY["models"][wildcards.model]["training"]
@@ -41,7 +39,7 @@ rule search:
         budget=STUDY["search"]["budget"],
         draw_seed=STUDY["search"]["seed"],
         seeds=STUDY["search"]["seeds"],
-        modalities=model_encoders(),
+        modalities=model_folders,
         splits=lambda wildcards, input: Path(input.parts[0]).parent,
         folder=lambda wildcards, output: Path(output.record).parent,
         teachers=lambda wildcards: [

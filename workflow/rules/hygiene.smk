@@ -2,11 +2,11 @@
 rule fingerprints:
     input:
         clips=f"{R}/clips/{{shard}}.csv",
-        decoded=expand(f"{R}/{{stage}}/{{{{shard}}}}.h5", stage=DECODED),
+        decoded=expand(f"{R}/{{form}}/{{{{shard}}}}.h5", form=list(FORMS)),
     output:
         table=update(f"{R}/fingerprints/{{shard}}.csv"),
         sketches=update(
-            expand(f"{R}/fingerprints/{{stage}}/{{{{shard}}}}.h5", stage=DECODED)
+            expand(f"{R}/fingerprints/{{form}}/{{{{shard}}}}.h5", form=list(FORMS))
         ),
         record=f"{R}/fingerprints/{{shard}}.json",
     log:
@@ -21,12 +21,13 @@ rule fingerprints:
         runtime=minutes(1),
     params:
         decoded=lambda wildcards, input: [
-            f"{stage}={path}" for stage, path in zip(DECODED, input.decoded)
+            f"{form}={path}" for form, path in zip(FORMS, input.decoded)
         ],
         folder=lambda wildcards, output: Path(output.table).parent,
+        forms=settings(FORMS),
         made=MADE["fingerprints"],
     shell:
-        "python -m modalens fingerprints --clips {input.clips} --decoded {params.decoded} --made {params.made} "
+        "python -m modalens fingerprints --clips {input.clips} --decoded {params.decoded} --forms {params.forms:q} --made {params.made} "
         "--output {params.folder} --record {output.record} 2> {log}"
 
 
@@ -39,7 +40,7 @@ rule duplicates:
         ),
         fingerprints=expand(f"{R}/fingerprints/{{shard}}.csv", shard=SHARDS),
         sketches=expand(
-            f"{R}/fingerprints/{{stage}}/{{shard}}.h5", stage=DECODED, shard=SHARDS
+            f"{R}/fingerprints/{{form}}/{{shard}}.h5", form=list(FORMS), shard=SHARDS
         ),
     output:
         tables=expand(f"{R}/duplicates/{{task}}.csv", task=STUDY["tasks"]),
@@ -58,12 +59,19 @@ rule duplicates:
         study=lambda wildcards: R,
         folder=lambda wildcards, output: Path(output.record).parent,
         tasks=STUDY["tasks"],
-        stages=DECODED,
+        forms=settings(FORMS),
         near=STUDY["splits"]["near_duplicates"],
-        threshold=STUDY["splits"]["near_threshold"],
+        threshold=(
+            f"--threshold {STUDY['splits']['near_threshold']}"
+            if "near_threshold" in STUDY["splits"]
+            else ""
+        ),
         overlap="--allow-overlap" if STUDY["splits"]["allow_overlap"] else "",
-        code=code("stages/duplicates"),
+        code=code(
+            "stages/duplicates",
+            *(f"modalities/{form['modality']}" for form in FORMS.values()),
+        ),
     shell:
-        "python -m modalens duplicates --study {params.study} --tasks {params.tasks} --stages {params.stages} "
-        "--near {params.near} --threshold {params.threshold} {params.overlap} "
+        "python -m modalens duplicates --study {params.study} --tasks {params.tasks} --forms {params.forms:q} "
+        "--near {params.near} {params.threshold} {params.overlap} "
         "--output {params.folder} --record {output.record} 2> {log}"

@@ -3,7 +3,7 @@ rule splits:
     input:
         labels=f"{R}/manifest/labels/{{task}}.csv",
         status=expand(
-            f"{R}/{{stage}}/{{shard}}.csv", stage=["clips", *DECODED], shard=SHARDS
+            f"{R}/{{stage}}/{{shard}}.csv", stage=["clips", *FORMS], shard=SHARDS
         ),
         # Where a published list says what its clips looked and sounded like, they are compared with it.
         fingerprints=(
@@ -34,7 +34,7 @@ rule splits:
     params:
         study=lambda wildcards: R,
         folder=lambda wildcards, output: Path(output.record).parent,
-        stages=["clips", *DECODED],
+        stages=["clips", *FORMS],
         fractions=settings(
             {part: STUDY["splits"][part] for part in ["train", "validation", "test"]}
         ),
@@ -53,9 +53,7 @@ rule train:
             f"{R}/splits/{{{{task}}}}/{{part}}.csv",
             part=["train", "validation", "classes"],
         ),
-        features=expand(
-            f"{R}/features/{{encoder}}/{{shard}}.h5", encoder=ENCODERS, shard=SHARDS
-        ),
+        features=model_features,
         teachers=teacher_checkpoints,
         chosen=chosen,
         # Nothing is trained on a split that leaks; what the table says changes no model.
@@ -79,7 +77,7 @@ rule train:
         mem_mb=study_mb,
         runtime=lambda wildcards, attempt: 240 * attempt,
     params:
-        model=lambda wildcards: STUDY["models"][wildcards.model]["class"],
+        model=lambda wildcards: STUDY["models"][wildcards.model]["model"],
         options=lambda wildcards: settings(STUDY["models"][wildcards.model]["options"]),
         training=lambda wildcards: settings(
             STUDY["models"][wildcards.model]["training"]
@@ -91,7 +89,7 @@ rule train:
             f"--chosen {input.chosen}" if input.chosen else ""
         ),
         seeds=SEEDS,
-        modalities=model_encoders(),
+        modalities=model_folders,
         splits=lambda wildcards, input: Path(input.parts[0]).parent,
         folder=lambda wildcards, output: Path(output.record).parent,
         teachers=lambda wildcards: [
@@ -116,10 +114,8 @@ rule evaluate:
         models=expand(
             f"{R}/train/{{{{task}}}}/{{{{model}}}}/{{seed}}/model.pt", seed=SEEDS
         ),
-        features=expand(
-            f"{R}/features/{{encoder}}/{{shard}}.h5", encoder=ENCODERS, shard=SHARDS
-        ),
-        replacements=expand(f"{R}/replacements/{{encoder}}.h5", encoder=ENCODERS),
+        features=model_features,
+        replacements=model_replacements,
     output:
         data=f"{R}/evaluate/{{task}}/{{model}}.parquet",
         record=f"{R}/evaluate/{{task}}/{{model}}.json",
@@ -136,10 +132,9 @@ rule evaluate:
     params:
         folder=lambda wildcards, input: Path(input.models[0]).parents[1],
         seeds=SEEDS,
-        modalities=model_encoders(),
-        replacements=[
-            f"{name}={R}/replacements/{encoder}.h5"
-            for name, encoder in sorted(STUDY["modalities"].items())
+        modalities=model_folders,
+        replacements=lambda wildcards, input: [
+            f"{Path(path).stem}={path}" for path in input.replacements
         ],
         conditions=STUDY["evaluate"]["replacements"],
         device=STUDY["training"]["device"],

@@ -1,10 +1,10 @@
-# Clips -> frames and waveforms. Failure is data: a clip that cannot be had is a row in the status CSV.
+# Clips -> decoded forms. Failure is data: a clip that cannot be had is a row in the status CSV.
 from modalens.media import fetch_log
 
 # Read once: a job ends by writing the number of the next run.
 RUNS = {
     shard: fetch_log.run_number(
-        Path(R) / "clips" / "runs" / f"{shard}.json", STUDY["download"]["runs"]
+        Path(R) / "clips" / "runs" / f"{shard}.json", STUDY["download"]["max_runs"]
     )
     for shard in SHARDS
 }
@@ -34,12 +34,12 @@ rule clips:
         runs=lambda wildcards: f"{R}/clips/runs/{wildcards.shard}.json",
         # Changes when clips are left to ask for again.
         run=lambda wildcards: RUNS[wildcards.shard],
-        offline="" if STUDY["download"]["runs"] else "--offline",
+        offline="" if STUDY["download"]["max_runs"] else "--offline",
         download=settings(
             {
                 name: value
                 for name, value in STUDY["download"].items()
-                if name != "runs"
+                if name != "max_runs"
             }
         ),
         timeout=STUDY["media"]["timeout_s"],
@@ -52,71 +52,43 @@ rule clips:
         "--output {output.status} --metadata {output.metadata} --record {output.record} 2> {log}"
 
 
-rule frames:
-    input:
-        f"{R}/clips/{{shard}}.csv",
-    output:
-        data=kept(f"{R}/frames/{{shard}}.h5", STUDY["frames"]["keep"]),
-        status=update(f"{R}/frames/{{shard}}.csv"),
-        record=f"{R}/frames/{{shard}}.json",
-    log:
-        f"{R}/logs/frames/{{shard}}.log",
-    benchmark:
-        f"{R}/benchmarks/frames/{{shard}}.tsv"
-    conda:
-        "../../envs/media.yaml"
-    threads: STUDY["media"]["threads"]
-    resources:
-        mem_mb=decoders_mb,
-        runtime=minutes(4),
-    params:
-        number=STUDY["frames"]["count"],
-        resize=STUDY["frames"]["resize"],
-        crop=STUDY["frames"]["crop"],
-        sampling=STUDY["frames"]["sampling"],
-        decoder=STUDY["frames"]["decoder"],
-        refuse=STUDY["media"]["refuse"],
-        timeout=STUDY["media"]["timeout_s"],
-        memory=STUDY["media"]["memory_mb"],
-        made=MADE["frames"],
-        consumers=consumers("frames"),
-    shell:
-        "python -m modalens frames --clips {input} "
-        "--count {params.number} --resize {params.resize} --crop {params.crop} "
-        "--sampling {params.sampling} --decoder {params.decoder} --refuse {params.refuse} "
-        "--workers {threads} --timeout {params.timeout} --memory-mb {params.memory} "
-        "--made {params.made} --consumers {params.consumers} "
-        "--output {output.data} --status {output.status} --record {output.record} 2> {log}"
+for form, entry_of in FORMS.items():
 
-
-rule waveforms:
-    input:
-        f"{R}/clips/{{shard}}.csv",
-    output:
-        data=kept(f"{R}/waveforms/{{shard}}.h5", STUDY["waveforms"]["keep"]),
-        status=update(f"{R}/waveforms/{{shard}}.csv"),
-        record=f"{R}/waveforms/{{shard}}.json",
-    log:
-        f"{R}/logs/waveforms/{{shard}}.log",
-    benchmark:
-        f"{R}/benchmarks/waveforms/{{shard}}.tsv"
-    conda:
-        "../../envs/media.yaml"
-    threads: STUDY["media"]["threads"]
-    resources:
-        mem_mb=decoders_mb,
-        runtime=minutes(2),
-    params:
-        rate=STUDY["waveforms"]["sample_rate"],
-        seconds=STUDY["waveforms"]["seconds"],
-        refuse=STUDY["media"]["refuse"],
-        timeout=STUDY["media"]["timeout_s"],
-        memory=STUDY["media"]["memory_mb"],
-        made=MADE["waveforms"],
-        consumers=consumers("waveforms"),
-    shell:
-        "python -m modalens waveforms --clips {input} --sample-rate {params.rate} --seconds {params.seconds} "
-        "--refuse {params.refuse} "
-        "--workers {threads} --timeout {params.timeout} --memory-mb {params.memory} "
-        "--made {params.made} --consumers {params.consumers} "
-        "--output {output.data} --status {output.status} --record {output.record} 2> {log}"
+    # One rule a decoded form, called as its folder: frames, waveforms, ...
+    rule:
+        name:
+            form
+        input:
+            clips=f"{R}/clips/{{shard}}.csv",
+            columns=(
+                f"{R}/manifest/columns/{{shard}}.csv" if entry_of["column"] else []
+            ),
+        output:
+            data=kept(f"{R}/{form}/{{shard}}.h5", entry_of["keep"]),
+            status=update(f"{R}/{form}/{{shard}}.csv"),
+            record=f"{R}/{form}/{{shard}}.json",
+        log:
+            f"{R}/logs/{form}/{{shard}}.log",
+        benchmark:
+            f"{R}/benchmarks/{form}/{{shard}}.tsv"
+        conda:
+            "../../envs/media.yaml"
+        threads: STUDY["media"]["threads"]
+        resources:
+            mem_mb=decoders_mb,
+            runtime=minutes(4),
+        params:
+            modality=entry_of["modality"],
+            options=settings(entry_of["decode"]),
+            column=column_of(entry_of["column"]),
+            reject=STUDY["media"]["reject"],
+            timeout=STUDY["media"]["timeout_s"],
+            memory=STUDY["media"]["memory_mb"],
+            made=MADE[form],
+            consumers=consumers(form),
+        shell:
+            "python -m modalens decode --modality {params.modality:q} --options {params.options:q} "
+            "--clips {input.clips:q} {params.column} --reject {params.reject:q} "
+            "--workers {threads} --timeout {params.timeout} --memory-mb {params.memory} "
+            "--made {params.made} --consumers {params.consumers:q} "
+            "--output {output.data:q} --status {output.status:q} --record {output.record:q} 2> {log:q}"

@@ -58,9 +58,11 @@ rule report:
         ),
         attrition=expand(f"{R}/splits/{{task}}/attrition.csv", task=STUDY["tasks"]),
         status=expand(
-            f"{R}/{{stage}}/{{shard}}.csv", stage=["clips", *DECODED], shard=SHARDS
+            f"{R}/{{stage}}/{{shard}}.csv", stage=["clips", *FORMS], shard=SHARDS
         ),
-        features=expand(f"{R}/features/{{encoder}}/{SHARDS[0]}.h5", encoder=ENCODERS),
+        features=expand(
+            f"{R}/features/{{modality}}/{SHARDS[0]}.h5", modality=MODALITIES
+        ),
         duplicates=expand(f"{R}/duplicates/{{task}}.csv", task=STUDY["tasks"]),
         leaderboards=expand(f"{R}/leaderboard/{{task}}.csv", task=STUDY["tasks"]),
         trials=(

@@ -17,7 +17,7 @@ def main(arguments: argparse.Namespace) -> None:
     config = resolve(load(arguments.configfile))
     values = {
         "config": yaml.safe_dump(config, sort_keys=False),
-        "report": f"{config['results']}/{config['study']}/report/index.html",
+        "report": f"{config['results']}/{config['name']}/report/index.html",
         "tracking_uri": config["mlflow"]["tracking_uri"],
         "experiment": config["mlflow"]["experiment"],
     }

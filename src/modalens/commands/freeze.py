@@ -13,7 +13,7 @@ from typing import Any
 import pandas as pd
 import yaml
 
-from modalens.config import resolve
+from modalens.config import modalities, resolve
 from modalens.curation import frozen_diff, splitting
 from modalens.curation.manifest import shard_of
 from modalens.datasets.frozen import on_disk
@@ -32,10 +32,7 @@ def frozen(study: Path, settings: dict[str, Any]) -> pd.DataFrame:
     """
     manifest = read_table(study / "manifest" / "manifest.csv")
     tasks = settings["tasks"]
-    stages = [
-        "clips",
-        *sorted({resolve.attribute("encoders", name, "input") for name in settings["modalities"].values()}),
-    ]
+    stages = ["clips", *modalities.forms(settings)]
     clips = manifest.assign(shard=[shard_of(clip_id, settings["shards"]) for clip_id in manifest["clip_id"]])
     failed = splitting.failures(study, [stage for stage in stages if (study / stage).is_dir()], clips)
     table = manifest[CLIP].merge(failed[["clip_id", "cause"]], on="clip_id")
@@ -63,14 +60,14 @@ def relative(paths: list[str]) -> tuple[str, list[str]]:
 def runnable(settings: dict[str, Any], csv: Path, media: str) -> dict[str, Any]:
     """The config that runs the frozen list in place of the data set that it was taken from."""
     dataset = {"name": "frozen", "csv": csv.as_posix()} | ({"media": media} if media else {})
-    name = f"{settings['study']}-frozen"
-    changed = {"study": name, "dataset": dataset, "mlflow": settings["mlflow"] | {"experiment": name}}
-    return {key: value for key, value in (settings | changed).items() if key != "only"}
+    name = f"{settings['name']}-frozen"
+    changed = {"name": name, "dataset": dataset, "mlflow": settings["mlflow"] | {"experiment": name}}
+    return {key: value for key, value in (settings | changed).items() if key != "clip_ids"}
 
 
 def main(arguments: argparse.Namespace) -> None:
     settings = resolve.resolve(resolve.load(arguments.configfile))
-    study = Path(settings["results"]) / settings["study"]
+    study = Path(settings["results"]) / settings["name"]
     table = frozen(study, settings)
     local = table["source"].map(on_disk)
     media, names = relative(list(table.loc[local, "source"]))

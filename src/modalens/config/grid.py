@@ -17,7 +17,7 @@ NONE = "none"  # of the balancing methods: as it would be without
 
 
 def expanded(models: Config) -> Config:
-    """`late_fusion: {cross: {options.fusion: all, balancing: [none, agm]}}` -> `late_fusion-add-none`, ... there.
+    """`late_fusion: {grid: {options.fusion: all, balancing: [none, agm]}}` -> `late_fusion-add-none`, ... there.
 
     A combination is named after the model and its choices, and is the model's other keys with these put in. "all" is
     every fusion that serves there, or every balancing method after none. Raises UserError for a path or a choice that
@@ -25,12 +25,12 @@ def expanded(models: Config) -> Config:
     """
     whole: Config = {}
     for name, model in models.items():
-        if not model or "cross" not in model:
+        if not model or "grid" not in model:
             found = {name: model}
         else:
-            rest = {key: value for key, value in model.items() if key != "cross"}
-            rest.setdefault("class", name)
-            axes = [_choices(f"models.{name}.cross", path, given) for path, given in model["cross"].items()]
+            rest = {key: value for key, value in model.items() if key != "grid"}
+            rest.setdefault("model", name)
+            axes = [_choices(f"models.{name}.grid", path, given) for path, given in model["grid"].items()]
             found = dict(_combined(name, rest, combination) for combination in itertools.product(*axes))
         if taken := sorted(set(found) & set(whole)):
             raise UserError(f"config: models.{name}: there is a model {taken[0]!r} already")
@@ -50,9 +50,7 @@ def _choices(where: str, path: str, given: Any) -> list[tuple[str, str, Any]]:
         return [(path, name, {} if name == NONE else {name: {}}) for name in chosen]
     if given == "all":
         if option not in FUSIONS:
-            raise UserError(
-                f"config: {where}.{path}: a list is wanted; 'all' is for balancing, options.{{fusion,rule}}"
-            )
+            raise UserError(f"config: {where}.{path}: expected a list; 'all' is for balancing, options.{{fusion,rule}}")
         given = [name for name in names("fusions") if FUSIONS[option] in attribute("fusions", name, "stages")]
     return [(path, str(value), value) for value in given]
 

@@ -8,7 +8,7 @@ from typing import Any
 import jsonschema
 import yaml
 
-from modalens.config import grid
+from modalens.config import grid, modalities
 from modalens.config.grid import FUSIONS
 from modalens.plugins import introspection, options, registry
 from modalens.plugins.introspection import attribute
@@ -18,6 +18,7 @@ from modalens.utils.suggest import suggest
 SCHEMA = Path(__file__).with_name("schema.yaml")
 
 Config = dict[str, Any]
+ONLY = "_only"  # of a model's name: late fusion of the one modality before it
 
 
 @cache
@@ -30,25 +31,51 @@ def resolve(config: Config) -> Config:
     rules = schema()
     config = json.loads(json.dumps(config))
     _check(config, rules)
+    registry.use(config.get("plugins", []))
     if "models" in config:
         config["models"] = grid.expanded(config["models"])
     _fill(config, rules, rules)
     config["training"] = {**rules["properties"]["training"]["default"], **config["training"]}
     config["mlflow"].setdefault("tracking_uri", f"sqlite:///{config['results']}/mlflow.db")
-    config["mlflow"].setdefault("experiment", config["study"])
-    config["report"].setdefault("title", config["study"])
+    config["mlflow"].setdefault("experiment", config["name"])
+    config["report"].setdefault("title", config["name"])
+    for name in config["modalities"]:
+        config["modalities"][name] = modalities.resolve(name, config["modalities"][name])
+    config.setdefault("models", _default_models(list(config["modalities"])))
     for name, model in config["models"].items():
-        model.setdefault("class", name)
-        model["training"] = {**config["training"], **model.get("training", {})}
-    for encoder in config["modalities"].values():
-        config["encoders"].setdefault(encoder, {})
+        config["models"][name] = _model(name, model, config, rules)
     _check_references(config)
     return config
 
 
+def _default_models(names: list[str]) -> Config:
+    unimodal = [f"{name}{ONLY}" for name in sorted(names)]
+    whole: Config = {name: {} for name in unimodal}
+    if len(names) > 1:
+        whole |= {"late_fusion": {}, "distillation": {"teachers": unimodal}}
+    return whole
+
+
+def _model(name: str, given: Config | None, config: Config, rules: Config) -> Config:
+    """A model's entry with its defaults; `audio_only: {}` is late fusion of one modality."""
+    model = dict(given or {})
+    _fill(model, rules["properties"]["models"]["additionalProperties"], rules)
+    known = config["modalities"]
+    if name.endswith(ONLY) and name.removesuffix(ONLY) in known and not {"model", "modalities"} & set(model):
+        model |= {"model": "late_fusion", "modalities": [name.removesuffix(ONLY)]}
+    model.setdefault("model", name)
+    model.setdefault("modalities", sorted(known))
+    for one in model["modalities"]:
+        if one not in known:
+            raise UserError(f"config: models.{name}.modalities: no modality {one!r}; {suggest(one, known)}")
+    model["modalities"] = sorted(model["modalities"])
+    model["training"] = {**config["training"], **model.get("training", {})}
+    return model
+
+
 def fusions(model: Config) -> dict[str, str]:
     """Option -> fusion of a model of a resolved config, the constructor's default where the config names none."""
-    defaults = {name: option.default for name, option in introspection.options("models", model["class"]).items()}
+    defaults = {name: option.default for name, option in introspection.options("models", model["model"]).items()}
     chosen = defaults | model["options"]
     return {option: chosen[option] for option in FUSIONS if option in chosen}
 
@@ -70,7 +97,7 @@ def _line(error: Any) -> str:
         missing = next(name for name in error.validator_value if name not in error.instance)
         return f"{place}: the key {missing!r} is missing"
     if error.validator == "type":
-        return f"{place}: {type_name(error.validator_value)} is wanted, not {json.dumps(error.instance)}"
+        return f"{place}: expected {type_name(error.validator_value)}, got {json.dumps(error.instance)}"
     if error.validator == "enum":
         return f"{place}: {error.instance!r} is none of {', '.join(map(str, error.validator_value))}"
     return f"{place}: {error.message}"
@@ -103,16 +130,12 @@ def _check_references(config: Config) -> None:
     """Names that point at plugins, models or modalities, and the options of the plugins."""
     dataset = dict(config["dataset"])
     _check_plugin("dataset", "datasets", dataset.pop("name"), dataset)
-    for modality, encoder in config["modalities"].items():
-        _check_plugin(f"modalities.{modality}", "encoders", encoder, {})
-    for encoder, given in config["encoders"].items():
-        _check_plugin(f"encoders.{encoder}", "encoders", encoder, given)
     for measure, given in config["relevance"]["measures"].items():
         _check_plugin(f"relevance.measures.{measure}", "measures", measure, given)
     for name, model in config["models"].items():
-        _check_plugin(f"models.{name}", "models", model["class"], model["options"])
+        _check_plugin(f"models.{name}", "models", model["model"], model["options"])
         _check_fusions(f"models.{name}", model)
-        _check_balancing(f"models.{name}.balancing", model, config)
+        _check_balancing(f"models.{name}.balancing", model)
         for where in ("search.space", f"models.{name}.search"):
             _check_space(where, config["search"]["space"] if where == "search.space" else model["search"], name, model)
         for teacher in model["teachers"]:
@@ -126,8 +149,6 @@ def _check_references(config: Config) -> None:
     splits = config["splits"]
     if abs(splits["train"] + splits["validation"] + splits["test"] - 1) > 1e-6:
         raise UserError("config: splits: train, validation and test must add up to 1")
-    if config["frames"]["crop"] > config["frames"]["resize"]:
-        raise UserError("config: frames: crop must not be larger than resize")
     if config["report"]["model"] not in config["models"]:
         # The default leads only where the study has it.
         config["report"]["model"] = list(config["models"])[-1]
@@ -153,19 +174,19 @@ def _check_fusions(where: str, model: Config) -> None:
             _check_plugin(f"{where}.fusion_options", "fusions", name, model["options"].get("fusion_options") or {})
 
 
-def _check_balancing(where: str, model: Config, config: Config) -> None:
+def _check_balancing(where: str, model: Config) -> None:
     for name, given in model["balancing"].items():
         _check_plugin(where, "balancing", name, given)
-        only = attribute("models", model["class"], "only", ()) or tuple(config["modalities"])
-        if len(only) < 2:
-            raise UserError(f"config: {where}: the model looks at {only[0]} alone: nothing to balance")
+        if len(model["modalities"]) < 2:
+            only = model["modalities"][0]
+            raise UserError(f"config: {where}: the model looks at {only} alone: nothing to balance")
 
 
 def _check_space(where: str, space: Config, name: str, model: Config) -> None:
     """Ranges of options that the model has, from low to high."""
     known = {
         "training": list(schema()["$defs"]["training"]["properties"]),
-        "options": list(introspection.options("models", model["class"])),
+        "options": list(introspection.options("models", model["model"])),
         "balancing": [option for one in model["balancing"] for option in introspection.options("balancing", one)],
     }
     for key, values in space.items():

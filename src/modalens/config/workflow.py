@@ -11,6 +11,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
+from modalens.config import modalities
 from modalens.config.code_version import code_digest
 from modalens.plugins.registry import PACKAGE
 from modalens.utils.errors import UserError
@@ -24,8 +25,9 @@ def ensure_manifest(config: dict[str, Any], folder: Path) -> None:
     when one clip is added, and a checkpoint would hide the graph from a dry run.
     """
     dataset = json.dumps(config["dataset"], sort_keys=True)
+    columns = modalities.columns(config) if "modalities" in config else []
     code = code_digest("stages/manifest", f"datasets/{config['dataset']['name']}")
-    key = digest(dataset, config["tasks"], config["shards"], config.get("only"), code)
+    key = digest(dataset, config["tasks"], config["shards"], config.get("clip_ids"), columns, code)
     stamp = folder / "stamp.json"
     if stamp.exists():
         old = json.loads(stamp.read_text(encoding="utf-8"))
@@ -35,7 +37,8 @@ def ensure_manifest(config: dict[str, Any], folder: Path) -> None:
     stamp.unlink(missing_ok=True)
     command = [sys.executable, "-m", "modalens", "manifest", "--dataset", dataset, "--tasks", *config["tasks"]]
     command += ["--shards", str(config["shards"]), "--output", str(folder), "--record", str(folder / "record.json")]
-    command += ["--only", config["only"]] if config.get("only") else []
+    command += ["--columns", *columns] if columns else []
+    command += ["--clip-ids", config["clip_ids"]] if config.get("clip_ids") else []
     environment = {**os.environ, "PYTHONPATH": str(PACKAGE.parent)}
     if subprocess.run(command, stdin=subprocess.DEVNULL, env=environment).returncode:
         raise SystemExit(1)  # the stage has said what is wrong

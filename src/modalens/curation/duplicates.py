@@ -4,9 +4,9 @@ A test clip that was also trained on flatters every model. Clips of one group ar
 the copies that no annotation tells of: a file under two ids, an upload of an upload, a cut a second later.
 """
 
-import argparse
 import logging
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -14,8 +14,9 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from modalens.curation.near_duplicates import Sketches, near_duplicate_pairs, normalize_pictures, normalize_sounds
+from modalens.curation.near_duplicates import near_duplicate_pairs
 from modalens.curation.splitting import NAMES
+from modalens.modalities import Modality, Similarity
 from modalens.utils import files, hdf5
 from modalens.utils.csv_tables import read_table
 from modalens.utils.errors import UserError
@@ -42,19 +43,26 @@ def identical(content: list[str], places: Array) -> Iterator[tuple[int, int]]:
     yield from sorted(found)
 
 
-def load(study: Path, shards: list[str], wanted: pd.Index, stages: list[str]) -> tuple[pd.Series, Sketches | None]:
-    """Content digest of each wanted clip, and their sketches; None where there is no sound to compare by."""
+@dataclass(frozen=True)
+class Decoded:
+    """A decoded form of the study: its folder, and the modality that it is."""
+
+    folder: str
+    modality: Modality
+
+
+def load(
+    study: Path, shards: list[str], wanted: pd.Index, decoded: Sequence[Decoded]
+) -> tuple[pd.Series, list[Similarity]]:
+    """Content digest of each wanted clip, and how alike they are in each modality that has sketches."""
     tables = [read_table(study / "fingerprints" / f"{shard}.csv") for shard in shards]
-    digests = pd.concat(tables).set_index("clip_id").loc[wanted, stages]
-    content = digests.agg(" ".join, axis=1)
-    if "waveforms" not in stages:
-        return content, None
-    sound, heard = normalize_sounds(_sketches(study / "fingerprints" / "waveforms", shards, wanted))
-    if "frames" not in stages:
-        return content, Sketches(None, sound, heard)
-    return content, Sketches(
-        normalize_pictures(_sketches(study / "fingerprints" / "frames", shards, wanted)), sound, heard
-    )
+    digests = pd.concat(tables).set_index("clip_id").loc[wanted, [one.folder for one in decoded]]
+    similarities = []
+    for one in decoded:
+        sketches = _sketches(study / "fingerprints" / one.folder, shards, wanted)
+        if sketches.size:
+            similarities.append(one.modality.similarity(sketches))
+    return digests.agg(" ".join, axis=1), similarities
 
 
 def _sketches(folder: Path, shards: list[str], wanted: pd.Index) -> Array:
@@ -71,23 +79,25 @@ def _sketches(folder: Path, shards: list[str], wanted: pd.Index) -> Array:
     return np.zeros((0, 1, 1), np.float16) if rows is None else rows
 
 
-def found_pairs(lists: dict[str, pd.DataFrame], arguments: argparse.Namespace) -> dict[str, pd.DataFrame]:
+def found_pairs(
+    lists: dict[str, pd.DataFrame], study: Path, decoded: Sequence[Decoded], near: str, threshold: float | None
+) -> dict[str, pd.DataFrame]:
     """task -> COLUMNS, the most similar first. lists: task -> clip_id, shard, split, label."""
     everything = pd.concat(lists.values())
     wanted = pd.Index(sorted(set(everything["clip_id"])))
     shards = sorted(set(everything["shard"]))
-    content, sketches = load(arguments.study, shards, wanted, arguments.stages)
+    content, similarities = load(study, shards, wanted, decoded)
     # Each task labels other clips, and may split the same ones in another way.
     by_clip = {task: table.set_index("clip_id")[["split", "label"]].reindex(wanted) for task, table in lists.items()}
     places = np.stack([table["split"].map(dict(zip(NAMES, range(3), strict=True))).fillna(-1).to_numpy(int)
                        for table in by_clip.values()], axis=1)  # fmt: skip
     pairs = [(one, other, 1.0, "identical") for one, other in identical(list(content), places)]
-    if arguments.near != "ignore" and sketches is not None:
+    if near != "ignore" and any(one.sufficient for one in similarities):
         same = content.to_numpy()
-        hits = near_duplicate_pairs(sketches, places, arguments.threshold)
+        hits = near_duplicate_pairs(similarities, places, threshold)
         pairs += [(*hit, "near-identical") for hit in hits if same[hit[0]] != same[hit[1]]]
-    elif arguments.near != "ignore":
-        log.info("near-identical clips are not looked for: without sound, pictures of one place cannot be told apart")
+    elif near != "ignore":
+        log.info("near-identical clips are not looked for: none of the modalities can tell a copy by itself")
     result = {}
     for index, (task, table) in enumerate(by_clip.items()):
         rows = [_row(table, wanted, pair) for pair in pairs
@@ -102,12 +112,12 @@ def _row(table: pd.DataFrame, clips: pd.Index, pair: tuple[int, int, float, str]
     return [kind, round(similarity, 4), clips[one], *table.iloc[one], clips[other], *table.iloc[other]]
 
 
-def verdict(result: dict[str, pd.DataFrame], arguments: argparse.Namespace) -> None:
+def refuse_leaks(result: dict[str, pd.DataFrame], output: Path, near: str, allow_overlap: bool) -> None:
     """Raises UserError where the pairs of a task are more than the config allows, and leaves them in refused.csv."""
-    fatal = [] if arguments.allow_overlap else ["identical"]
-    fatal += ["near-identical"] if arguments.near == "stop" else []
+    fatal = [] if allow_overlap else ["identical"]
+    fatal += ["near-identical"] if near == "stop" else []
     # Snakemake deletes the outputs of a job that fails; this is none of them.
-    refused = arguments.output / "refused.csv"
+    refused = output / "refused.csv"
     refused.unlink(missing_ok=True)
     for task, pairs in result.items():
         bad = pairs[pairs["kind"].isin(fatal)]

@@ -4,12 +4,11 @@ from pathlib import Path
 
 import pandas as pd
 
-from modalens.curation.fingerprints import WORDS, distance
+from modalens.curation.fingerprints import distance
+from modalens.modalities import word_tolerance
 from modalens.utils.csv_tables import read_table
 
-# A copy coded anew, smaller and at a low rate, kept its words within these shares of bits.
-WITHIN = {"picture": 0.08, "sound": 0.15}
-WORD_COLUMNS = [name for name, _ in WORDS.values()]
+SKETCH = "_sketch"
 
 
 def changes(clips: pd.DataFrame, expected: pd.DataFrame, now: pd.DataFrame) -> pd.Series:
@@ -33,20 +32,20 @@ def changes(clips: pd.DataFrame, expected: pd.DataFrame, now: pd.DataFrame) -> p
 def _changed(then: pd.Series, now: pd.Series) -> str:
     if then["sha256"] == now["sha256"]:
         return "same"
-    words = [name for name in WORD_COLUMNS if then[name] or now[name]]
-    alike = all(len(then[name]) == len(now[name]) and distance(then[name], now[name]) <= WITHIN[name] for name in words)
+    words = [name for name in map(str, now.index) if name.endswith(SKETCH) and (then.get(name, "") or now[name])]
+    alike = all(
+        len(then.get(name, "")) == len(now[name])
+        and distance(then[name], now[name]) <= word_tolerance(name.removesuffix(SKETCH))
+        for name in words
+    )
     return "recoded" if words and alike else "changed"
 
 
 def present(study: Path, shards: list[str]) -> pd.DataFrame:
     """clip_id, sha256 of the file, and the words of those that decoded."""
-    files, words = (
-        pd.concat([read_table(study / stage / f"{shard}.csv")[["clip_id", *columns]] for shard in shards])
-        for stage, columns in (("clips", ["sha256"]), ("fingerprints", WORD_COLUMNS))
-    )
-    words = pd.concat(
-        [read_table(study / "fingerprints" / f"{shard}.csv")[["clip_id", *WORD_COLUMNS]] for shard in shards]
-    )
+    files = pd.concat([read_table(study / "clips" / f"{shard}.csv")[["clip_id", "sha256"]] for shard in shards])
+    words = pd.concat([read_table(study / "fingerprints" / f"{shard}.csv") for shard in shards])
+    words = words[["clip_id", *(name for name in map(str, words) if name.endswith(SKETCH))]]
     return files.merge(words, on="clip_id", how="left").fillna("")
 
 

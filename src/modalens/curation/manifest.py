@@ -12,7 +12,7 @@ import json
 import logging
 import re
 import tempfile
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from itertools import chain
 from pathlib import Path
 from typing import Any
@@ -50,11 +50,16 @@ def build(dataset: dict[str, Any], tasks: list[str]) -> Any:
     return maker(tasks, **resolved)
 
 
-def tables(manifest: pd.DataFrame, tasks: list[str], shards: int) -> Iterator[tuple[str, pd.DataFrame]]:
+def tables(
+    manifest: pd.DataFrame, tasks: list[str], shards: int, columns: Sequence[str] = ()
+) -> Iterator[tuple[str, pd.DataFrame]]:
     """Manifest (one row a clip, text) -> (path inside the output folder, table), one by one, in order of clip id."""
     check(manifest, tasks)
+    more = [name for name in columns if name not in (*COLUMNS, *tasks)]
     splits = [f"split:{task}" for task in tasks if f"split:{task}" in manifest]
-    manifest = manifest[[*COLUMNS, *tasks, *splits]].sort_values("clip_id", ignore_index=True).astype("str").fillna("")
+    manifest = (
+        manifest[[*COLUMNS, *tasks, *more, *splits]].sort_values("clip_id", ignore_index=True).astype("str").fillna("")
+    )
     yield "manifest.csv", manifest
     shard = pd.concat(
         [
@@ -64,7 +69,7 @@ def tables(manifest: pd.DataFrame, tasks: list[str], shards: int) -> Iterator[tu
     )
     for task in tasks:
         labelled = manifest[task] != ""
-        columns = {
+        cells = {
             "clip_id": manifest["clip_id"],
             "shard": shard,
             "group": manifest["group"],
@@ -72,7 +77,11 @@ def tables(manifest: pd.DataFrame, tasks: list[str], shards: int) -> Iterator[tu
             "split": manifest.get(f"split:{task}", manifest["split"]),
             "label": manifest[task],
         }
-        yield f"labels/{task}.csv", pd.DataFrame({name: cells[labelled] for name, cells in columns.items()})
+        yield f"labels/{task}.csv", pd.DataFrame({name: column[labelled] for name, column in cells.items()})
+    if columns:
+        # Apart from the shards of clips: a text that was mended asks for no media again.
+        for name, part in manifest[list(dict.fromkeys(["clip_id", *columns]))].groupby(shard):
+            yield f"columns/{name}.csv", part
     # Last, since by now the other columns need no memory any more.
     manifest = manifest[CLIP]
     for name, clips in manifest.groupby(shard):
@@ -106,7 +115,9 @@ def restrict_to(manifest: pd.DataFrame, path: Path) -> pd.DataFrame:
     try:
         text = csv_input.decoded(path.read_bytes(), str(path))
     except OSError as error:
-        raise UserError(f"only: {path} cannot be read ({error.strerror}); the path counts from {Path.cwd()}") from error
+        raise UserError(
+            f"clip_ids: {path} cannot be read ({error.strerror}); the path counts from {Path.cwd()}"
+        ) from error
     rows = [
         [cell.strip() for cell in row] for row in csv.reader(text.splitlines()) if any(cell.strip() for cell in row)
     ]
@@ -119,9 +130,9 @@ def restrict_to(manifest: pd.DataFrame, path: Path) -> pd.DataFrame:
     unknown = listed[~listed.isin(known)].tolist()
     kept = manifest[manifest["clip_id"].isin(wanted)]
     if kept.empty:
-        raise UserError(f"only: {path} names no clip of the data set, first {next(iter(wanted), '')!r}")
+        raise UserError(f"clip_ids: {path} names no clip of the data set, first {next(iter(wanted), '')!r}")
     missing = f"; it has not {len(unknown)} of the {len(wanted)} listed: {_some(unknown)}" if unknown else ""
-    log.info("only: %d of the data set's %d clips, by %s%s", len(kept), len(manifest), path, missing)
+    log.info("clip_ids: %d of the data set's %d clips, by %s%s", len(kept), len(manifest), path, missing)
     return kept
 
 
@@ -148,6 +159,7 @@ def write(folder: Path, texts: Iterator[tuple[str, Iterable[str]]]) -> list[str]
     for path in [
         *folder.glob("shards/*.csv"),
         *folder.glob("labels/*.csv"),
+        *folder.glob("columns/*.csv"),
         *folder.glob("answers.json"),
         *folder.glob("expected.csv"),
     ]:
@@ -161,7 +173,7 @@ def write(folder: Path, texts: Iterator[tuple[str, Iterable[str]]]) -> list[str]
 def texts(dataset: Any, arguments: argparse.Namespace, sizes: dict[str, int]) -> Iterator[tuple[str, Iterable[str]]]:
     """(path inside the output folder, text in parts) of all that this stage writes. Fills sizes: rows of each table."""
     # No name for the clips here: they are freed as soon as they have been put in order.
-    for name, table in tables(_clips(dataset, arguments), arguments.tasks, arguments.shards):
+    for name, table in tables(_clips(dataset, arguments), arguments.tasks, arguments.shards, arguments.columns):
         sizes[name] = len(table)
         yield name, csv_chunks.lines(table)
     # What a frozen data set knows of its clips: they are compared with it after they were fetched.
@@ -170,10 +182,10 @@ def texts(dataset: Any, arguments: argparse.Namespace, sizes: dict[str, int]) ->
     if answers := dataset.answers():
         yield "answers.json", [json.dumps(answers, indent=1)]
     # wiring.py looks at these before it runs this stage again.
-    inputs = [*dataset.inputs(), *([arguments.only] if arguments.only else [])]
+    inputs = [*dataset.inputs(), *([arguments.clip_ids] if arguments.clip_ids else [])]
     yield "inputs.json", [json.dumps([str(path) for path in inputs])]
 
 
 def _clips(dataset: Any, arguments: argparse.Namespace) -> pd.DataFrame:
     clips: pd.DataFrame = dataset.manifest()
-    return restrict_to(clips, arguments.only) if arguments.only else clips
+    return restrict_to(clips, arguments.clip_ids) if arguments.clip_ids else clips

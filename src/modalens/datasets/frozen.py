@@ -13,7 +13,8 @@ from modalens.plugins import registry
 from modalens.utils import csv_input
 from modalens.utils.errors import UserError
 
-EXPECTED = ["clip_id", "status", "cause", "sha256", "picture", "sound"]
+EXPECTED = ["clip_id", "status", "cause", "sha256"]
+SKETCH = "_sketch"  # ending of the columns that hold the word of a sketch
 OPTIONAL = ["start_s", "end_s", "group", "text"]
 
 
@@ -38,8 +39,10 @@ class Frozen:
         return found.reset_index(drop=True)
 
     def expected(self) -> pd.DataFrame:
-        """What each clip was when the list was written: EXPECTED, in order of clip id."""
-        table = csv_input.read(self.csv).reindex(columns=EXPECTED, fill_value="")
+        """What each clip was when the list was written: EXPECTED and words of sketches, in order of clip id."""
+        table = csv_input.read(self.csv)
+        words = [str(name) for name in table if str(name).endswith(SKETCH)]
+        table = table.reindex(columns=[*EXPECTED, *words], fill_value="")
         return table.sort_values("clip_id", ignore_index=True)
 
     def answers(self) -> dict[str, dict[str, Any]]:

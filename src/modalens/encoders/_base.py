@@ -3,7 +3,7 @@
 from collections import deque
 from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import torch
@@ -19,13 +19,40 @@ Array = np.ndarray[Any, Any]
 Begun = tuple[Tensor, torch.cuda.Event | None]  # features on their way to the CPU, and what tells that they are there
 
 
-def encode_file(name: str, encoder: Any, source: Path, output: Path, made: str = "") -> tuple[int, int]:
+class Encoder:
+    """Decoded rows of one form -> features with named axes, frozen.
+
+    input: the decoded form that it reads (Modality.form). axes: of one row of the features; models choose their
+    sub-networks by them (models._shapes.AXES has those that they know). batch_size: clips at once, memory only.
+    options: what of the constructor's options changes the result; weights: identity of the parameters. Both become
+    attributes of the features: a cache made with other ones is never read.
+    """
+
+    input: ClassVar[str]
+    axes: ClassVar[tuple[str, ...]]
+    batch_size: int = 64
+    options: dict[str, Any]
+    weights: str = "none"
+
+    def __init__(self, device: torch.device) -> None:
+        """Options of a subclass are keyword arguments after the device."""
+        self.options = {}
+        self.device = device
+
+    def encode(self, batch: Tensor) -> Tensor:
+        """batch: (B, ...) of the decoded form, on the CPU. Returns float16 (B, *axes), on any device."""
+        raise NotImplementedError
+
+
+def encode_file(name: str, encoder: Encoder, source: Path, output: Path, made: str = "") -> tuple[int, int]:
     """source: decoded clips by id. output: float16 features by the same ids; rows that it holds already, made from the
     same with the same, stay. made: digest of the settings and the code. Returns how many clips, how many were encoded.
     """
     preprocessing = hdf5.attributes(source)
-    if preprocessing.get("kind") != encoder.input:
-        raise UserError(f"{name} encodes {encoder.input}, but {source} holds {preprocessing.get('kind')!r}")
+    if preprocessing.get("form") != encoder.input:
+        raise UserError(
+            f"encoder {name}: expected the form {encoder.input}, got {preprocessing.get('form')} in {source}"
+        )
     described = attributes(name, encoder, preprocessing)
     stay, wanted = row_cache.partition_cached(source, output, described, made)
     with hdf5.write(output, described) as writer:
@@ -38,12 +65,12 @@ def encode_file(name: str, encoder: Any, source: Path, output: Path, made: str =
     return len(stay) + len(wanted), len(wanted)
 
 
-def encode(encoder: Any, rows: Array) -> Array:
+def encode(encoder: Encoder, rows: Array) -> Array:
     """(B, ...) decoded clips -> (B, ...) float16. Features that are not finite raise UserError."""
     return _ended(_begun(encoder, rows))
 
 
-def overlapped(encoder: Any, batches: Iterable[tuple[list[str], Array]]) -> Iterator[tuple[list[str], Array]]:
+def overlapped(encoder: Encoder, batches: Iterable[tuple[list[str], Array]]) -> Iterator[tuple[list[str], Array]]:
     """(ids, decoded clips (B, ...)) -> (ids, features (B, ...) float16), in order.
 
     A GPU encodes one batch while the next is read and the one before is written: two are in memory. Features that are
@@ -69,7 +96,7 @@ def _ended(begun: Begun) -> Array:
     return rows
 
 
-def _begun(encoder: Any, rows: Array) -> Begun:
+def _begun(encoder: Encoder, rows: Array) -> Begun:
     batch = torch.from_numpy(rows)
     if torch.cuda.is_available():
         # Only from pinned memory does a copy to the GPU not wait for what the GPU is doing.
@@ -82,17 +109,18 @@ def _begun(encoder: Any, rows: Array) -> Begun:
     return features, there
 
 
-def attributes(name: str, encoder: Any, preprocessing: dict[str, Any]) -> dict[str, Any]:
+def attributes(name: str, encoder: Encoder, preprocessing: dict[str, Any]) -> dict[str, Any]:
     """What rows were made with. Features are compared only with features of equal attributes."""
     return {
         "encoder": name,
+        "axes": list(encoder.axes),
         "options": encoder.options,
         "preprocessing": preprocessing,
         "weights": encoder.weights,
     }
 
 
-def load_encoder(name: str, options: dict[str, Any], where: torch.device) -> Any:
+def load_encoder(name: str, options: dict[str, Any], where: torch.device) -> Encoder:
     """An encoder by its public name. options: from the config file; a misspelt one raises UserError."""
-    maker = registry.load("encoders", name)
-    return maker(where, **resolve(maker, options, f"encoders.{name}"))
+    maker: type[Encoder] = registry.load("encoders", name)
+    return maker(where, **resolve(maker, options, f"encoder {name}"))

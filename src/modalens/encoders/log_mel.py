@@ -10,6 +10,8 @@ import torch
 import torchaudio
 from torch import Tensor
 
+from modalens.encoders._base import Encoder
+
 SAMPLE_RATE = 16_000
 WINDOW = 400  # samples: 25 ms
 FFT = 512  # the next power of two: no mel filter is left without a frequency bin at 64 mels
@@ -19,9 +21,9 @@ FULL_SCALE = 32_768  # int16 -> [-1, 1)
 FLOOR = 1e-6  # power added before the logarithm: silence is log(FLOOR) everywhere
 
 
-class LogMel:
+class LogMel(Encoder):
     input = "waveforms"
-    weights = "none"
+    axes = ("mel", "time")
 
     def __init__(self, device: torch.device, *, mels: int = MELS, hop: int = HOP, batch_size: int = 64) -> None:
         """mels: frequency bands up to 8 kHz. hop: samples between steps. batch_size: clips at once, memory only."""

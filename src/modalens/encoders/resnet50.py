@@ -13,6 +13,7 @@ import torchvision
 from torch import Tensor, nn
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
+from modalens.encoders._base import Encoder
 from modalens.utils.errors import UserError
 
 FEATURES = 2048
@@ -23,8 +24,9 @@ IMAGENET = torchvision.models.ResNet50_Weights.IMAGENET1K_V2
 PRECISIONS = ("auto", "float32", "bfloat16")
 
 
-class Resnet50:
+class Resnet50(Encoder):
     input = "frames"
+    axes = ("time", "channel")
 
     def __init__(
         self,

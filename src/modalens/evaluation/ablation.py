@@ -1,4 +1,4 @@
-"""What stands in for a modality that a model is not given, and what that condition is called.
+"""Replacement values for withheld modalities, and the names of evaluation conditions.
 
 `kind@input` replaces the modality before its sub-network, `kind@fusion` replaces the sub-network's output. Source: seed
 paper, section 4, which has black, silence and Gaussian noise; zero, training mean and shuffle are the field's others.
@@ -22,15 +22,14 @@ KINDS = (
 )  # fmt: skip
 FROM_FILE = ("blank@input", "gaussian@input")
 ROWS = (BLANK, *NOISES)
-BLANK_NAMES = {"audio": "silence", "video": "black"}
 SEED = 0
 
 
 def condition(withheld: Iterable[str], kind: str) -> str:
-    """ "audio=silence,video=black"; "full" when nothing is withheld."""
+    """ "audio=blank,video=blank"; "full" when nothing is withheld."""
     what, _, stage = kind.partition("@")
     suffix = "" if stage == "input" else f"@{stage}"
-    names = [f"{name}={BLANK_NAMES.get(name, what) if what == 'blank' else what}{suffix}" for name in sorted(withheld)]
+    names = [f"{name}={what}{suffix}" for name in sorted(withheld)]
     return ",".join(names) or "full"
 
 

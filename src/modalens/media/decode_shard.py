@@ -1,16 +1,15 @@
-"""One pass of a decoder over a shard: what `frames` and `waveforms` share."""
+"""One pass of a decoder over a shard, whatever form it decodes to."""
 
 import argparse
 import logging
 from collections.abc import Callable, Iterator
-from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar, Literal, Protocol
 
-from modalens.media.status import STATUS, add_workers, seconds, status, write_record, write_status
+from modalens.media.status import STATUS, seconds, status, write_record, write_status
 from modalens.media.worker_pool import Outcome, Task, map_clips
-from modalens.utils import files, hdf5, row_cache
-from modalens.utils.cli import pair
+from modalens.utils import hdf5, row_cache
 from modalens.utils.csv_tables import earlier_table, read_table, rows_of
+from modalens.utils.files import digest
 from modalens.utils.progress import progress
 
 MACHINE = ("timeout", "crashed", "memory")  # causes that may lie with the machine: tried again whenever the shard is
@@ -21,38 +20,25 @@ Rows = list[dict[str, Any]]
 Attempts = list[tuple[Callable[..., Any], tuple[Any, ...]]]
 
 
-def decoding_parser(parser: argparse.ArgumentParser) -> argparse.ArgumentParser:
-    """Options that `frames` and `waveforms` share."""
-    parser.add_argument("--clips", type=Path, required=True, help="status table of stage clips")
-    parser.add_argument("--output", type=Path, required=True, help="HDF5, one row a clip")
-    parser.add_argument("--status", type=Path, required=True, help="CSV, one row a clip")
-    parser.add_argument("--refuse", nargs="*", default=[], help="causes that only flag a clip, to count as failures")
-    parser.add_argument("--made", default="", help="digest of the code: what other code decoded is not kept")
-    parser.add_argument(
-        "--consumers",
-        type=pair,
-        nargs="*",
-        default=[],
-        help="MADE=FILE of all that is made from the output, where that is temporary: what they hold is not decoded",
-    )
-    add_workers(parser)
-    return parser
+class Form(Protocol):
+    """What is decoded: modalities.Modality says what each of these is."""
+
+    source: ClassVar[Literal["media", "column"]]
+    cells: ClassVar[tuple[str, ...]]
+
+    def attributes(self) -> dict[str, Any]: ...
+    def attempts(self) -> Attempts: ...
+    def flag(self, row: Any, *cells: Any) -> str: ...
 
 
-def decode_shard(
-    arguments: argparse.Namespace,
-    attributes: dict[str, Any],
-    attempts: Attempts,
-    flag: Callable[..., str],
-    cells: tuple[str, ...] = (),
-) -> None:
+def decode_shard(arguments: argparse.Namespace, form: Form) -> None:
     """Decode every good clip of a shard: arrays to HDF5, a status row each, a record. What is there is kept.
 
-    attempts: (function, options): function(path, start_s, end_s, *options) -> (array, decoder's name, *cells) runs in a
-    worker. A later attempt gets the clips that killed their worker in the one before.
-    flag(array, *cells): "" or a cause that is noted of a clip that stays usable, unless --refuse names it.
-    cells: their columns in the status table.
+    arguments: clips, output, status, record: paths. column: PATH of a table with the column `name`, where the form is
+    read from a cell. reject: causes that only flag a clip, to count as failures. made: digest of the code. consumers:
+    [(made, path)] of all that is made from the output. workers, timeout, memory_mb.
     """
+    attributes, attempts, cells = form.attributes(), form.attempts(), form.cells
     columns = ("decoder", "seconds", "key", *cells)
     clips = read_table(arguments.clips, [*STATUS, "path", "start_s", "end_s"])
     failed = clips[clips["status"] != "ok"]
@@ -61,26 +47,23 @@ def decode_shard(
     made = [
         attributes,
         arguments.made,
-        sorted(arguments.refuse),
+        sorted(arguments.reject),
         *([way.__name__, *options] for way, options in attempts),
     ]
-    keys = {row["clip_id"]: _key(made, row) for row in good}
-    stage = str(attributes["kind"])
+    sources = _sources(arguments, form, good)
+    keys = {row["clip_id"]: _key(made, row, sources[row["clip_id"]]) for row in good}
+    stage = arguments.output.parent.name
     with hdf5.write(arguments.output, attributes) as writer:
         rows += _keep(arguments, columns, keys, writer)
         settled = {row["clip_id"] for row in rows}
-        windows = {
-            row["clip_id"]: (row["path"], seconds(row["start_s"]), seconds(row["end_s"]))
-            for row in good
-            if row["clip_id"] not in settled
-        }
+        windows = {clip_id: source for clip_id, source in sources.items() if clip_id not in settled}
         log.info("%s: %d clips are kept, %d to decode", stage, len(good) - len(windows), len(windows))
         for clip_id, outcome in _decoded(arguments, stage, attempts, windows):
             array, decoder, *values = outcome.value or (None, "")
             row = status(clip_id, outcome)
-            if array is not None and (cause := flag(array, *values)):
-                refused = cause in arguments.refuse
-                row |= {"cause": cause, "status": "failed" if refused else "ok"}
+            if array is not None and (cause := form.flag(array, *values)):
+                rejected = cause in arguments.reject
+                row |= {"cause": cause, "status": "failed" if rejected else "ok"}
             if array is not None and row["status"] == "ok":
                 writer.append(clip_id, array, keys[clip_id])
             row |= dict(zip(cells, values, strict=False))
@@ -89,10 +72,21 @@ def decode_shard(
     write_record(arguments, stage, arguments.output, rows, decoded=float(len(windows)))
 
 
-def _key(made: list[Any], row: dict[str, str]) -> str:
+def _sources(arguments: argparse.Namespace, form: Form, good: Rows) -> dict[str, tuple[Any, ...]]:
+    """What a function of the form is called with: (path, start_s, end_s) by clip id, or (cell,)."""
+    if form.source == "column":
+        name, path = arguments.column
+        cells = read_table(path, ["clip_id", name]).set_index("clip_id")[name]
+        return {row["clip_id"]: (str(cells.get(row["clip_id"], "")),) for row in good}
+    return {row["clip_id"]: (row["path"], seconds(row["start_s"]), seconds(row["end_s"])) for row in good}
+
+
+def _key(made: list[Any], row: dict[str, str], source: tuple[Any, ...]) -> str:
+    if len(source) == 1:
+        return digest(made, source[0])
     # A table written by hand may know no digest of the files: nothing is kept then.
     sha = row.get("sha256", "")
-    return files.digest(made, sha, row["start_s"], row["end_s"]) if sha else ""
+    return digest(made, sha, row["start_s"], row["end_s"]) if sha else ""
 
 
 def _keep(arguments: argparse.Namespace, columns: tuple[str, ...], keys: dict[str, str], writer: hdf5.Writer) -> Rows:

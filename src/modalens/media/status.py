@@ -10,6 +10,7 @@ import pandas as pd
 
 from modalens.media.worker_pool import Outcome
 from modalens.tracking import records
+from modalens.utils.cli import add_common
 from modalens.utils.errors import UserError
 from modalens.utils.files import write_text
 
@@ -64,4 +65,4 @@ def add_workers(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--workers", type=int, default=2, help="processes")
     parser.add_argument("--timeout", type=float, default=60.0, help="seconds for one clip")
     parser.add_argument("--memory-mb", type=int, default=4096, help="memory of one worker")
-    parser.add_argument("--record", type=Path, required=True, help="what MLflow is to know")
+    add_common(parser, "record")

@@ -11,13 +11,13 @@ from torch.nn import functional
 
 from modalens.fusions import resolve_options
 from modalens.models._networks import Normalizer
+from modalens.models._shapes import Shapes
 from modalens.plugins import registry
 from modalens.plugins.options import resolve
 from modalens.utils.errors import UserError
 from modalens.utils.files import atomic
 
 Features = Mapping[str, Tensor]
-Shapes = Mapping[str, tuple[int, ...]]
 
 
 class Model(nn.Module):
@@ -32,17 +32,14 @@ class Model(nn.Module):
     takes_teachers: ClassVar[bool] = False
 
     def __init__(self, shapes: Shapes, networks: Mapping[str, Any], fusion: nn.Module, head: nn.Module) -> None:
-        """shapes: of one clip's features; may hold modalities that this model ignores. networks: by modality; each has
-        `channel`, the axis of its features' shape whose entries are standardised one by one."""
+        """shapes: of one clip's features, with named axes. networks: by modality; those without one are ignored."""
         super().__init__()
-        self.shapes = {name: tuple(shape) for name, shape in shapes.items()}
+        self.shapes = {name: dict(shape) for name, shape in shapes.items()}
         self.modalities = tuple(sorted(networks))
         # A plain dict: teachers are neither trained, nor moved, nor saved with their student.
         self.teachers: dict[str, Model] = {}
         self.networks = nn.ModuleDict({name: networks[name] for name in self.modalities})
-        self.normalizers = nn.ModuleDict(
-            {name: Normalizer(self.shapes[name], networks[name].channel) for name in self.modalities}
-        )
+        self.normalizers = nn.ModuleDict({name: Normalizer(self.shapes[name]) for name in self.modalities})
         self.fusion = fusion
         self.head = head
 
@@ -58,7 +55,7 @@ class Model(nn.Module):
     def training_mean(self, name: str) -> Tensor:
         """The training clips' mean features of a modality, (1, ...): per channel, the same along the other axes."""
         mean = self._normalizer(name).mean
-        return mean.expand(1, *self.shapes[name])
+        return mean.expand(1, *self.shapes[name].values())
 
     def embed(self, features: Features) -> dict[str, Tensor]:
         """{modality: (B, ...)} -> {modality: (B, D_m)} for those of the model's modalities that are given; or
@@ -111,7 +108,7 @@ class TrainedModel:
         content = {
             "name": self.model.name,
             "options": self.model.options,
-            "shapes": {name: list(shape) for name, shape in self.model.shapes.items()},
+            "shapes": self.model.shapes,
             "labels": self.labels,
             "sources": self.sources,
             "embedding_means": self.embedding_means,
@@ -142,8 +139,7 @@ def load_model(path: str | Path) -> TrainedModel:
     except Exception as error:  # torch.load raises whatever the damaged bytes lead it to
         reason = "cannot be read" if Path(path).exists() else "is not there"
         raise UserError(f"{path} {reason}; delete it and run again to train it anew") from error
-    shapes = {name: tuple(shape) for name, shape in content["shapes"].items()}
-    model = build(content["name"], shapes, len(content["labels"]), content["options"])
+    model = build(content["name"], content["shapes"], len(content["labels"]), content["options"])
     for method, options in content["balancing"].items():
         registry.load("balancing", method).adapt(model, options)
     model.load_state_dict(content["state"])

@@ -1,25 +1,27 @@
 """The parts of guidance: an expert's network that also shows its positions, attention that a second modality steers.
 
 A network's positions are the vectors that it had just before they became one embedding: one a frame, word or step, or
-one a cell of the audio network's mels x steps. `grid` says how they lie, (rows, steps), row after row.
+one a cell of the spectrogram network's mels x steps. `grid` says how they lie, (rows, steps), row after row.
 """
 
 from collections.abc import Sequence
+from math import prod
 
 import torch
 from torch import Tensor, nn
 
-from modalens.models._networks import AudioNetwork, SequenceNetwork
+from modalens.models._networks import SequenceNetwork, SpectrogramNetwork, as_sequence
 from modalens.models._sequences import averaging
+from modalens.models._shapes import Shape, places
 
 
-class AudioPositions(AudioNetwork):
-    """The audio expert's network. forward is its own: read(positions(features)) in one go."""
+class SpectrogramPositions(SpectrogramNetwork):
+    """The network of a spectrogram. forward is its own: read(positions(features)) in one go."""
 
-    def __init__(self, shape: tuple[int, ...], size: int, channels: int) -> None:
+    def __init__(self, shape: Shape, size: int, channels: int) -> None:
         super().__init__(shape, size, channels)
         with torch.no_grad():
-            rows, steps = self.pool(self.convolution(torch.zeros(1, 1, *shape))).shape[2:]
+            rows, steps = self.pool(self.convolution(torch.zeros(1, 1, *shape.values()))).shape[2:]
         self.grid = (rows, steps)
         self.position_size = channels
 
@@ -33,23 +35,24 @@ class AudioPositions(AudioNetwork):
 
 
 class SequencePositions(SequenceNetwork):
-    """The network of any other expert. forward is its own: read(positions(features)) in one go."""
+    """The network of vectors. forward is its own: read(positions(features)) in one go."""
 
-    def __init__(self, shape: tuple[int, ...], size: int, step_size: int) -> None:
+    def __init__(self, shape: Shape, size: int, step_size: int) -> None:
         super().__init__(shape, size, step_size)
-        self.grid = (1, shape[0])
+        *rows, steps = places(shape)
+        self.grid = (prod(rows), steps)
         self.position_size = step_size
 
     def positions(self, features: Tensor) -> Tensor:
-        """(B, N, D) -> (B, N, step_size)."""
-        return self.each(features).relu_()
+        """(B, ..., D) -> (B, N, step_size)."""
+        return self.each(as_sequence(features)).relu_()
 
     def read(self, positions: Tensor) -> Tensor:
         """(B, N, step_size) -> (B, size)."""
         return self.linear(positions.mean(1)).relu()
 
 
-Positions = AudioPositions | SequencePositions
+Positions = SpectrogramPositions | SequencePositions
 
 
 class GuidedAttention(nn.Module):

@@ -5,13 +5,13 @@ layers; every layer but the last is followed by ReLU. Its appendix with the size
 512, 400 or 912 is ours.
 """
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from functools import partial
 
 import torch
 from torch import Tensor, nn
 
-from modalens.utils.errors import UserError
+from modalens.models._shapes import CHANNEL, Shape, Shapes, channel_axis, is_spectrogram
 
 KERNEL = (5, 9)  # mels x steps
 STRIDE = (2, 8)
@@ -27,11 +27,11 @@ class Normalizer(nn.Module):
     mean: Tensor
     scale: Tensor
 
-    def __init__(self, shape: tuple[int, ...], channel: int) -> None:
-        """shape: of one clip. channel: the axis of it that keeps its own statistics; they pool over the others."""
+    def __init__(self, shape: Shape) -> None:
+        """shape: of one clip. Its channels (or mels) keep their own statistics, which pool over the other axes."""
         super().__init__()
-        self._axis = channel % len(shape)
-        wide = [size if axis == self._axis else 1 for axis, size in enumerate(shape)]
+        self._axis = channel_axis(shape)
+        wide = [size if axis == self._axis else 1 for axis, size in enumerate(shape.values())]
         self.register_buffer("mean", torch.zeros(wide))
         self.register_buffer("scale", torch.ones(wide))
 
@@ -57,20 +57,17 @@ class Normalizer(nn.Module):
         return torch.addcmul(-self.mean * self.scale, features.float(), self.scale)
 
 
-class AudioNetwork(nn.Module):
-    """Log-mel (B, mels, steps) -> (B, size). One convolution, pooling to a coarse grid, one fully connected layer."""
+class SpectrogramNetwork(nn.Module):
+    """Log-mel (B, mel, time) -> (B, size). One convolution, pooling to a coarse grid, one fully connected layer."""
 
-    channel = 0
-
-    def __init__(self, shape: tuple[int, ...], size: int, channels: int = 16, grid: tuple[int, int] = (16, 4)) -> None:
+    def __init__(self, shape: Shape, size: int, channels: int = 16, grid: tuple[int, int] = (16, 4)) -> None:
         """grid: at most this many mels x steps are left after pooling, so that pitch and order stay visible."""
         super().__init__()
-        if len(shape) != 2:
-            raise UserError(f"the audio network takes log-mel features (mels, steps), not the shape {shape}")
+        sizes = tuple(shape.values())
         self.convolution = nn.Conv2d(1, channels, KERNEL, STRIDE, padding=(KERNEL[0] // 2, KERNEL[1] // 2))
-        self.pool = pool_to(tuple(-(-s // stride) for s, stride in zip(shape, STRIDE, strict=True)), grid)
+        self.pool = pool_to(tuple(-(-s // stride) for s, stride in zip(sizes, STRIDE, strict=True)), grid)
         with torch.no_grad():
-            pooled = self.pool(self.convolution(torch.zeros(1, 1, *shape))).numel()
+            pooled = self.pool(self.convolution(torch.zeros(1, 1, *sizes))).numel()
         self.linear = nn.Linear(pooled, size)
 
     def forward(self, features: Tensor) -> Tensor:
@@ -79,48 +76,47 @@ class AudioNetwork(nn.Module):
 
 
 class SequenceNetwork(nn.Module):
-    """A vector per frame, word or step (B, steps, D) -> (B, size): one layer on each step, their mean, one layer."""
+    """Vectors (B, ..., channel), one per frame, word or place, or a single one -> (B, size): one layer on each, their
+    mean, one layer."""
 
-    channel = -1
-
-    def __init__(self, shape: tuple[int, ...], size: int, step_size: int = 128) -> None:
+    def __init__(self, shape: Shape, size: int, step_size: int = 128) -> None:
         """step_size: width of the first layer; the paper does not give it."""
         super().__init__()
-        if len(shape) != 2:
-            raise UserError(f"a sequence network takes features (steps, dimensions), not the shape {shape}")
-        self.each = nn.Linear(shape[1], step_size)
+        self.each = nn.Linear(shape[CHANNEL], step_size)
         self.linear = nn.Linear(step_size, size)
 
     def forward(self, features: Tensor) -> Tensor:
-        return self.linear(self.each(features).relu_().mean(1)).relu()
+        return self.linear(self.each(as_sequence(features)).relu_().mean(1)).relu()
 
 
 class PooledLayer(nn.Module):
-    """Log-mel (B, mels, steps) -> (B, size): averaged down to a coarse grid, one fully connected layer."""
+    """Log-mel (B, mel, time) -> (B, size): averaged down to a coarse grid, one fully connected layer."""
 
-    channel = 0
-
-    def __init__(self, shape: tuple[int, ...], size: int, grid: tuple[int, int] = (64, 4)) -> None:
+    def __init__(self, shape: Shape, size: int, grid: tuple[int, int] = (64, 4)) -> None:
         """grid: at most this many mels x steps are left; the paper does not say how a log-mel enters one layer."""
         super().__init__()
-        self.pool = pool_to(shape, grid)
-        self.linear = nn.Linear(self.pool(torch.zeros(1, *shape)).numel(), size)
+        sizes = tuple(shape.values())
+        self.pool = pool_to(sizes, grid)
+        self.linear = nn.Linear(self.pool(torch.zeros(1, *sizes)).numel(), size)
 
     def forward(self, features: Tensor) -> Tensor:
         return self.linear(self.pool(features).flatten(1)).relu()
 
 
 class StepLayer(nn.Module):
-    """A vector per frame, word or step (B, steps, D) -> (B, size): one fully connected layer on their mean."""
+    """Vectors (B, ..., channel) -> (B, size): one fully connected layer on their mean."""
 
-    channel = -1
-
-    def __init__(self, shape: tuple[int, ...], size: int) -> None:
+    def __init__(self, shape: Shape, size: int) -> None:
         super().__init__()
-        self.linear = nn.Linear(shape[-1], size)
+        self.linear = nn.Linear(shape[CHANNEL], size)
 
     def forward(self, features: Tensor) -> Tensor:
-        return self.linear(features.mean(1)).relu()
+        return self.linear(as_sequence(features).mean(1)).relu()
+
+
+def as_sequence(features: Tensor) -> Tensor:
+    """(B, channel) or (B, ..., channel) -> (B, steps, channel)."""
+    return features.unsqueeze(1) if features.dim() == 2 else features.flatten(1, -2)
 
 
 def pool_to(shape: Sequence[int], grid: Sequence[int]) -> nn.AvgPool2d:
@@ -133,19 +129,12 @@ def pool_to(shape: Sequence[int], grid: Sequence[int]) -> nn.AvgPool2d:
 
 
 def unimodal_networks(
-    shapes: Mapping[str, tuple[int, ...]],
-    modalities: Iterable[str],
-    *,
-    audio_size: int,
-    channels: int,
-    sequence_size: int,
-    step_size: int,
+    shapes: Shapes, *, spectrogram_size: int, channels: int, sequence_size: int, step_size: int
 ) -> dict[str, nn.Module]:
-    """The experts' sub-networks: log-mel under the key "audio", any other modality a sequence of vectors."""
-    audio = partial(AudioNetwork, size=audio_size, channels=channels)
+    """The unimodal models' sub-networks, by the axes of what they read: spectrograms or vectors."""
+    spectrogram = partial(SpectrogramNetwork, size=spectrogram_size, channels=channels)
     sequence = partial(SequenceNetwork, size=sequence_size, step_size=step_size)
-    makers: dict[str, Callable[..., nn.Module]] = {"audio": audio}
-    return {name: makers.get(name, sequence)(shapes[name]) for name in sorted(modalities)}
+    return {name: (spectrogram if is_spectrogram(shapes[name]) else sequence)(shapes[name]) for name in sorted(shapes)}
 
 
 def sizes(networks: Mapping[str, nn.Module]) -> dict[str, int]:

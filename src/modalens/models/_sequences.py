@@ -4,11 +4,14 @@ Layers normalise what goes into them, not what comes out, and the encoder its re
 the learning rate. The BalanceMLA paper, which the models use these for, says layers, heads and dropout only.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
+from math import prod
 
 import torch
 from torch import Tensor, nn
 
+from modalens.models._networks import as_sequence
+from modalens.models._shapes import Shape, Shapes, channels, is_spectrogram, places
 from modalens.utils.errors import UserError
 
 LONGEST = 128  # steps of a sequence whose length is not asked for: 10 s at 12.8 steps a second
@@ -102,15 +105,14 @@ class Layer(nn.Module):
 
 
 class SequenceTransformer(nn.Module):
-    """Features of a clip -> one vector a step: (B, steps, D), or (B, mels, steps) by channel 0, to (B, T, width)."""
+    """Features of a clip -> one vector a step: (B, mel, time), (B, ..., channel) or (B, channel) to (B, T, width)."""
 
     averages: Tensor
     places: Tensor
 
     def __init__(
         self,
-        shape: tuple[int, ...],
-        channel: int,
+        shape: Shape,
         *,
         width: int,
         layers: int,
@@ -119,31 +121,29 @@ class SequenceTransformer(nn.Module):
         length: int,
         mask: float,
     ) -> None:
-        """channel: the axis of shape that is not time, 0 or -1. length: T. mask: share of the channels."""
+        """length: T. mask: share of the channels."""
         super().__init__()
-        self.channel = channel
-        channels = shape[channel]
-        steps = shape[1 + channel]
-        self.mask = FrequencyMask(channels, mask) if mask else nn.Identity()
+        self.spectrogram = is_spectrogram(shape)
+        steps = prod(places(shape))
+        self.mask = FrequencyMask(channels(shape), mask) if mask else nn.Identity()
         self._as_is = length == steps
         # Neither is saved: the shape and the options tell them.
         self.register_buffer("averages", averaging(steps, length), persistent=False)
         self.register_buffer("places", waves(length, width), persistent=False)
-        self.projection = nn.Linear(channels, width)
+        self.projection = nn.Linear(channels(shape), width)
         self.dropout = nn.Dropout(dropout)
         self.layers = nn.Sequential(*(Layer(width, heads, dropout) for _ in range(layers)))
         self.norm = nn.LayerNorm(width)
 
     def forward(self, features: Tensor) -> Tensor:
-        values = self.mask(features.transpose(1, 2) if self.channel == 0 else features)
+        values = self.mask(features.transpose(1, 2) if self.spectrogram else as_sequence(features))
         if not self._as_is:
             values = self.averages @ values
         return self.norm(self.layers(self.dropout(self.projection(values) + self.places)))
 
 
 def encoders(
-    shapes: Mapping[str, tuple[int, ...]],
-    modalities: Iterable[str],
+    shapes: Shapes,
     *,
     width: int,
     layers: int,
@@ -152,7 +152,7 @@ def encoders(
     lengths: Mapping[str, int] | None,
     mask: Mapping[str, float] | None,
 ) -> dict[str, SequenceTransformer]:
-    """One a modality: log-mel under the key "audio", any other a sequence of vectors.
+    """One a modality; what is no sequence is laid out as one: a picture's places row by row, a vector as one step.
 
     lengths: steps of a modality; of those not named, as many as it has, at most LONGEST. mask: share of a modality's
     channels (mels) that is hidden. Raises UserError for what cannot be.
@@ -168,18 +168,14 @@ def encoders(
     if wrong := [length for length in lengths.values() if length < 1]:
         raise UserError(f"lengths: at least 1 step is wanted, not {wrong[0]}")
     found = {}
-    for name in sorted(modalities):
-        shape, channel = shapes[name], 0 if name == "audio" else -1
-        if len(shape) != 2:
-            raise UserError(f"a transformer takes sequences, a vector a step; the features of {name!r} are {shape}")
+    for name in sorted(shapes):
         found[name] = SequenceTransformer(
-            shape,
-            channel,
+            shapes[name],
             width=width,
             layers=layers,
             heads=heads,
             dropout=dropout,
-            length=lengths.get(name, min(shape[1 + channel], LONGEST)),
+            length=lengths.get(name, min(prod(places(shapes[name])), LONGEST)),
             mask=mask.get(name, 0.0),
         )
     return found

@@ -9,11 +9,12 @@ from collections.abc import Mapping, Sequence
 import torch
 from torch import Tensor, nn
 
-from modalens.models._base import Features, Model, Shapes
+from modalens.models._base import Features, Model
 from modalens.models._networks import mlp_head
 from modalens.models._pretrained import take_over
 from modalens.models._residuals import AttentionBRFF, DecisionWeights
 from modalens.models._sequences import encoders
+from modalens.models._shapes import Shapes
 from modalens.utils.errors import UserError
 
 DECISIONS = ("average", "adaptive", "category")
@@ -56,7 +57,6 @@ class BalanceMla(Model):
         if decision not in DECISIONS:
             raise UserError(f"models.balance_mla.decision: {decision!r} is none of {', '.join(DECISIONS)}")
         networks = encoders(
-            shapes,
             shapes,
             width=width,
             layers=layers,

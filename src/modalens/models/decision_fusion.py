@@ -11,8 +11,9 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from modalens.fusions import get
-from modalens.models._base import Features, Model, Shapes
+from modalens.models._base import Features, Model
 from modalens.models._networks import mlp_head, sizes, unimodal_networks
+from modalens.models._shapes import Shapes
 
 
 class DecisionFusion(Model):
@@ -23,7 +24,7 @@ class DecisionFusion(Model):
         shapes: Shapes,
         classes: int,
         *,
-        audio_size: int = 512,
+        spectrogram_size: int = 512,
         channels: int = 16,
         sequence_size: int = 400,
         step_size: int = 128,
@@ -34,8 +35,7 @@ class DecisionFusion(Model):
         """rule: a fusion that serves the late stage: average, max, product, vote. The others are late_fusion's."""
         networks = unimodal_networks(
             shapes,
-            shapes,
-            audio_size=audio_size,
+            spectrogram_size=spectrogram_size,
             channels=channels,
             sequence_size=sequence_size,
             step_size=step_size,

@@ -13,8 +13,9 @@ import torch
 from torch import Tensor
 
 from modalens.fusions import build
-from modalens.models._base import Features, Model, Shapes
+from modalens.models._base import Features, Model
 from modalens.models._networks import PooledLayer, StepLayer, mlp_head, sizes
+from modalens.models._shapes import Shapes, is_spectrogram
 from modalens.utils.errors import UserError
 
 TAUGHT = "taught by "
@@ -28,7 +29,7 @@ class Distillation(Model):
         shapes: Shapes,
         classes: int,
         *,
-        audio_size: int = 512,
+        spectrogram_size: int = 512,
         sequence_size: int = 400,
         hidden: Sequence[int] = (),
         dropout: float = 0.0,
@@ -43,9 +44,11 @@ class Distillation(Model):
         paper gives neither it nor weights: the plain sum is 1 and 1. The student's sizes are the experts', also ours.
         fusion: any of fusions/ that serves the intermediate stage; the paper's is concat.
         """
-        makers: dict[str, Any] = {"audio": partial(PooledLayer, size=audio_size)}
-        step = partial(StepLayer, size=sequence_size)
-        networks = {name: makers.get(name, step)(shapes[name]) for name in sorted(shapes)}
+        spectrogram = partial(PooledLayer, size=spectrogram_size)
+        vectors = partial(StepLayer, size=sequence_size)
+        networks = {
+            name: (spectrogram if is_spectrogram(shapes[name]) else vectors)(shapes[name]) for name in sorted(shapes)
+        }
         joined = build(fusion, sizes(networks), fusion_options)
         super().__init__(shapes, networks, joined, mlp_head(joined.size, hidden, classes, dropout))
         self.temperature = temperature

@@ -4,7 +4,7 @@ Source: Zhao et al. 2023, "Multi-modality guidance network for missing modality 
 is image and text, laid out as one square grid: 121 words become 11 x 11 cells beside those of the picture. Here time
 steps take the place of grid positions, for the features of both are sequences in time: words, frames or spectrogram
 steps of the guide are averaged, or repeated, until there is one for each of the target's. Where the target is
-the audio network's mels x steps, a guide without rows is laid beside every row.
+the spectrogram network's mels x steps, a guide without rows is laid beside every row.
 """
 
 from collections.abc import Sequence
@@ -14,9 +14,10 @@ from torch import Tensor
 from torch.nn import functional
 
 from modalens.fusions import build
-from modalens.models._base import Features, Model, Shapes
-from modalens.models._guided import AudioPositions, GuidedAttention, Positions, SequencePositions
+from modalens.models._base import Features, Model
+from modalens.models._guided import GuidedAttention, Positions, SequencePositions, SpectrogramPositions
 from modalens.models._networks import Normalizer, mlp_head, sizes
+from modalens.models._shapes import Shapes, is_spectrogram
 from modalens.utils.errors import UserError
 
 
@@ -31,26 +32,28 @@ class Guidance(Model):
         shapes: Shapes,
         classes: int,
         *,
-        target: str = "video",
-        guide: str = "audio",
+        target: str,
+        guide: str,
         guide_frozen: bool = False,
         plain_weight: float = 1.0,
         fused: Sequence[int] = (256, 512, 1024),
         attention_size: int = 64,
-        audio_size: int = 512,
+        spectrogram_size: int = 512,
         channels: int = 16,
         sequence_size: int = 400,
         step_size: int = 128,
         hidden: Sequence[int] = (256, 128),
         dropout: float = 0.0,
     ) -> None:
-        """fused: channels after each convolution; the paper gives their number, three, and the last, 1024.
+        """target: the modality that is there at inference. guide: the one that is there only while learning.
+
+        fused: channels after each convolution; the paper gives their number, three, and the last, 1024.
 
         plain_weight: of the cross entropy of the target as it will be used, without a guide, beside that of the
         re-weighted target. The paper trains by the re-weighted one alone, 0, and does not say how the head learns to
-        read the other: ours is 1. By 0 an audio target, whose cells are read in their places, answered the known-answer
-        clips at chance without its guide. attention_size is ours. guide_frozen: the guide's network stays as its
-        teacher, a trained expert, made it. The other sizes are the experts'.
+        read the other: ours is 1. By 0 a spectrogram as target, whose cells are read in their places, answered the
+        known-answer clips at chance without its guide. attention_size is ours. guide_frozen: the guide's network stays
+        as its teacher, a trained expert, made it. The other sizes are the experts'.
         """
         if target == guide:
             raise UserError(f"models.guidance: target and guide are both {target!r}; name two modalities")
@@ -60,8 +63,8 @@ class Guidance(Model):
             )
 
         def network(name: str) -> Positions:
-            if name == "audio":
-                return AudioPositions(shapes[name], audio_size, channels)
+            if is_spectrogram(shapes[name]):
+                return SpectrogramPositions(shapes[name], spectrogram_size, channels)
             return SequencePositions(shapes[name], sequence_size, step_size)
 
         networks = {target: network(target)}
@@ -76,7 +79,7 @@ class Guidance(Model):
         # Only its positions are looked at.
         del self.guide_network.linear
         self.guide_network.requires_grad_(not guide_frozen)
-        self.normalizers[guide] = Normalizer(self.shapes[guide], self.guide_network.channel)
+        self.normalizers[guide] = Normalizer(self.shapes[guide])
 
     def initialise_from_teachers(self) -> None:
         """Take the guide's network over from its trained expert, where there is one."""

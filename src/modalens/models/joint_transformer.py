@@ -9,9 +9,10 @@ from collections.abc import Mapping, Sequence
 import torch
 from torch import Tensor, nn
 
-from modalens.models._base import Features, Model, Shapes
+from modalens.models._base import Features, Model
 from modalens.models._networks import mlp_head
 from modalens.models._sequences import Layer, encoders
+from modalens.models._shapes import Shapes
 
 
 class Joint(nn.Module):
@@ -50,7 +51,6 @@ class JointTransformer(Model):
         """layers: over all steps. own_layers: over the steps of one modality before; none in the paper's text. The
         other options are those of `transformer`."""
         networks = encoders(
-            shapes,
             shapes,
             width=width,
             layers=own_layers,

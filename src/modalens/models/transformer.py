@@ -1,8 +1,8 @@
 """A transformer a modality, the means of their steps joined and classified. Source: the BalanceMLA paper, sections 3.1
 and 4.1.2: 6 layers, 8 heads, dropout 0.1.
 
-With `only`, the unimodal transformers; without, the paper's concatenation baseline, or any other fusion. The paper's
-sequences are HuBERT and VGG vectors; here they are what the study's encoders give.
+On one modality, the unimodal transformers; on several, the paper's concatenation baseline, or any other fusion. The
+paper's sequences are HuBERT and VGG vectors; here they are what the study's encoders give.
 """
 
 from collections.abc import Mapping, Sequence
@@ -11,11 +11,11 @@ from typing import Any
 from torch import Tensor
 
 from modalens.fusions import build
-from modalens.models._base import Features, Model, Shapes
+from modalens.models._base import Features, Model
 from modalens.models._networks import mlp_head
 from modalens.models._pretrained import take_over
 from modalens.models._sequences import encoders
-from modalens.utils.errors import UserError
+from modalens.models._shapes import Shapes
 
 
 class Transformer(Model):
@@ -26,7 +26,6 @@ class Transformer(Model):
         shapes: Shapes,
         classes: int,
         *,
-        only: str | None = None,
         width: int = 256,
         layers: int = 6,
         heads: int = 8,
@@ -37,16 +36,13 @@ class Transformer(Model):
         fusion: str = "concat",
         fusion_options: Mapping[str, Any] | None = None,
     ) -> None:
-        """only: the one modality that it looks at; None: all. width: of a step's vector, a multiple of heads; ours, as
+        """width: of a step's vector, a multiple of heads; ours, as
         are the head's hidden sizes. lengths: {modality: steps} that its sequence is averaged to. mask: {modality: share
         of its channels} that is hidden, another band each time while learning, the middle one in evaluation.
         fusion: any that serves the intermediate stage.
         """
-        if only is not None and only not in shapes:
-            raise UserError(f"a model looks at {only!r}, the study's modalities are {', '.join(sorted(shapes))}")
         networks = encoders(
             shapes,
-            shapes if only is None else [only],
             width=width,
             layers=layers,
             heads=heads,

@@ -4,7 +4,7 @@ import base64
 import io
 import re
 import warnings
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, cast
 
@@ -13,9 +13,6 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from PIL import Image
 
-# Okabe and Ito's colours, told apart by the colour-blind; sound and picture are always the same two.
-COLOURS = {"audio": "#D55E00", "video": "#0072B2"}
-OTHERS = ("#009E73", "#CC79A7", "#7A5C00", "#56B4E9", "#8C6BB1")
 DARK = "#333333"
 STYLE: dict[str, Any] = {
     "font.size": 9,
@@ -94,11 +91,6 @@ def draw(name: str, make: Callable[[], Figure], words: str) -> RenderedFigure:
 
 def _attribute(words: str) -> str:
     return words.replace("&", "&amp;").replace('"', "&quot;").replace("<", "&lt;")
-
-
-def colours(modalities: Iterable[str]) -> dict[str, str]:
-    others = sorted(set(modalities) - set(COLOURS))
-    return COLOURS | {name: OTHERS[index % len(OTHERS)] for index, name in enumerate(others)}
 
 
 def plain(text: str, limit: int = 26) -> str:

@@ -10,7 +10,8 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import MaxNLocator
 
-from modalens.reporting.figure_style import DARK, colours, legend, panels, plain
+from modalens.reporting.appearance import colors
+from modalens.reporting.figure_style import DARK, legend, panels, plain
 
 PALE = {"#D55E00": "#F2B48C", "#0072B2": "#8CC0E0"}
 CAUSES = ("#333333", "#7A7A7A", "#B0B0B0", "#CC79A7", "#009E73", "#E69F00", "#56B4E9", "#8C6BB1", "#F0E442", "#000000")
@@ -41,7 +42,7 @@ def withheld(table: pd.DataFrame, models: list[str]) -> Figure:
     rows = sorted(table["replacement"].unique())
     count = min(len(models), 3)
     figure, axes = panels(-(-len(models) // count), count, 3.6, 0.32 * len(rows) + 0.2, left=1.35, top=0.6)
-    palette = colours(table["modality"])
+    palette = colors(table["modality"])
     ends = table[["low", "high", "drop"]].to_numpy()
     low, high = min(np.nanmin(ends), 0), np.nanmax(ends)
     for axis in axes.ravel()[len(models) :]:
@@ -65,7 +66,7 @@ def shapley(table: pd.DataFrame, models: list[str], known: dict[str, dict[str, f
     table = table.assign(row=[place[key] for key in keys])
     payoffs = list(dict.fromkeys(table["payoff"]))
     figure, axes = panels(1, len(payoffs), 3.6, 0.3 * len(rows) + 0.2, left=2.9, top=0.6)
-    palette = colours(table["modality"])
+    palette = colors(table["modality"])
     for index, (axis, payoff) in enumerate(zip(axes.ravel(), payoffs, strict=True)):
         _points(axis, table[table["payoff"] == payoff], "value", range(len(rows)), "row", palette)
         for name, value in known.get(payoff, {}).items():
@@ -107,7 +108,7 @@ def classes(table: pd.DataFrame, models: list[str]) -> Figure:
     """per_class rows of one task -> the seed paper's Figure 4, one panel a model, one group of bars a class."""
     labels = list(dict.fromkeys(table["label"]))
     cases = list(dict.fromkeys(zip(table["case"], table["modality"], strict=True)))
-    palette = colours(table["modality"].loc[table["modality"] != ""])
+    palette = colors(table["modality"].loc[table["modality"] != ""])
     width = float(np.clip(0.09 * len(labels) * (len(cases) + 1), 5.5, 10.8))
     longest = 0.075 * max(len(plain(label)) for label in labels)
     crowded = width / len(labels) < 1.1 * longest

@@ -14,7 +14,8 @@ import pandas as pd
 from markupsafe import Markup
 
 from modalens.reporting import attrition, comparison, figures
-from modalens.reporting.figure_style import RenderedFigure, colours, draw, inline
+from modalens.reporting.appearance import colors
+from modalens.reporting.figure_style import RenderedFigure, draw, inline
 from modalens.reporting.study_results import METRIC_NAMES, Study, per_class, results
 from modalens.reporting.summary import Finding, caveats, find, known
 from modalens.utils import hdf5
@@ -122,12 +123,13 @@ def scale(findings: list[Finding], known_values: dict[str, Any]) -> tuple[float,
 
 
 def weights(study: Study) -> dict[str, str]:
-    """encoder -> what its cached features say of the weights that made them."""
+    """modality -> its encoder, and what its cached features say of the weights that made them."""
     found = {}
     for folder in sorted((study.root / "features").glob("*")):
         path = next(iter(sorted(folder.glob("*.h5"))), None)
         if path is not None:
-            found[folder.name] = str(hdf5.attributes(path).get("weights", "not stated"))
+            made = hdf5.attributes(path)
+            found[folder.name] = f"{made.get('encoder', '')}: {made.get('weights', 'not stated')}"
     return found
 
 
@@ -185,7 +187,7 @@ def page(
         findings=findings,
         answers=answers,
         scale=scale(findings, answers),
-        colours=colours(modalities),
+        colours=colors(modalities),
         modalities=modalities,
         caveats=caveats(study, encoders),
         evidence={task: evidence(study, task, tables) for task in study.tasks},

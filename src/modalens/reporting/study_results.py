@@ -9,6 +9,9 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from modalens.config import modalities
+from modalens.reporting import appearance
+from modalens.reporting.appearance import withheld
 from modalens.stats.coalitions import from_text, model_of, to_text
 from modalens.stats.metrics import Array, confusion_metrics
 from modalens.utils.errors import UserError
@@ -22,11 +25,6 @@ METRIC_NAMES = {
     "precision": "Precision",
     "recall": "Recall",
     "f1": "F1",
-}
-WITHHELD = {
-    ("gaussian", "audio"): "Gaussian Audio",
-    ("blank", "audio"): "Silent Audio",
-    ("blank", "video"): "Black Video",
 }
 
 
@@ -136,6 +134,11 @@ class Study:
         wanted = self.settings.get("model", "")
         return wanted if wanted in self.scores[task] else next(iter([*several, *self.scores[task]]))
 
+    @cached_property
+    def forms(self) -> list[str]:
+        """Folders of the decoded forms."""
+        return list(modalities.forms(self.config)) if self.config.get("modalities") else []
+
     def expert(self, task: str, modality: str) -> str | None:
         return model_of((modality,), {name: scored.modalities for name, scored in self.scores[task].items()})
 
@@ -173,7 +176,7 @@ class Study:
     def decoding(self) -> pd.DataFrame:
         """stage, decoder, status, cause, clips, median_seconds: what became of each clip at each stage."""
         tables = []
-        for stage in ("clips", "frames", "waveforms"):
+        for stage in ("clips", *self.forms):
             for path in sorted((self.root / stage).glob("*.csv")):
                 tables.append(read(path).assign(stage=stage))
         if not tables:
@@ -200,19 +203,19 @@ def results(study: Study) -> pd.DataFrame:
 
 def _cases(study: Study, task: str, model: str) -> dict[str, Array]:
     scored = study.scores[task][model]
+    kinds = appearance.kinds(study.config)
     cases = {}
     if len(scored.modalities) > 1:
         for modality in scored.modalities:
             name = study.expert(task, modality)
             if name is not None:
-                cases[f"{modality.capitalize()} Model"] = study.scores[task][name].full
-    joint = "AV Model" if scored.modalities == ("audio", "video") else f"{model} (full)"
-    cases[joint] = scored.full
+                cases[f"{appearance.label(modality, kinds.get(modality, ''))} Model"] = study.scores[task][name].full
+    cases[f"{model} (full)"] = scored.full
     for kind in ("gaussian", "blank"):
         for modality in scored.modalities:
             kept = to_text(name for name in scored.modalities if name != modality)
             if (f"{kind}@input", kept) in scored.confusion:
-                name = WITHHELD.get((kind, modality), f"{kind.capitalize()} {modality.capitalize()}")
+                name = withheld(modality, kind, kinds.get(modality, ""))
                 cases[name] = scored.confusion[f"{kind}@input", kept]
     return cases
 

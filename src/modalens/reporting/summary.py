@@ -191,14 +191,11 @@ def _against(task: str, quantity: str, modality: str, truth: float, value: float
 
 
 def caveats(study: Study, weights: dict[str, str]) -> list[str]:
-    """Plain words on what limits the answer. weights: encoder -> identity of its weights."""
+    """Plain words on what limits the answer. weights: modality -> its encoder and the identity of its weights."""
     said = []
-    for modality, encoder in sorted((study.config.get("modalities") or {}).items()):
-        if "untrained" in weights.get(encoder, ""):
-            noun = NOUNS.get(modality, modality)
-            said.append(
-                f"The {encoder} here was not trained: {noun} results are a lower bound of what {modality} can tell."
-            )
+    for modality, entry in sorted((study.config.get("modalities") or {}).items()):
+        if "untrained" in weights.get(modality, ""):
+            said.append(f"The encoder {entry['encoder']} was not trained: results of {modality} are a lower bound.")
     scored = [models[study.headline(task)] for task, models in study.scores.items()]
     seeds = min(len(one.full) for one in scored)
     if seeds < 5:

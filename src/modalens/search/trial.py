@@ -41,8 +41,7 @@ def make_trial(job: Job, settings: Settings, drawn: Drawn) -> Trial:
     changed = apply_overrides(settings, drawn)
     try:
         training = loop.TrainingOptions(**resolve(loop.TrainingOptions, changed["training"], "training"))
-        shapes = {name: tuple(values.shape[1:]) for name, values in job.train.features.items()}
-        model = build(job.model, shapes, len(job.labels), changed["options"])
+        model = build(job.model, job.shapes, len(job.labels), changed["options"])
         balancing = {
             name: resolve(registry.load("balancing", name), given, f"balancing.{name}")
             for name, given in changed["balancing"].items()

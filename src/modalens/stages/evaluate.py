@@ -9,8 +9,8 @@ from modalens.evaluation.ablation import KINDS
 from modalens.evaluation.predict import evaluate_seed, log, read, rows, scores
 from modalens.models import load_model
 from modalens.tracking import records
-from modalens.utils import device, files
-from modalens.utils.cli import mapping, pair
+from modalens.utils import cli, device, files
+from modalens.utils.cli import pair
 from modalens.utils.errors import UserError
 from modalens.utils.suggest import suggest
 
@@ -23,11 +23,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--replacements", type=pair, nargs="*", default=[], help="MODALITY=FILE of stage replacements")
     parser.add_argument("--conditions", nargs="*", default=list(KINDS), help="KIND@STAGE to withhold modalities by")
     parser.add_argument("--output", type=Path, required=True, help="predictions, Parquet")
-    parser.add_argument("--key", type=mapping, default={}, help="what the runs are called, JSON")
     parser.add_argument("--batch-size", type=int, default=64, help="clips at once; changes no result")
-    parser.add_argument("--device", default="auto", help="auto, cpu, cuda, cuda:1, mps")
-    parser.add_argument("--threads", type=int, default=1)
-    parser.add_argument("--record", type=Path, required=True)
+    cli.add_common(parser, "key", "device", "threads", "record")
 
 
 def main(arguments: argparse.Namespace) -> None:
@@ -51,7 +48,7 @@ def main(arguments: argparse.Namespace) -> None:
 
 
 def metric_name(condition: str) -> str:
-    """ "accuracy/audio_silence.video_black": MLflow takes no other marks than _ - . / in a name."""
+    """ "accuracy/audio_blank.video_blank": MLflow takes no other marks than _ - . / in a name."""
     return "accuracy/" + condition.replace("=", "_").replace("@", "_").replace(",", ".")
 
 

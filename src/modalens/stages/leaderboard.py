@@ -16,9 +16,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--reference", required=True, help="the model that the others are compared with")
     parser.add_argument("--bootstrap", type=int, default=2000, help="resamples behind each interval")
     parser.add_argument("--confidence", type=float, default=0.95)
-    parser.add_argument("--key", type=cli.mapping, default={}, help="what the runs are called, JSON")
     parser.add_argument("--output", type=Path, required=True)
-    parser.add_argument("--record", type=Path, required=True)
+    cli.add_common(parser, "key", "record")
 
 
 def main(arguments: argparse.Namespace) -> None:

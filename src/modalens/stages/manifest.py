@@ -12,8 +12,9 @@ from modalens.utils.errors import UserError
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--dataset", type=cli.mapping, required=True, help='{"name": "folder", "csv": ...}')
     parser.add_argument("--tasks", nargs="+", required=True, help="label columns")
+    parser.add_argument("--columns", nargs="*", default=[], help="columns that modalities read")
     parser.add_argument("--shards", type=int, default=4, help="parts that are worked on apart")
-    parser.add_argument("--only", type=Path, help="CSV of the clip ids that the study is limited to")
+    parser.add_argument("--clip-ids", type=Path, help="CSV of the clip ids that the study is limited to")
     parser.add_argument("--output", type=Path, required=True, help="folder")
     parser.add_argument("--record", type=Path, help="JSON for MLflow")
 
@@ -22,7 +23,9 @@ def main(arguments: argparse.Namespace) -> None:
     if arguments.shards < 1:
         raise UserError(f"shards is 1 or more, not {arguments.shards}")
     sizes: dict[str, int] = {}
-    touched = write(arguments.output, texts(build(arguments.dataset, arguments.tasks), arguments, sizes))
+    touched = write(
+        arguments.output, texts(build(arguments.dataset, [*arguments.tasks, *arguments.columns]), arguments, sizes)
+    )
     count, shards = sizes["manifest.csv"], sum(name.startswith("shards/") for name in sizes)
     log.info("%d clips in %d shards, %s", count, shards, f"{len(touched)} files changed" if touched else "unchanged")
     if arguments.record:
@@ -30,7 +33,7 @@ def main(arguments: argparse.Namespace) -> None:
         run = records.Run(
             key={"dataset": arguments.dataset["name"]},
             params=arguments.dataset
-            | {"tasks": arguments.tasks, "shards": arguments.shards, "only": str(arguments.only or "")},
+            | {"tasks": arguments.tasks, "shards": arguments.shards, "clip_ids": str(arguments.clip_ids or "")},
             metrics={"clips": float(count), **labels},
             artifacts=[str(arguments.output / "manifest.csv")],
         )

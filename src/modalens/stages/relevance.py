@@ -45,6 +45,5 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--measure", required=True, help="a file in measures/")
     parser.add_argument("--options", type=cli.mapping, default={}, help="JSON: bootstrap, confidence, seed and its own")
     parser.add_argument("--predictions", type=Path, nargs="+", required=True, help="evaluate/<task>/<model>.parquet")
-    parser.add_argument("--key", type=cli.mapping, default={}, help="JSON: what the record is called by")
     parser.add_argument("--output", type=Path, required=True)
-    parser.add_argument("--record", type=Path, required=True)
+    cli.add_common(parser, "key", "record")

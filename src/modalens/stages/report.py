@@ -8,14 +8,14 @@ import yaml
 from modalens.reporting.page import page
 from modalens.reporting.study_results import Study
 from modalens.tracking import records
-from modalens.utils import files
+from modalens.utils import cli, files
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--study", type=Path, required=True, help="folder results/<study>")
     parser.add_argument("--config", type=Path, required=True, help="resolved config, YAML")
     parser.add_argument("--output", type=Path, required=True, help="the page; tables/ and figures/ appear beside it")
-    parser.add_argument("--record", type=Path, required=True)
+    cli.add_common(parser, "record")
 
 
 def main(arguments: argparse.Namespace) -> None:

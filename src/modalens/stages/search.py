@@ -28,7 +28,7 @@ from modalens.search.trial import Result, Trial, make_trial, run_trial, with_tea
 from modalens.tracking import records
 from modalens.training import setup
 from modalens.training.setup import Job, read
-from modalens.utils import device, files
+from modalens.utils import cli, device, files
 from modalens.utils.cli import log, mapping
 from modalens.utils.errors import UserError
 
@@ -115,6 +115,4 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--seeds", type=int, nargs="+", required=True, help="trainings of each trial")
     parser.add_argument("--teacher-seeds", type=int, nargs="*", default=[], help="seeds that the teachers have")
     parser.add_argument("--output", type=Path, required=True, help="folder that gets chosen.json and trials.csv")
-    parser.add_argument("--key", type=mapping, default={}, help="what the runs are called, JSON")
-    parser.add_argument("--threads", type=int, default=1)
-    parser.add_argument("--record", type=Path, required=True)
+    cli.add_common(parser, "key", "threads", "record")

@@ -31,7 +31,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--seed", type=int, default=0, help="of the shuffle of the groups")
     parser.add_argument("--allow-overlap", action="store_true", help="go on when an official split shares groups")
     parser.add_argument("--output", type=Path, required=True, help="folder")
-    parser.add_argument("--record", type=Path, required=True, help="JSON for MLflow")
+    cli.add_common(parser, "record")
 
 
 def main(arguments: argparse.Namespace) -> None:

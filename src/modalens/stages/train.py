@@ -14,8 +14,7 @@ from modalens.tracking import records
 from modalens.training import loop, setup
 from modalens.training.fit_job import checkpoint_path, log, method, train_group
 from modalens.training.setup import Job, read, seed_groups
-from modalens.utils import device
-from modalens.utils.cli import mapping
+from modalens.utils import cli, device
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -23,9 +22,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--chosen", type=Path, help="JSON file with what takes the place of the three above")
     parser.add_argument("--seeds", type=int, nargs="+", required=True)
     parser.add_argument("--output", type=Path, required=True, help="folder that gets {seed}/model.pt")
-    parser.add_argument("--key", type=mapping, default={}, help="what the runs are called, JSON")
-    parser.add_argument("--threads", type=int, default=1)
-    parser.add_argument("--record", type=Path, required=True)
+    cli.add_common(parser, "key", "threads", "record")
 
 
 def main(arguments: argparse.Namespace) -> None:

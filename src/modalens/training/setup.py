@@ -12,7 +12,7 @@ import torch
 from torch import nn
 
 from modalens.balancing import Learner, apply_balancing, unwrap
-from modalens.models import Model, build, load_model
+from modalens.models import Model, Shapes, build, load_model, named
 from modalens.plugins.options import resolve
 from modalens.training import dataset, ensemble, loop
 from modalens.utils import device
@@ -39,6 +39,7 @@ class Job:
     validation: dataset.FeatureDataset
     labels: list[str]
     sources: dict[str, Any]
+    shapes: Shapes  # of one clip, with the axes that the encoders declare
     digest: str
 
 
@@ -85,6 +86,10 @@ def read(arguments: argparse.Namespace) -> Job:
         validation=clips["validation"],
         labels=labels,
         sources=sources,
+        shapes={
+            name: named(tuple(sources[name]["axes"]), tuple(values.shape[1:]), str(folders[name]))
+            for name, values in clips["train"].features.items()
+        },
         digest=digest.hexdigest(),
     )
 
@@ -114,8 +119,7 @@ def seed_groups(job: Job, seeds: Sequence[int]) -> Iterator[dict[int, Learner]]:
 def _new(job: Job, seed: int, fitted: nn.Module | None) -> Learner:
     """A model as it is before its first step. fitted: normalizers of another seed, which are the same."""
     torch.manual_seed(seed)
-    shapes = {name: tuple(values.shape[1:]) for name, values in job.train.features.items()}
-    model = build(job.model, shapes, len(job.labels), job.options).to(job.device)
+    model = build(job.model, job.shapes, len(job.labels), job.options).to(job.device)
     if job.teachers and not model.takes_teachers:
         raise UserError(f"models.{job.model} takes no teachers")
     for name, folder in job.teachers.items():

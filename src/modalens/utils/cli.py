@@ -58,3 +58,17 @@ def pair(text: str) -> tuple[str, Path]:
     if not separator:
         raise argparse.ArgumentTypeError(f"NAME=PATH is wanted, not {text!r}")
     return name, Path(path)
+
+
+COMMON: dict[str, dict[str, Any]] = {
+    "key": {"type": mapping, "default": {}, "help": "what the runs are called in MLflow, JSON"},
+    "device": {"default": "auto", "help": "auto, cpu, cuda, cuda:1, mps"},
+    "threads": {"type": int, "default": 1, "help": "of one process"},
+    "record": {"type": Path, "required": True, "help": "what MLflow is to know, JSON"},
+}
+
+
+def add_common(parser: argparse.ArgumentParser, *names: str) -> None:
+    """Options that several stages have, one of COMMON each."""
+    for name in names:
+        parser.add_argument(f"--{name}", **COMMON[name])

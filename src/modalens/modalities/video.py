@@ -1,0 +1,109 @@
+"""Video: frames (count, crop, crop, 3) uint8 RGB, evenly spaced in time, or the key frames nearest to these."""
+
+from typing import Any
+
+import numpy as np
+
+from modalens.modalities._base import Array, Attempt, Modality
+from modalens.modalities._similarity import VectorSimilarity
+from modalens.utils.errors import UserError
+
+GREY, GREY_STD = 127.5, 64.0  # of noise
+GRID = 8  # the sketch has GRID x GRID cells
+# Two films that are less alike are no copies, whatever they sound like. Smaller copies at H.264's crf 32 kept 0.95.
+NEAR = 0.9
+SAMPLINGS = ("uniform", "keyframe")
+
+
+class Video(Modality):
+    form = "frames"
+    label = "Video"
+    color = "#0072B2"
+    blank_name = "black"
+    cells = ("time_error_s", "key_frames")
+    # A copy coded anew, smaller and at a low rate, kept its word within this share of bits.
+    word_tolerance = 0.08
+
+    def __init__(
+        self,
+        *,
+        count: int = 8,
+        sampling: str = "uniform",
+        decoder: str = "decord",
+        resize: int = 256,
+        crop: int = 224,
+    ) -> None:
+        """count: frames of a clip.
+
+        sampling: "uniform", the frames shown at the centres of `count` equal parts, or "keyframe", the key frames
+        nearest to these: several times faster; `time_error_s` of a clip's status says how far off the worst of its
+        frames is, `key_frames` how many different ones it got.
+
+        decoder: what reads uniform frames first, "decord" or "pyav"; key frames and what decord cannot be trusted with
+        are read by PyAV. resize: pixels of the shorter side before cropping. crop: pixels of the square centre crop.
+        """
+        if count < 1 or crop < 1:
+            raise UserError(f"video: count and crop: expected at least 1, got {min(count, crop)}")
+        if crop > resize:
+            raise UserError(f"video: crop ({crop}) must not exceed resize ({resize})")
+        if sampling not in SAMPLINGS:
+            raise UserError(f"video: sampling: expected {' or '.join(SAMPLINGS)}, got {sampling!r}")
+        if decoder not in ("decord", "pyav"):
+            raise UserError(f"video: decoder: expected decord or pyav, got {decoder!r}")
+        self.count, self.sampling, self.decoder, self.resize, self.crop = count, sampling, decoder, resize, crop
+
+    def attributes(self) -> dict[str, Any]:
+        # Not the decoder: whichever it is, the frames are those.
+        sizes = {"count": self.count, "resize": self.resize, "crop": self.crop}
+        return {"form": self.form, **sizes, "sampling": self.sampling}
+
+    def attempts(self) -> list[Attempt]:
+        from modalens.media.video import DECODERS, read_frames, read_key_frames  # decoders: seconds, and not everywhere
+
+        sizes = (self.count, self.resize, self.crop)
+        if self.sampling == "keyframe":
+            return [(read_key_frames, sizes)]
+        # decord hangs and crashes on some files that PyAV reads.
+        order = DECODERS if self.decoder == "decord" else ("pyav",)
+        return [(read_frames, (*sizes, order[first:])) for first in range(len(order))]
+
+    def flag(self, row: Array, *cells: Any) -> str:
+        from modalens.media.video import still
+
+        # One frame, repeated because there is one key frame, is no evidence of a still picture.
+        _, key_frames = cells or (0.0, 2)
+        return "still_picture" if key_frames > 1 and still(row) else ""
+
+    def blank(self) -> Array:
+        return np.zeros((self.count, self.crop, self.crop, 3), np.uint8)
+
+    def noise(self, draw: np.random.Generator) -> Array:
+        values = draw.normal(GREY, GREY_STD, (self.count, self.crop, self.crop, 3))
+        return values.round().clip(0, 255).astype(np.uint8)
+
+    def sketch(self, row: Array) -> Array:
+        """(F, H, W, 3) uint8 -> (GRID, GRID, 3) float16: mean colours over time and over the cells of a grid."""
+        mean = row.mean(axis=0, dtype=np.float32)
+        for axis in (0, 1):
+            edges = np.linspace(0, mean.shape[axis], GRID, endpoint=False).astype(int)
+            sizes = np.diff([*edges, mean.shape[axis]])
+            shape = [-1 if other == axis else 1 for other in range(3)]
+            mean = np.add.reduceat(mean, edges, axis=axis) / sizes.reshape(shape)
+        return mean.astype(np.float16)
+
+    def word(self, sketch: Array) -> str:
+        """48 hexadecimal digits: a bit for each number of the sketch, whether it is above a threshold of its own.
+
+        The thresholds lie evenly over the range, as in ordered dithering: a small change of a flat picture flips few
+        bits.
+        """
+        levels = sketch.astype(np.float32).ravel()
+        order = np.arange(len(levels)) * 37 % len(levels)
+        return np.packbits(levels > (order + 0.5) * 256 / len(levels)).tobytes().hex()
+
+    def similarity(self, sketches: Array) -> VectorSimilarity:
+        return VectorSimilarity(sketches, NEAR, sufficient=False)
+
+    def show(self, row: Array) -> Array:
+        """The frame in the middle."""
+        return row[len(row) // 2]
