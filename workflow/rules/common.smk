@@ -12,7 +12,7 @@ sys.path.insert(0, str(Path(workflow.basedir) / "src"))
 from modalens.config import code_version, modalities, workflow as wiring
 from modalens.config.grid import FUSIONS
 from modalens.config.resolve import fusions, resolve
-from modalens.plugins import registry
+from modalens.plugins import files as plugin_files, registry
 from modalens.utils import files
 from modalens.utils.errors import UserError
 
@@ -29,7 +29,7 @@ try:
     shell.prefix(
         "set -euo pipefail; "
         f"export PYTHONPATH={shlex.quote(str(Path(workflow.basedir) / 'src'))}; "
-        f"export {registry.ENVIRONMENT}={shlex.quote(os.environ[registry.ENVIRONMENT])}; "
+        f"export {plugin_files.ENVIRONMENT}={shlex.quote(os.environ[plugin_files.ENVIRONMENT])}; "
     )
     R = f"{STUDY['results']}/{STUDY['name']}"
     wiring.ensure_manifest(STUDY, Path(R) / "manifest")

@@ -14,7 +14,6 @@ import importlib
 import importlib.util
 import os
 import re
-import sys
 from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import cache
@@ -22,6 +21,7 @@ from importlib.metadata import entry_points
 from pathlib import Path
 from typing import Any
 
+from modalens.plugins import files
 from modalens.utils.errors import UserError
 from modalens.utils.suggest import suggest
 
@@ -36,13 +36,11 @@ PLUGIN_BASES = {
     "Measure": "measures",
 }
 KINDS = tuple(PLUGIN_BASES.values())
-# Plugin files by path, for the processes that the workflow starts: the same separator as PATH.
-ENVIRONMENT = "MODALENS_PLUGINS"
 
 
 @dataclass(frozen=True)
 class Plugin:
-    """Where a plugin is. module: dotted name, or "" for a file that is no installed module."""
+    """Where a plugin is. module: dotted name."""
 
     kind: str
     name: str
@@ -63,18 +61,18 @@ def public_name(class_: str) -> str:
     return re.sub(r"(?<=[a-z0-9])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])", "_", class_).lower()
 
 
-def use(files: Iterable[str | Path]) -> None:
+def use(plugin_files: Iterable[str | Path]) -> None:
     """Make the plugins of these files known in this process and in those that it starts."""
-    paths = [str(Path(file).resolve()) for file in files]
+    paths = [Path(file).resolve() for file in plugin_files]
     for path in paths:
-        if not Path(path).is_file():
+        if path.suffix != ".py" or not path.is_file():
             raise UserError(f"config: plugins: not found: {path}")
-    os.environ[ENVIRONMENT] = os.pathsep.join(paths)
+        if [other.stem for other in paths].count(path.stem) > 1:
+            raise UserError(f"config: plugins: two files are called {path.name}; give each a name of its own")
+    os.environ[files.ENVIRONMENT] = os.pathsep.join(map(str, paths))
+    files.__path__ = list(dict.fromkeys(str(path.parent) for path in paths))
     members.cache_clear()
-
-
-def plugin_files() -> list[Path]:
-    return [Path(path) for path in os.environ.get(ENVIRONMENT, "").split(os.pathsep) if path]
+    parse.cache_clear()
 
 
 @cache
@@ -107,8 +105,12 @@ def get(kind: str, name: str, where: str = "") -> Plugin:
 def load(kind: str, name: str) -> Any:
     """The class of a plugin. Imports its module. Raises UserError: unknown name, module that fails."""
     plugin = get(kind, name)
-    module = importlib.import_module(plugin.module) if plugin.module else _import_file(plugin.path)
-    return getattr(module, plugin.class_name)
+    try:
+        return getattr(importlib.import_module(plugin.module), plugin.class_name)
+    except Exception as error:
+        if plugin.path.is_relative_to(PACKAGE):
+            raise
+        raise UserError(f"plugins: {plugin.path} cannot be imported: {type(error).__name__}: {error}") from error
 
 
 def _of_entry_points(kind: str) -> list[Plugin]:
@@ -123,7 +125,7 @@ def _of_entry_points(kind: str) -> list[Plugin]:
 
 def _of_files(kind: str) -> list[Plugin]:
     found = []
-    for path in plugin_files():
+    for path in files.paths():
         own: dict[str, str] = {}  # a class may derive from another one of the same file
         for statement in parse(path).body:
             if isinstance(statement, ast.ClassDef):
@@ -131,7 +133,9 @@ def _of_files(kind: str) -> list[Plugin]:
                 kinds = [PLUGIN_BASES.get(base) or own.get(base) or _kind_of_class(base) for base in bases]
                 own[statement.name] = next(filter(None, kinds), "")
                 if own[statement.name] == kind and not statement.name.startswith("_"):
-                    found.append(Plugin(kind, public_name(statement.name), statement.name, path, ""))
+                    found.append(
+                        Plugin(kind, public_name(statement.name), statement.name, path, f"{files.__name__}.{path.stem}")
+                    )
     return found
 
 
@@ -146,19 +150,3 @@ def parse(path: Path) -> ast.Module:
         return ast.parse(path.read_text(encoding="utf-8"))
     except (OSError, UnicodeDecodeError, SyntaxError) as error:
         raise UserError(f"plugins: {path} cannot be read as Python: {error}") from error
-
-
-def _import_file(path: Path) -> Any:
-    name = f"modalens_plugin_{path.stem}"
-    if name not in sys.modules:
-        spec = importlib.util.spec_from_file_location(name, path)
-        assert spec is not None
-        assert spec.loader is not None
-        module = importlib.util.module_from_spec(spec)
-        sys.modules[name] = module
-        try:
-            spec.loader.exec_module(module)
-        except Exception as error:
-            del sys.modules[name]
-            raise UserError(f"plugins: {path} cannot be imported: {type(error).__name__}: {error}") from error
-    return sys.modules[name]
