@@ -116,12 +116,13 @@ def test_every_config_in_the_repository_resolves(path):
         ),
         (
             {"modalities": {"video": {"encoder": "resnet50", "decode": {"crop": 300}}}},
-            "video: crop (300) must not exceed",
+            "config: modalities.video.decode: video: crop (300) must",
         ),
         (
             {"models": {"late_fusion": {"modalities": ["text"]}}},
             "config: models.late_fusion.modalities: no modality 'tex",
         ),
+        ({"models": {"vidoe_only": {}}}, "config: models.vidoe_only: no modality 'vidoe'; did you mean 'video_only'?"),
         ({"plugins": ["nowhere.py"]}, "config: plugins: not found: "),
         ({"name": "../x"}, "config: name: "),
     ],

@@ -32,7 +32,10 @@ def resolve(name: str, given: str | Config) -> Config:
     source = introspection.attribute("modalities", kind, "source", "media")
     if source == "media" and "column" in entry:
         raise UserError(f"{where}.column: {kind} reads media files, no column")
-    load_modality(kind, decode)  # what cannot be is said now, not by a job
+    try:
+        load_modality(kind, decode)  # what cannot be is said now, not by a job
+    except UserError as error:
+        raise UserError(f"{where}.decode: {error}") from error
     resolved = {
         "kind": kind,
         "encoder": encoder,

@@ -63,6 +63,9 @@ def _model(name: str, given: Config | None, config: Config, rules: Config) -> Co
     known = config["modalities"]
     if name.endswith(ONLY) and name.removesuffix(ONLY) in known and not {"model", "modalities"} & set(model):
         model |= {"model": "late_fusion", "modalities": [name.removesuffix(ONLY)]}
+    elif name.endswith(ONLY) and "model" not in model and name not in registry.names("models"):
+        nearby = suggest(name, [f"{one}{ONLY}" for one in known])
+        raise UserError(f"config: models.{name}: no modality {name.removesuffix(ONLY)!r}; {nearby}")
     model.setdefault("model", name)
     model.setdefault("modalities", sorted(known))
     for one in model["modalities"]:

@@ -14,6 +14,7 @@ import importlib
 import importlib.util
 import os
 import re
+import sys
 from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import cache
@@ -71,6 +72,8 @@ def use(plugin_files: Iterable[str | Path]) -> None:
             raise UserError(f"config: plugins: two files are called {path.name}; give each a name of its own")
     os.environ[files.ENVIRONMENT] = os.pathsep.join(map(str, paths))
     files.__path__ = list(dict.fromkeys(str(path.parent) for path in paths))
+    for module in [name for name in sys.modules if name.startswith(f"{files.__name__}.")]:
+        del sys.modules[module]  # of another study, perhaps of the same name
     members.cache_clear()
     parse.cache_clear()
 
