@@ -310,11 +310,11 @@ def test_steps_of_one_modality_attend_to_those_of_another():
     ("name", "options", "line"),
     [
         ("transformer", {"heads": 3}, "a width of 8 is not divided by 3 heads"),
-        ("joint_transformer", {"lengths": {"sound": 3}}, "lengths: 'sound' is none of the modalities audio, video"),
-        ("balance_mla", {"lengths": {"audio": 0}}, "lengths: at least 1 step is wanted, not 0"),
-        ("balance_mla", {"mask": {"audio": 1.5}}, "mask: a share from 0 to below 1 is wanted, not 1.5"),
-        ("balance_mla", {"residual": "text"}, "residual: 'text' is none of all, none, audio, video"),
-        ("balance_mla", {"decision": "vote"}, "decision: 'vote' is none of average, adaptive, category"),
+        ("joint_transformer", {"lengths": {"sound": 3}}, "lengths: expected modalities of audio, video, got 'sound'"),
+        ("balance_mla", {"lengths": {"audio": 0}}, "lengths: expected at least 1 step, got 0"),
+        ("balance_mla", {"mask": {"audio": 1.5}}, "mask: expected a share from 0 to below 1, got 1.5"),
+        ("balance_mla", {"residual": "text"}, "residual: expected one of all, none, audio, video, got 'text'"),
+        ("balance_mla", {"decision": "vote"}, "decision: expected one of average, adaptive, category, got 'vote'"),
     ],
 )
 def test_an_option_that_cannot_be_is_one_line(name, options, line):

@@ -44,7 +44,7 @@ def test_every_config_in_the_repository_resolves(path):
         ),
         (
             {"models": {"late_fusion": {"options": {"fusion": "vote"}}}},
-            "config: models.late_fusion.fusion: 'vote' is none of add, average, concat, ",
+            "config: models.late_fusion.fusion: expected one of add, average, concat, ",
         ),
         (
             {"models": {"late_fusion": {"options": {"fusion": "lmf", "fusion_options": {"rnk": 3}}}}},

@@ -232,7 +232,7 @@ def test_the_modality_that_acts_on_the_others_can_be_named(operator):
     assert operator(THREE, width=2).by == "audio"
     fusion = operator(THREE, width=2, by="video")
     assert fusion.others == ("audio", "text")
-    with pytest.raises(UserError, match="by: 'vidoe' is none of the modalities audio, text, video"):
+    with pytest.raises(UserError, match="by: expected one of audio, text, video, got 'vidoe'"):
         operator(THREE, width=2, by="vidoe")
 
 
@@ -294,7 +294,7 @@ def test_the_rules_for_decisions_on_two_distributions():
     [
         ("mult_concta", {}, "no fusion 'mult_concta'; did you mean 'mult_concat'?"),
         ("lmf", {"rnk": 2}, "fusions.lmf: unknown option 'rnk'; did you mean 'rank'?"),
-        ("lmf", {"rank": 0}, "fusions.lmf.rank: at least 1 is wanted, not 0"),
+        ("lmf", {"rank": 0}, "fusions.lmf.rank: expected at least 1, got 0"),
         ("vote", {}, "fusion 'vote' serves the late stage, not the intermediate one; these do: add, average, concat"),
     ],
 )

@@ -52,6 +52,6 @@ def test_unknown_measure_unknown_option_and_two_tasks_are_the_users_mistakes(fol
         run(folder, "--measure", "shapley", "--options", '{"payof": []}')
     (folder / "evaluate" / "heard").mkdir()
     (folder / "evaluate" / "seen" / "audio_only.parquet").rename(folder / "evaluate" / "heard" / "audio_only.parquet")
-    with pytest.raises(UserError, match="predictions of one task are wanted"):
+    with pytest.raises(UserError, match="expected predictions of one task"):
         run(folder, "--measure", "shapley")
     assert not (folder / "out.csv").exists()

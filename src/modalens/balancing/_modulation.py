@@ -42,7 +42,7 @@ class Modulation(Balancing):
     def __init__(self, model: Model, acts_on: str) -> None:
         super().__init__(model)
         if acts_on not in ACTS_ON:
-            raise UserError(f"balancing: acts_on: {' or '.join(ACTS_ON)} is wanted, not {acts_on!r}")
+            raise UserError(f"balancing: acts_on: expected {' or '.join(ACTS_ON)}, got {acts_on!r}")
         self.acts_on = acts_on
 
     def coefficients(self, parts: Features, labels: Tensor) -> dict[str, Tensor]:

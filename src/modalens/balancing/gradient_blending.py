@@ -37,7 +37,7 @@ class GradientBlending(Heads):
         """every: epochs between two estimates; the paper's depend on the data set, 3 is ours."""
         super().__init__(model)
         if every < 1:
-            raise UserError(f"balancing.gradient_blending.every: at least 1 is wanted, not {every}")
+            raise UserError(f"balancing.gradient_blending.every: expected at least 1, got {every}")
         self.every = every
         self.names = (*self.modalities, MULTIMODAL)
         self.register_buffer("weights", torch.full((len(self.names),), 1 / len(self.names)))

@@ -20,7 +20,7 @@ class ModalityDropout(Balancing):
         """rate: ours; the paper's depends on the modality."""
         super().__init__(model)
         if not 0 <= rate <= 1:
-            raise UserError(f"balancing.modality_dropout.rate: a number from 0 to 1 is wanted, not {rate}")
+            raise UserError(f"balancing.modality_dropout.rate: expected a number from 0 to 1, got {rate}")
         self.rate = rate
 
     def loss(self, features: Features, labels: Tensor) -> dict[str, Tensor]:

@@ -102,7 +102,7 @@ def _line(error: Any) -> str:
     if error.validator == "type":
         return f"{place}: expected {type_name(error.validator_value)}, got {json.dumps(error.instance)}"
     if error.validator == "enum":
-        return f"{place}: {error.instance!r} is none of {', '.join(map(str, error.validator_value))}"
+        return f"{place}: expected one of {', '.join(map(str, error.validator_value))}, got {error.instance!r}"
     return f"{place}: {error.message}"
 
 
@@ -172,7 +172,7 @@ def _check_fusions(where: str, model: Config) -> None:
             other for other in registry.names("fusions") if FUSIONS[option] in attribute("fusions", other, "stages")
         ]
         if name not in known:
-            raise UserError(f"config: {where}.{option}: {name!r} is none of {', '.join(known)}")
+            raise UserError(f"config: {where}.{option}: expected one of {', '.join(known)}, got {name!r}")
         if option == "fusion":
             _check_plugin(f"{where}.fusion_options", "fusions", name, model["options"].get("fusion_options") or {})
 

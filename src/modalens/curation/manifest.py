@@ -93,7 +93,7 @@ def check(manifest: pd.DataFrame, tasks: list[str]) -> None:
     for task in tasks:
         # Tasks name files and folders.
         if not re.fullmatch(r"[A-Za-z0-9_-]+", task) or task in COLUMNS or tasks.count(task) > 1:
-            raise UserError(f"task {task!r}: a name of its own is wanted, of letters, digits, _ and -")
+            raise UserError(f"task {task!r}: expected a name of its own, of letters, digits, _ and -")
     if manifest.empty:
         raise UserError("the data set has no clip")
     if not manifest["clip_id"].is_unique:

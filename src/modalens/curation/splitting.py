@@ -151,7 +151,7 @@ def class_counts(used: pd.DataFrame, lost: pd.DataFrame) -> pd.DataFrame:
 def validate_fractions(fractions: dict[str, Any]) -> dict[str, float]:
     """All three splits, each above 0, sum 1."""
     if set(fractions) != set(NAMES):
-        raise UserError(f"fractions are wanted for {', '.join(NAMES)}, not {', '.join(fractions) or 'none'}")
+        raise UserError(f"fractions: expected {', '.join(NAMES)}, got {', '.join(fractions) or 'none'}")
     for name, value in fractions.items():
         if isinstance(value, bool) or not isinstance(value, int | float) or not 0 < value < 1:
             raise UserError(f"the fraction of {name} is a number between 0 and 1, not {value!r}")

@@ -77,7 +77,7 @@ class Conditioned(Fusion):
     def __init__(self, sizes: Sizes, by: str | None) -> None:
         super().__init__(sizes)
         if by is not None and by not in sizes:
-            raise UserError(f"fusion_options.by: {by!r} is none of the modalities {', '.join(self.modalities)}")
+            raise UserError(f"fusion_options.by: expected one of {', '.join(self.modalities)}, got {by!r}")
         self.by = by or self.modalities[0]
         self.others = tuple(name for name in self.modalities if name != self.by)
 
@@ -107,7 +107,7 @@ def resolve_options(name: str, options: Mapping[str, Any] | None) -> dict[str, A
     whole = resolve(registry.load("fusions", name), dict(options or {}), f"fusions.{name}")
     for option, value in whole.items():
         if isinstance(value, int) and value < 1:
-            raise UserError(f"fusions.{name}.{option}: at least 1 is wanted, not {value}")
+            raise UserError(f"fusions.{name}.{option}: expected at least 1, got {value}")
     return whole
 
 

@@ -160,13 +160,13 @@ def encoders(
     lengths, mask = lengths or {}, mask or {}
     for option, given in (("lengths", lengths), ("mask", mask)):
         if strange := set(given) - set(shapes):
-            raise UserError(f"{option}: {strange.pop()!r} is none of the modalities {', '.join(sorted(shapes))}")
+            raise UserError(f"{option}: expected modalities of {', '.join(sorted(shapes))}, got {strange.pop()!r}")
     if width % heads:
         raise UserError(f"a width of {width} is not divided by {heads} heads")
     if wrong := [share for share in mask.values() if not 0 <= share < 1]:
-        raise UserError(f"mask: a share from 0 to below 1 is wanted, not {wrong[0]}")
+        raise UserError(f"mask: expected a share from 0 to below 1, got {wrong[0]}")
     if wrong := [length for length in lengths.values() if length < 1]:
-        raise UserError(f"lengths: at least 1 step is wanted, not {wrong[0]}")
+        raise UserError(f"lengths: expected at least 1 step, got {wrong[0]}")
     found = {}
     for name in sorted(shapes):
         found[name] = SequenceTransformer(

@@ -53,9 +53,11 @@ class BalanceMla(Model):
         weighted result). A single branch has nothing to weigh, a single modality no residual.
         """
         if residual not in (ALL, NONE, *shapes):
-            raise UserError(f"models.balance_mla.residual: {residual!r} is none of {ALL}, {NONE}, {', '.join(shapes)}")
+            raise UserError(
+                f"models.balance_mla.residual: expected one of {ALL}, {NONE}, {', '.join(shapes)}, got {residual!r}"
+            )
         if decision not in DECISIONS:
-            raise UserError(f"models.balance_mla.decision: {decision!r} is none of {', '.join(DECISIONS)}")
+            raise UserError(f"models.balance_mla.decision: expected one of {', '.join(DECISIONS)}, got {decision!r}")
         networks = encoders(
             shapes,
             width=width,

@@ -23,7 +23,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def main(arguments: argparse.Namespace) -> None:
     tasks = {path.parent.name for path in arguments.predictions}
     if len(tasks) != 1:
-        raise UserError(f"predictions of one task are wanted, these are of {', '.join(sorted(tasks))}")
+        raise UserError(f"expected predictions of one task, got those of {', '.join(sorted(tasks))}")
     columns = ["clip_id", "group", "seed", "label", "predicted", "log_probability"]
     full = [("condition", "==", "full")]
     # The order given, which is the config's, decides between equals.

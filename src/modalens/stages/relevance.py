@@ -23,7 +23,7 @@ def read_predictions(paths: list[Path], columns: list[str] = COLUMNS) -> pd.Data
 def main(arguments: argparse.Namespace) -> None:
     tasks = {path.parent.name for path in arguments.predictions}
     if len(tasks) != 1:
-        raise UserError(f"predictions of one task are wanted, these are of {', '.join(sorted(tasks))}")
+        raise UserError(f"expected predictions of one task, got those of {', '.join(sorted(tasks))}")
     task = tasks.pop()
     kind = registry.load("measures", arguments.measure)
     settings = options.resolve(kind, arguments.options, f"relevance.measures.{arguments.measure}")
