@@ -11,7 +11,7 @@ from modalens.tracking import records
 from modalens.utils import cli, files
 from modalens.utils.errors import UserError
 
-COLUMNS = ["clip_id", "group", "seed", "replacement", "kept", "label", "predicted", "log_probability"]
+COLUMNS = ["clip_id", "group", "seed", "replacement", "coalition", "label", "predicted", "log_probability"]
 
 
 def read_predictions(paths: list[Path], columns: list[str] = COLUMNS) -> pd.DataFrame:
