@@ -40,7 +40,7 @@ class TorchNetwork:
     def embed(self, features: Mapping[str, Array]) -> dict[str, Array]:
         with inference(self.model):
             embeddings = self.model.embed(_tensors(features, self.model))
-        return {name: embeddings[name].detach().cpu().numpy() for name in features}
+        return {name: to_array(embeddings[name]) for name in features}
 
     def log_probabilities(self, embeddings: Mapping[str, Array]) -> Array:
         with inference(self.model):
@@ -105,7 +105,12 @@ def is_module(value: Any) -> bool:
 
 
 def to_array(value: Any) -> Array:
-    return value.detach().cpu().numpy() if is_tensor(value) else np.asarray(value)
+    if not is_tensor(value):
+        return np.asarray(value)
+    value = value.detach().cpu()
+    # NumPy has no bfloat16.
+    found: Array = (value.float() if str(value.dtype) == "torch.bfloat16" else value).numpy()
+    return found
 
 
 @contextmanager
