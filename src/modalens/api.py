@@ -223,7 +223,7 @@ def report(
 
 
 def load_model(path: str | Path) -> TrainedModel:
-    """A model of this package from a study: results/<study>/train/<task>/<model>/<seed>/model.pt, on the CPU.
+    """A trained model of this package, on the CPU. path: results/<study>/train/<task>/<model>/<seed>/model.pt.
 
     Raises UserError for a file that is not there or cannot be read, and where the extra `torch` is not installed.
     """

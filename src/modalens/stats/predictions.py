@@ -161,9 +161,11 @@ def _replacements(table: pd.DataFrame) -> pd.Series:
 
 def _fill_from_probabilities(table: pd.DataFrame, classes: list[str]) -> None:
     """Check p_<class>; write `predicted` and `log_probability` where the table has none."""
+    # Of several models in one table, one may have given no probabilities; it has named its classes then.
+    given = table[classes].notna().any(axis=1).to_numpy() | ("predicted" not in table)
     for name in classes:
         column = pd.to_numeric(table[name], errors="coerce")
-        outside = ~((column >= -OVER_ZERO) & (column <= 1 + OVER_ZERO)).to_numpy()
+        outside = ~((column >= -OVER_ZERO) & (column <= 1 + OVER_ZERO)).to_numpy() & given
         if outside.any():
             raise _wrong(table, name, "numbers from 0 to 1", outside)
         table[name] = column
@@ -173,29 +175,29 @@ def _fill_from_probabilities(table: pd.DataFrame, classes: list[str]) -> None:
         raise UserError(f"{WHERE}: p_<class>: expected a sum of 1, got {values[row].sum():.4g} ({_at(table, row)})")
     names = pd.Index([name.removeprefix(CLASS) for name in classes])
     truth = np.asarray(names.get_indexer(pd.Index(table["label"])))
-    if (bad := truth < 0).any():
-        label = table["label"].iloc[int(bad.argmax())]
-        raise UserError(
-            f"{WHERE}: no column '{CLASS}{label}' for the label {label!r} ({_at(table, int(bad.argmax()))})"
-        )
+    if (bad := (truth < 0) & given).any():
+        row = int(bad.argmax())
+        label = table["label"].iloc[row]
+        raise UserError(f"{WHERE}: no column '{CLASS}{label}' for the label {label!r} ({_at(table, row)})")
     of_truth = values[np.arange(len(values)), truth].clip(0, 1)
     if "predicted" not in table:
         table["predicted"] = pd.Series(names.to_numpy()[values.argmax(1)], index=table.index).astype(str)
     if "log_probability" not in table:
         with np.errstate(divide="ignore"):  # a probability of 0 is minus infinity, as it is
             table["log_probability"] = np.log(of_truth)
-    elif (bad := ~(np.abs(np.exp(_log_probabilities(table)) - of_truth) <= OFF_ONE).to_numpy()).any():
+    elif (bad := np.abs(np.exp(_log_probabilities(table).to_numpy()) - of_truth) > OFF_ONE).any():
         row = int(bad.argmax())
         expected = f"the logarithm of {CLASS}{table['label'].iloc[row]} ({of_truth[row]:.4g})"
         raise _wrong(table, "log_probability", expected, bad)
 
 
 def _log_probabilities(table: pd.DataFrame) -> pd.Series:
-    """Not-a-number throughout for a table of bare decisions."""
+    """Not-a-number throughout for a model of bare decisions."""
     if "log_probability" not in table:
         return pd.Series(np.nan, index=table.index)
     values = pd.to_numeric(table["log_probability"], errors="coerce").astype(np.float64)
-    bad = ~(values <= OVER_ZERO).to_numpy()
+    decisions = table["log_probability"].isna().groupby(table["model"]).transform("all")
+    bad = ~((values <= OVER_ZERO) | decisions).to_numpy()
     if bad.any():
         raise _wrong(table, "log_probability", "numbers <= 0", bad)
     return values.clip(upper=0)
