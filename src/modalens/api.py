@@ -204,7 +204,7 @@ def report(
     try:
         from modalens.reporting.from_predictions import page_of
     except ModuleNotFoundError as error:
-        raise not_installed(error, "report") from error
+        raise not_installed(error, "report", "report") from error
     tasks = predictions if isinstance(predictions, Mapping) else {"task": predictions}
     tables = {str(task): load_predictions(table, probabilities=False) for task, table in tasks.items()}
     for task, table in tables.items():
@@ -230,7 +230,7 @@ def load_model(path: str | Path) -> TrainedModel:
     try:
         from modalens.models import load_model as load
     except ModuleNotFoundError as error:
-        raise not_installed(error, "load_model") from error
+        raise not_installed(error, "load_model", "torch") from error
     return load(path)
 
 
