@@ -220,12 +220,12 @@ def test_a_modality_is_replaced_for_all_clips_and_the_others_stay(clips):
     table = modalens.evaluate(model, features, labels, replacements={"blank": blank, "shuffle@input": None})
     conditions = dict(zip(table["condition"].unique(), seen[1:], strict=True))
     assert list(conditions) == [
-        "full", "audio=silence,video=black", "audio=shuffle,video=shuffle", "video=black", "video=shuffle",
-        "audio=silence", "audio=shuffle",
+        "full", "audio=blank,video=blank", "audio=shuffle,video=shuffle", "video=blank", "video=shuffle",
+        "audio=blank", "audio=shuffle",
     ]  # fmt: skip
-    assert (conditions["audio=silence"]["audio"] == 7).all()
-    np.testing.assert_array_equal(conditions["audio=silence"]["video"], features["video"])
-    assert set(np.unique(conditions["video=black"]["video"])) == {8, 9}
+    assert (conditions["audio=blank"]["audio"] == 7).all()
+    np.testing.assert_array_equal(conditions["audio=blank"]["video"], features["video"])
+    assert set(np.unique(conditions["video=blank"]["video"])) == {8, 9}
     shuffled = conditions["audio=shuffle"]["audio"]
     assert not (shuffled == features["audio"]).all(axis=1).any()
     np.testing.assert_array_equal(np.sort(shuffled, axis=0), np.sort(features["audio"], axis=0))
