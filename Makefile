@@ -43,7 +43,7 @@ ui: $(VENV)/ready ## MLflow of this study on localhost
 	python -m modalens track --serve --tracking-uri "$$($(SHOW) tracking_uri)" --experiment "$$($(SHOW) experiment)"
 
 lock: $(VENV)/uv ## new pins
-	$(BIN)/uv pip compile pyproject.toml --group dev --universal --fork-strategy fewest --python-version 3.11 \
+	$(BIN)/uv pip compile pyproject.toml --all-extras --group dev --universal --fork-strategy fewest --python-version 3.11 \
 	  --upgrade --no-header --no-annotate --no-emit-index-url --no-emit-find-links --quiet -o requirements.lock
 
 clean:

@@ -51,7 +51,7 @@ def predictions(
                             "seed": number,
                             "condition": _condition(full, kept, replacement),
                             "replacement": replacement,
-                            "kept": kept,
+                            "coalition": kept,
                             "label": np.array(classes)[label],
                             "predicted": np.array(classes)[np.where(right, label, wrong)],
                             "log_probability": np.log(sure),

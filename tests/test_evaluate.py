@@ -1,18 +1,17 @@
 import itertools
 import json
+import zlib
 
 import _study
 import numpy as np
 import pandas as pd
 import pytest
-import torch
 
-from modalens.evaluation import predict
-from modalens.evaluation.ablation import KINDS, condition, derangement
+from modalens.evaluation import predict, trained
+from modalens.evaluation.ablation import KINDS, SEED, condition, derangement
 from modalens.models import load_model
-from modalens.stages import evaluate
 from modalens.tracking import records
-from modalens.utils import cli, hdf5
+from modalens.utils import hdf5
 from modalens.utils.errors import UserError
 
 COALITIONS = ["", "audio", "video"]
@@ -41,7 +40,17 @@ def test_every_test_clip_is_scored_once_per_seed_and_condition(study, prediction
 
 
 def test_columns_are_those_of_the_contract(predictions):
-    names = ["clip_id", "group", "seed", "condition", "replacement", "kept", "label", "predicted", "log_probability"]
+    names = [
+        "clip_id",
+        "group",
+        "seed",
+        "condition",
+        "replacement",
+        "coalition",
+        "label",
+        "predicted",
+        "log_probability",
+    ]
     assert list(predictions.columns) == [*names, "p_007", "p_cat", "p_dog"]
     assert predictions.p_cat.dtype == np.float32
     assert set(predictions.label) <= set(_study.LABELS)
@@ -62,7 +71,7 @@ def test_probabilities_sum_to_one_and_agree_with_the_other_columns(predictions):
 
 
 def test_each_coalition_meets_each_replacement_and_the_full_one_stands_once(predictions):
-    pairs = predictions[["kept", "replacement"]].drop_duplicates()
+    pairs = predictions[["coalition", "replacement"]].drop_duplicates()
     found = set(pairs.itertuples(index=False, name=None))
     assert found == {("audio,video", ""), *itertools.product(COALITIONS, KINDS)}
 
@@ -95,31 +104,30 @@ def test_withholding_the_noise_costs_nothing_and_the_picture_everything(predicti
 
 
 def test_replacements_are_what_they_are_called(study):
-    line = ["--models", "-", "--seeds", "0", "--test", f"{study}/splits/test.csv", "--output", "-", "--record", "-"]
-    line += ["--modalities", *(f"{name}={study}/features/{name}" for name in _study.SHAPES)]
-    line += ["--replacements", *(f"{name}={study}/replacements/{name}.h5" for name in _study.SHAPES)]
-    trained = load_model(study / "train" / "late_fusion" / "0" / "model.pt")
-    test = predict.read(cli.parse(evaluate, line), trained)
-    withholder = predict.ModalityAblator(trained, test.features, test.replacements, torch.device("cpu"), 5)
-    with torch.no_grad():
-        own = trained.model.embed(test.features)
-        blank = trained.model.embed({name: rows[:1] for name, rows in test.replacements.items()})
-        noises = trained.model.embed({name: rows[1:] for name, rows in test.replacements.items()})
-        for name in _study.SHAPES:
-            count = len(own[name])
-            found = {kind: withholder.embeddings(name, kind) for kind in ("", *KINDS)}
-            torch.testing.assert_close(found[""], own[name])
-            torch.testing.assert_close(found["blank@input"], blank[name].expand(count, -1))
-            assert all((row - noises[name]).abs().sum(1).min() < 1e-4 for row in found["gaussian@input"])
-            assert len(found["gaussian@input"].unique(dim=0)) > 1
-            assert torch.equal(found["zero@fusion"], torch.zeros_like(own[name]))
-            assert torch.equal(found["mean@fusion"][0], trained.embedding_means[name])
-            silent = trained.embedding_stds[name] == 0
-            assert (found["gaussian@fusion"][:, silent] == 0).all()
-            shuffled = found["shuffle@input"]
-            torch.testing.assert_close(shuffled.sort(0).values, own[name].sort(0).values)
+    loaded = load_model(study / "train" / "late_fusion" / "0" / "model.pt")
+    folders = {name: study / "features" / name for name in _study.SHAPES}
+    files = {name: study / "replacements" / f"{name}.h5" for name in _study.SHAPES}
+    test = trained.read(loaded, study / "splits" / "test.csv", folders, files, KINDS)
+    withholder = trained.ablator(loaded, test, 5)
+    embed = withholder.network.embed
+    own = embed(test.features)
+    blank, noises = embed(test.stand_ins["blank@input"]), embed(test.stand_ins["gaussian@input"])
+    for name in _study.SHAPES:
+        count = len(own[name])
+        found = {kind: withholder.embeddings(name, kind) for kind in ("", *KINDS)}
+        np.testing.assert_allclose(found[""], own[name], rtol=1e-5, atol=1e-6)
+        np.testing.assert_allclose(found["blank@input"], blank[name].repeat(count, 0), rtol=1e-5, atol=1e-6)
+        assert all(np.abs(row - noises[name]).sum(1).min() < 1e-4 for row in found["gaussian@input"])
+        assert len(np.unique(found["gaussian@input"], axis=0)) > 1
+        assert (found["zero@fusion"] == 0).all()
+        assert found["zero@fusion"].shape == own[name].shape
+        assert (found["mean@fusion"][0] == loaded.embedding_means[name].numpy()).all()
+        stds = loaded.embedding_stds[name].numpy()
+        noise = np.random.default_rng([SEED, zlib.crc32(name.encode())]).standard_normal((count, len(stds)))
+        np.testing.assert_allclose(found["gaussian@fusion"], noise * stds, rtol=1e-5)
+        np.testing.assert_array_equal(np.sort(found["shuffle@input"], 0), np.sort(own[name], 0))
     turns = [withholder.embeddings(name, "shuffle@input") for name in _study.SHAPES]
-    assert not torch.equal(turns[0], turns[1])
+    assert not np.array_equal(turns[0], turns[1])
 
 
 @pytest.mark.parametrize("count", [2, 3, 50])
@@ -133,8 +141,8 @@ def test_a_derangement_moves_every_clip(count):
 def test_embeddings_that_are_sequences_are_withheld_whole(study, model):
     small = {"width": 8, "heads": 2, "layers": 1}
     folder = _study.trained(study, model=model, options=small, epochs=1)
-    trained = load_model(folder / "0" / "model.pt")
-    assert trained.embedding_means["audio"].shape == (16, 8)
+    loaded = load_model(folder / "0" / "model.pt")
+    assert loaded.embedding_means["audio"].shape == (16, 8)
     predictions = _study.evaluated(study, folder)
     assert predictions.condition.nunique() == 1 + len(COALITIONS) * len(KINDS)
     assert predictions.log_probability.notna().all()
@@ -142,7 +150,7 @@ def test_embeddings_that_are_sequences_are_withheld_whole(study, model):
 
 def test_a_unimodal_model_withholds_its_only_modality(study):
     found = _study.evaluated(study, study / "train" / "video_only")
-    assert set(found.kept) == {"", "video"}
+    assert set(found.coalition) == {"", "video"}
     assert {"full", "video=blank", "video=zero@fusion"} < set(found.condition)
 
 

@@ -194,7 +194,7 @@ def test_the_stages_learn_with_the_guide_and_evaluate_without_it(tmp_path):
         assert torch.equal(values, teacher.networks["audio"].state_dict()[name])
     predictions = _study.evaluated(root, folder, [1])
     full = predictions[predictions.condition == "full"]
-    assert set(predictions.kept) == {"", "video"}
+    assert set(predictions.coalition) == {"", "video"}
     assert (full.predicted == full.label).mean() > 0.7
 
 

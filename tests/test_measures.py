@@ -22,7 +22,7 @@ def of_models(**accuracies):
 
 
 def right(frame, kept, replacement):
-    rows = frame[(frame["kept"] == kept) & (frame["replacement"] == replacement)]
+    rows = frame[(frame["coalition"] == kept) & (frame["replacement"] == replacement)]
     return (rows["label"] == rows["predicted"]).mean()
 
 
@@ -162,8 +162,8 @@ def test_missing_and_doubled_rows_are_refused():
         LeaveOneOut(**QUICK)(table.drop(index=table.index[-1]))
     with pytest.raises(UserError, match="not one row per clip and seed"):
         LeaveOneOut(**QUICK)(pd.concat([table, table[table["replacement"] == "mean@fusion"]]))
-    with pytest.raises(UserError, match="was not evaluated keeping audio"):
-        Shapley(**QUICK)(table[(table["kept"] != "audio") | (table["replacement"] == "")])
+    with pytest.raises(UserError, match="was not evaluated with coalition audio"):
+        Shapley(**QUICK)(table[(table["coalition"] != "audio") | (table["replacement"] == "")])
 
 
 def test_one_group_leaves_intervals_empty_and_values_whole():

@@ -162,7 +162,7 @@ def test_published_layout_holds_scikit_learns_numbers(study):
     published = ["Audio Model", "Video Model", "AV Model", "Gaussian Audio", "Gaussian Video"]
     assert rows == [*published, "Silent Audio", "Black Video"]
     frame = pd.read_parquet(study / "evaluate" / "both" / "late_fusion.parquet")
-    black = frame[(frame["replacement"] == "blank@input") & (frame["kept"] == "audio")]
+    black = frame[(frame["replacement"] == "blank@input") & (frame["coalition"] == "audio")]
     f1 = [
         100 * sklearn_metrics.f1_score(part["label"], part["predicted"], average="macro")
         for _, part in black.groupby("seed")

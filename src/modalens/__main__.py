@@ -6,6 +6,7 @@ import sys
 from pathlib import Path
 
 from modalens.utils import cli
+from modalens.utils.extras import not_installed
 from modalens.utils.suggest import suggest
 
 # In the order of the flow; then what a user calls beside it.
@@ -43,7 +44,10 @@ def main() -> None:
     folder = "stages" if name in STAGES else "commands"
     if name not in (*STAGES, *COMMANDS):
         sys.exit(f"modalens: no command {name!r}; {suggest(name, [*STAGES, *COMMANDS])}")
-    cli.run(importlib.import_module(f"modalens.{folder}.{name}"), words)
+    try:
+        cli.run(importlib.import_module(f"modalens.{folder}.{name}"), words)
+    except ModuleNotFoundError as error:
+        sys.exit(f"modalens: {not_installed(error, name)}")
 
 
 if __name__ == "__main__":

@@ -2,6 +2,7 @@
 
 `kind@input` replaces the modality before its sub-network, `kind@fusion` replaces the sub-network's output. Source: seed
 paper, section 4, which has black, silence and Gaussian noise; zero, training mean and shuffle are the field's others.
+Arrays only: what PyTorch computes lies behind a Network.
 """
 
 import zlib
@@ -9,11 +10,8 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
 import numpy as np
-import torch
-from torch import Tensor
 
-from modalens.evaluation.baselines import BLANK, NOISES
-from modalens.models import TrainedModel
+from modalens.evaluation.networks import Array, Network
 from modalens.utils.errors import UserError
 
 KINDS = (
@@ -21,7 +19,6 @@ KINDS = (
     "zero@fusion", "mean@fusion", "gaussian@fusion",
 )  # fmt: skip
 FROM_FILE = ("blank@input", "gaussian@input")
-ROWS = (BLANK, *NOISES)
 SEED = 0
 
 
@@ -35,62 +32,63 @@ def condition(withheld: Iterable[str], kind: str) -> str:
 
 @dataclass
 class ModalityAblator:
-    """Embeddings of one trained model for N test clips, with any modality replaced.
+    """Embeddings of one model for N test clips, with any modality replaced.
 
-    Draws depend on modality and position in the sorted clips alone: all models and seeds are given the same ones.
+    features: modality -> (N, ...). stand_ins: kind -> modality -> (K, ...), of which each clip is given one.
+    embedding_means, embedding_stds: modality -> (D_m,), for the kinds `@fusion`. batch: clips at once.
+    Draws depend on modality and position among the clips alone: all models and seeds are given the same ones.
     """
 
-    trained: TrainedModel
-    features: Mapping[str, Tensor]
-    replacements: Mapping[str, Tensor]  # modality -> (len(ROWS), ...)
-    device: torch.device
+    network: Network
+    features: Mapping[str, Array]
+    stand_ins: Mapping[str, Mapping[str, Array]]
+    embedding_means: Mapping[str, Array]
+    embedding_stds: Mapping[str, Array]
     batch: int
-    _known: dict[tuple[str, str], Tensor] = field(default_factory=dict)
+    _known: dict[tuple[str, str], Array] = field(default_factory=dict)
 
-    def embeddings(self, name: str, kind: str) -> Tensor:
+    def embeddings(self, name: str, kind: str) -> Array:
         """(N, D_m), or (N, T, D_m), of modality `name` replaced by `kind`; "" is the clips' own. Computed once."""
         if (name, kind) not in self._known:
             self._known[name, kind] = self._replaced(name, kind)
         return self._known[name, kind]
 
-    def _replaced(self, name: str, kind: str) -> Tensor:
+    def _replaced(self, name: str, kind: str) -> Array:
         count = len(self.features[name])
         draw = np.random.default_rng([SEED, zlib.crc32(name.encode())])
         if kind == "":
             return self._embed(name, self.features[name])
         if kind == "shuffle@input":
             return self.embeddings(name, "")[derangement(count, draw)]
-        if kind == "gaussian@input":
-            noises = self._embed(name, self.replacements[name][1:])
-            return noises[torch.from_numpy(draw.integers(len(NOISES), size=count))]
-        if kind == "blank@input":
-            return _repeated(self._embed(name, self.replacements[name][:1])[0], count)
-        if kind == "mean@input":
-            return _repeated(self._embed(name, self.trained.model.training_mean(name))[0], count)
-        mean, std = (part[name].to(self.device) for part in (self.trained.embedding_means, self.trained.embedding_stds))
+        if kind in self.stand_ins:
+            stand_ins = self._embed(name, self.stand_ins[kind][name])
+            if len(stand_ins) == 1:
+                return _repeated(stand_ins[0], count)
+            rows: Array = stand_ins[draw.integers(len(stand_ins), size=count)]
+            return rows
+        mean, std = self.embedding_means[name], self.embedding_stds[name]
         if kind == "mean@fusion":
             return _repeated(mean, count)
         if kind == "zero@fusion":
-            return _repeated(torch.zeros_like(mean), count)
+            return _repeated(np.zeros_like(mean), count)
         # gaussian@fusion. The paper does not give the noise's size: ours has each dimension's training deviation.
-        noise = draw.standard_normal((count, *std.shape)).astype(np.float32)
-        return torch.from_numpy(noise).to(self.device) * std
+        return draw.standard_normal((count, *std.shape)).astype(np.float32) * std
 
-    def _embed(self, name: str, features: Tensor) -> Tensor:
+    def _embed(self, name: str, features: Array) -> Array:
         parts = [features[start : start + self.batch] for start in range(0, len(features), self.batch)]
-        return torch.cat([self.trained.model.embed({name: part.to(self.device)})[name] for part in parts])
+        return np.concatenate([self.network.embed({name: part})[name] for part in parts])
 
 
-def _repeated(embedding: Tensor, count: int) -> Tensor:
-    """(...) -> (count, ...)."""
-    return embedding.expand(count, *embedding.shape)
+def _repeated(embedding: Array, count: int) -> Array:
+    """(...) -> (count, ...), read-only."""
+    return np.broadcast_to(embedding, (count, *embedding.shape))
 
 
-def derangement(count: int, draw: np.random.Generator) -> Tensor:
+def derangement(count: int, draw: np.random.Generator) -> Array:
     """A permutation (count,) that leaves nothing in place: one random cycle."""
     if count < 2:
         raise UserError("shuffle@input needs at least two test clips")
     cycle = draw.permutation(count)
     shuffled = np.empty(count, np.int64)
     shuffled[cycle] = np.roll(cycle, 1)
-    return torch.from_numpy(shuffled)
+    return shuffled

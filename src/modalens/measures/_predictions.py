@@ -13,9 +13,9 @@ from modalens.utils.errors import UserError
 
 
 class Coalitions:
-    """One model's predictions, asked by (kept modalities, replacement of the others).
+    """One model's predictions, asked by (coalition, replacement of the others).
 
-    frame columns: clip_id, group, seed, replacement ("" for the full input), kept, label, predicted, log_probability.
+    frame: as in stats.predictions.
     """
 
     def __init__(
@@ -27,14 +27,14 @@ class Coalitions:
     ) -> None:
         self.model = model
         full = frame[frame["replacement"] == ""]
-        if len(full["kept"].unique()) != 1:
-            raise UserError(f"the predictions of {model!r} must hold the full condition once; run evaluate again")
+        if len(full["coalition"].unique()) != 1:
+            raise UserError(f"predictions: {model!r} must have all its modalities in one coalition, replacement ''")
         self.axes = CountAxes.from_frame(frame)
         self.clips = full["clip_id"].nunique()
-        self.modalities = from_text(full["kept"].iloc[0])
+        self.modalities = from_text(full["coalition"].iloc[0])
         self.replacements = sorted(set(frame["replacement"].unique()) - {""})
         self.bootstrap = bootstrap or Bootstrap(len(self.axes.groups), len(self.axes.seeds), **options)
-        rows = ["replacement", "kept"]
+        rows = ["replacement", "coalition"]
         self._frames = {(str(key[0]), from_text(str(key[1]))): part for key, part in frame.groupby(rows)}
         self._metrics: dict[tuple[str, tuple[str, ...]], dict[str, Array]] = {}
         whole = self.clips * len(self.axes.seeds)
@@ -71,8 +71,8 @@ class Coalitions:
         key = ("" if tuple(kept) == self.modalities else replacement, tuple(kept))
         if key not in self._frames:
             named = to_text(kept) or "nothing"
-            where = f"keeping {named} under {replacement!r}"
-            raise UserError(f"{self.model!r} was not evaluated {where}; run evaluate again")
+            where = f"coalition {named} under replacement {replacement!r}"
+            raise UserError(f"predictions: {self.model!r} was not evaluated with {where}")
         return self._frames[key]
 
 

@@ -23,7 +23,7 @@ CHANGES = {
 def by_cause(attrition: pd.DataFrame) -> pd.DataFrame:
     """task, cause, sentence, stage, clips lost in train, validation, test and all, and all as a share of the task's."""
     rows = []
-    for task, part in attrition.groupby("task", sort=False):
+    for task, part in attrition.groupby("task", sort=False) if len(attrition) else ():
         lost = part[part["cause"] != ""]
         counts = lost.pivot_table(
             index=["cause", "stage"], columns="split", values="clips", aggfunc="sum", fill_value=0
@@ -63,7 +63,7 @@ def shares(attrition: pd.DataFrame, by: str) -> pd.DataFrame:
 def uneven(attrition: pd.DataFrame) -> list[str]:
     """A sentence for each task and each of class and split where one lost more than chance would take."""
     said = []
-    for task, part in attrition.groupby("task", sort=False):
+    for task, part in attrition.groupby("task", sort=False) if len(attrition) else ():
         for by, noun in (("label", "class"), ("split", "split")):
             table = shares(part, by)
             hit = table[table["p"] < SIGNIFICANT]

@@ -25,8 +25,8 @@ PACKAGE = Path(__file__).parent
 FIGURE_BUDGET = 2_000_000
 DRAWN = 12  # models in a figure
 SHOWN_PAIRS = 30  # all are in the table beside the page
-PACKAGES = ["torch", "torchaudio", "torchvision", "numpy", "scipy", "pandas", "scikit-learn", "h5py", "av", "decord"]
-PACKAGES += ["snakemake", "mlflow", "matplotlib", "jinja2"]
+PACKAGES = ["modalens", "torch", "torchaudio", "torchvision", "numpy", "scipy", "pandas", "scikit-learn", "h5py"]
+PACKAGES += ["av", "decord", "snakemake", "mlflow", "matplotlib", "jinja2"]
 
 
 def number(value: Any, digits: int = 2, sign: bool = False) -> str:
@@ -151,6 +151,8 @@ def _commit() -> str:
         return subprocess.run(command, capture_output=True, text=True, check=True, timeout=20).stdout.strip()
 
     try:
+        # Of an installed copy in someone's project, the project's commit says nothing.
+        git("ls-files", "--error-unmatch", str(Path(__file__)))
         return f"commit {git('rev-parse', 'HEAD')}{' with uncommitted changes' if git('status', '--porcelain') else ''}"
     except (OSError, subprocess.SubprocessError):
         return "not in a git repository"
@@ -161,8 +163,10 @@ def _of(table: pd.DataFrame, task: str) -> pd.DataFrame:
 
 
 def page(
-    study: Study, config_text: str
+    study: Study, config_text: str, beside: bool = True
 ) -> tuple[str, dict[str, pd.DataFrame], dict[str, RenderedFigure], list[Finding]]:
+    """HTML, its tables and figures by name, its findings. beside: tables and figures will lie beside the page, and the
+    study had clips to lose; else the page stands alone and speaks of predictions only."""
     findings = [find(study, task) for task in study.tasks]
     answers = study.answers()
     tables = {"results": results(study), "per_class": per_class(study), "attrition": study.attrition()}
@@ -209,7 +213,8 @@ def page(
         weights=encoders,
         provenance=provenance(),
         config=config_text,
-        tables=sorted(name for name, table in tables.items() if len(table)),
+        tables=sorted(name for name, table in tables.items() if len(table)) if beside else [],
+        beside=beside,
         confidence=(study.config.get("relevance") or {}).get("confidence", 0.95),
     )
     return html, tables, made, findings

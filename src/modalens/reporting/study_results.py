@@ -39,7 +39,7 @@ def read(path: Path, columns: list[str] | None = None) -> pd.DataFrame:
 
 @dataclass(frozen=True)
 class ModelScores:
-    """One model on one task's test set. confusion: (replacement, kept) -> (seeds, classes, classes)."""
+    """One model on one task's test set. confusion: (replacement, coalition) -> (seeds, classes, classes)."""
 
     modalities: tuple[str, ...]
     classes: list[str]
@@ -59,7 +59,7 @@ class ModelScores:
 
 
 def read_scores(path: Path, replacements: list[str]) -> ModelScores:
-    columns = ["clip_id", "group", "seed", "replacement", "kept", "label", "predicted"]
+    columns = ["clip_id", "group", "seed", "replacement", "coalition", "label", "predicted"]
     frame = pd.read_parquet(path, columns=columns, filters=[("replacement", "in", ["", *replacements])])
     full = frame[frame["replacement"] == ""]
     if full.empty:
@@ -76,10 +76,10 @@ def read_scores(path: Path, replacements: list[str]) -> ModelScores:
         (len(seeds), len(classes), len(classes)),
     )
     confusion = {}
-    for (replacement, kept), rows in frame.reset_index(drop=True).groupby(["replacement", "kept"]):
+    for (replacement, kept), rows in frame.reset_index(drop=True).groupby(["replacement", "coalition"]):
         counts = np.bincount(cell[rows.index], minlength=len(seeds) * len(classes) ** 2).astype(np.float64)
         confusion[str(replacement), str(kept)] = counts.reshape(len(seeds), len(classes), len(classes))
-    takes = from_text(str(full["kept"].iloc[0]))
+    takes = from_text(str(full["coalition"].iloc[0]))
     return ModelScores(takes, classes, full["clip_id"].nunique(), full["group"].nunique(), confusion)
 
 

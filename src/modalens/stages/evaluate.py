@@ -1,18 +1,22 @@
 """Stage `evaluate`: every test clip under every condition, once per seed. The only stage that reads test labels."""
 
 import argparse
+import logging
 from pathlib import Path
 
 import pandas as pd
 
+from modalens.evaluation import trained as ours
 from modalens.evaluation.ablation import KINDS
-from modalens.evaluation.predict import evaluate_seed, log, read, rows, scores
+from modalens.evaluation.predict import predict, scores
 from modalens.models import load_model
 from modalens.tracking import records
 from modalens.utils import cli, device, files
 from modalens.utils.cli import pair
 from modalens.utils.errors import UserError
 from modalens.utils.suggest import suggest
+
+log = logging.getLogger(__name__)
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -34,11 +38,12 @@ def main(arguments: argparse.Namespace) -> None:
         if kind not in KINDS:
             raise UserError(f"evaluate.replacements: no replacement {kind!r}; {suggest(kind, KINDS)}")
     tables, runs, test = [], [], None
+    folders, stand_ins = dict(arguments.modalities), dict(arguments.replacements)
     for seed in arguments.seeds:
         trained = load_model(arguments.models / str(seed) / "model.pt")
-        test = test or read(arguments, trained)
-        results = evaluate_seed(trained, test, arguments.conditions, where, arguments.batch_size)
-        table = pd.concat([rows(test, seed, *result) for result in results], ignore_index=True)
+        test = test or ours.read(trained, arguments.test, folders, stand_ins, arguments.conditions)
+        trained.model.to(where)
+        table = predict(ours.ablator(trained, test, arguments.batch_size), test, arguments.conditions, seed)
         tables.append(table)
         runs.append(_run(table, arguments.key, seed, arguments))
         log.info("%s seed %d: accuracy %.3f", arguments.models.name, seed, runs[-1].metrics["accuracy"])

@@ -25,7 +25,7 @@ def main(arguments: argparse.Namespace) -> None:
     if len(tasks) != 1:
         raise UserError(f"expected predictions of one task, got those of {', '.join(sorted(tasks))}")
     columns = ["clip_id", "group", "seed", "label", "predicted", "log_probability"]
-    full = [("condition", "==", "full")]
+    full = [("replacement", "==", "")]
     # The order given, which is the config's, decides between equals.
     predictions = {path.stem: pd.read_parquet(path, columns=columns, filters=full) for path in arguments.predictions}
     settings = {"replicates": arguments.bootstrap, "confidence": arguments.confidence}

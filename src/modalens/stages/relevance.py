@@ -7,17 +7,18 @@ from pathlib import Path
 import pandas as pd
 
 from modalens.plugins import options, registry
+from modalens.stats.prediction_files import load_predictions
 from modalens.tracking import records
 from modalens.utils import cli, files
 from modalens.utils.errors import UserError
 
-COLUMNS = ["clip_id", "group", "seed", "replacement", "kept", "label", "predicted", "log_probability"]
 
-
-def read_predictions(paths: list[Path], columns: list[str] = COLUMNS) -> pd.DataFrame:
-    """evaluate/<task>/<model>.parquet files of one task -> their rows with a column `model`."""
-    frames = [pd.read_parquet(path, columns=columns).assign(model=path.stem) for path in sorted(paths)]
-    return pd.concat(frames, ignore_index=True)
+def read_predictions(paths: list[Path]) -> pd.DataFrame:
+    """Files of one task -> their rows, checked; each file is a model of its name where it has no column `model`."""
+    table = load_predictions(paths, probabilities=False)
+    if table["log_probability"].isna().any():
+        raise UserError("predictions: expected a column log_probability, or p_<class> of each class")
+    return table
 
 
 def main(arguments: argparse.Namespace) -> None:

@@ -1,0 +1,139 @@
+"""Any model as evaluation sees it: arrays in, embeddings and log-probabilities out. PyTorch is imported by its user."""
+
+import sys
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from typing import Any, Literal, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.special import log_softmax
+
+from modalens.utils.errors import UserError
+
+Array = NDArray[Any]
+Output = Literal["logits", "probabilities"]
+# What rows of probabilities add up to at most or least: half precision and rounded tables are less exact.
+OFF_ONE = 0.01
+
+
+class Network(Protocol):
+    """modalities: sorted. Both calls take a batch of B clips and are independent between clips."""
+
+    @property
+    def modalities(self) -> Sequence[str]: ...
+
+    def embed(self, features: Mapping[str, Array]) -> dict[str, Array]:
+        """{modality: (B, ...)} of some modalities -> {modality: (B, D_m) or (B, T, D_m)} of these."""
+
+    def log_probabilities(self, embeddings: Mapping[str, Array]) -> Array:
+        """{modality: (B, D_m)} of all modalities -> (B, C) float64, natural logarithm."""
+
+
+class TorchNetwork:
+    """A torch module with `embed` and `classify`, on the device where it is; see `modalens.evaluate`."""
+
+    def __init__(self, model: Any, modalities: Sequence[str]) -> None:
+        self.model = model
+        self.modalities = tuple(sorted(modalities))
+
+    def embed(self, features: Mapping[str, Array]) -> dict[str, Array]:
+        with inference(self.model):
+            embeddings = self.model.embed(_tensors(features, self.model))
+        return {name: to_array(embeddings[name]) for name in features}
+
+    def log_probabilities(self, embeddings: Mapping[str, Array]) -> Array:
+        with inference(self.model):
+            logits = self.model.classify(_tensors(embeddings, self.model))
+            values: Array = logits.detach().cpu().double().log_softmax(1).numpy()
+        return values
+
+
+class CallableNetwork:
+    """{modality: (B, ...)} -> (B, C) as one call: what is embedded is what was given, so nothing can be replaced later.
+
+    tensors: whether the call is given torch tensors, which it is where the caller's features were some.
+    """
+
+    def __init__(self, call: Callable[[Any], Any], modalities: Sequence[str], output: Output, tensors: bool) -> None:
+        self.call = call
+        self.modalities = tuple(sorted(modalities))
+        self.output = output
+        self.tensors = tensors
+
+    def embed(self, features: Mapping[str, Array]) -> dict[str, Array]:
+        return dict(features)
+
+    def log_probabilities(self, embeddings: Mapping[str, Array]) -> Array:
+        if self.tensors:
+            with inference(self.call):
+                found = self.call(_tensors(embeddings, self.call))
+        else:
+            found = self.call({name: np.ascontiguousarray(rows) for name, rows in embeddings.items()})
+        return log_probabilities(to_array(found), self.output, len(next(iter(embeddings.values()))))
+
+
+def log_probabilities(values: Array, output: Output, clips: int) -> Array:
+    """What a model returned for a batch -> (B, C) float64. Raises UserError where it is not what `output` says."""
+    if values.ndim != 2 or len(values) != clips or values.shape[1] < 2:
+        raise UserError(f"evaluate: expected {output} of shape ({clips}, classes) from the model, got {values.shape}")
+    values = values.astype(np.float64)
+    if np.isnan(values).any():
+        raise UserError("evaluate: the model returned not-a-number")
+    sums_to_one = bool((values >= 0).all() and (np.abs(values.sum(1) - 1) <= OFF_ONE).all())
+    if output == "probabilities":
+        if not sums_to_one:
+            raise UserError("evaluate: expected probabilities, rows >= 0 that sum to 1; say output='logits'")
+        with np.errstate(divide="ignore"):  # a probability of 0 is minus infinity, as it is
+            return np.log(values / values.sum(1, keepdims=True))
+    # Softmax of probabilities is a valid answer of another model: nearly uniform, and silently wrong. The logits of one
+    # clip or two may add up to one by chance.
+    if sums_to_one and clips > 4:
+        raise UserError("evaluate: the model returned probabilities: say output='probabilities'")
+    found: Array = log_softmax(values, axis=1)
+    return found
+
+
+def is_tensor(value: Any) -> bool:
+    torch = sys.modules.get("torch")
+    return torch is not None and isinstance(value, torch.Tensor)
+
+
+def is_module(value: Any) -> bool:
+    torch = sys.modules.get("torch")
+    return torch is not None and isinstance(value, torch.nn.Module)
+
+
+def to_array(value: Any) -> Array:
+    if not is_tensor(value):
+        return np.asarray(value)
+    value = value.detach().cpu()
+    # NumPy has no bfloat16.
+    found: Array = (value.float() if str(value.dtype) == "torch.bfloat16" else value).numpy()
+    return found
+
+
+@contextmanager
+def inference(model: Any) -> Iterator[None]:
+    """Evaluation mode and no gradients; a module is left in the mode it was in."""
+    torch = sys.modules["torch"]
+    modes = [(module, module.training) for module in model.modules()] if is_module(model) else []
+    if modes:
+        model.eval()
+    try:
+        with torch.no_grad():
+            yield
+    finally:
+        for module, mode in modes:
+            module.training = mode
+
+
+def _tensors(arrays: Mapping[str, Array], model: Any) -> dict[str, Any]:
+    """On the device of the model's first parameter; a function's are on the CPU."""
+    torch = sys.modules["torch"]
+    first = next(model.parameters(), None) if is_module(model) else None
+    device = torch.device("cpu") if first is None else first.device
+    # Repeated rows lie in memory once; PyTorch wants arrays that it may write to.
+    return {
+        name: torch.from_numpy(np.require(rows, requirements=["C", "W"])).to(device) for name, rows in arrays.items()
+    }

@@ -1,0 +1,68 @@
+"""Models of this package and the test set that the `evaluate` stage gives them."""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from modalens.evaluation.ablation import FROM_FILE, ModalityAblator
+from modalens.evaluation.baselines import BLANK, NOISES
+from modalens.evaluation.networks import Array, TorchNetwork
+from modalens.evaluation.predict import TestSet
+from modalens.models import TrainedModel
+from modalens.training import dataset
+from modalens.utils import hdf5
+from modalens.utils.errors import UserError
+
+ROWS = (BLANK, *NOISES)
+
+
+def read(
+    trained: TrainedModel,
+    test: Path,
+    features: Mapping[str, Path],
+    replacements: Mapping[str, Path],
+    kinds: Sequence[str],
+) -> TestSet:
+    """What the model looks at, and nothing made with other settings than what it learnt from.
+
+    test: test.csv of a split. features: modality -> folder of {shard}.h5. replacements: modality -> file of stage
+    `replacements`, for the kinds of FROM_FILE. Raises UserError for what is not there or was made otherwise.
+    """
+    table = dataset.read_split(test)
+    if table.empty:
+        raise UserError(f"{test} holds no clip")
+    truth = dataset.class_indices(table, trained.labels, test)
+    rows: dict[str, Array] = {}
+    stand_ins: dict[str, dict[str, Array]] = {kind: {} for kind in FROM_FILE if kind in kinds}
+    for name in trained.model.modalities:
+        if name not in features:
+            raise UserError(f"the model looks at {name!r}, whose features are not given")
+        _same(trained.sources[name], dataset.read_source(features[name], table), features[name])
+        rows[name] = dataset.read_features(features[name], table).numpy()
+        if stand_ins:
+            if name not in replacements:
+                raise UserError(f"no replacements are given for {name!r}")
+            _same(trained.sources[name], hdf5.attributes(replacements[name]), replacements[name])
+            found = hdf5.read(replacements[name], ROWS)
+            for kind, part in zip(FROM_FILE, (found[:1], found[1:]), strict=True):
+                if kind in stand_ins:
+                    stand_ins[kind][name] = part
+    return TestSet(table, trained.labels, truth.numpy(), rows, stand_ins)
+
+
+def ablator(trained: TrainedModel, test: TestSet, batch: int) -> ModalityAblator:
+    """On the device where the model is. Means and deviations are those of the clips that it learnt from."""
+    modalities = trained.model.modalities
+    means = {name: trained.model.training_mean(name).cpu().numpy() for name in modalities}
+    return ModalityAblator(
+        TorchNetwork(trained.model, modalities),
+        test.features,
+        {"mean@input": means, **test.stand_ins},
+        {name: values.cpu().numpy() for name, values in trained.embedding_means.items()},
+        {name: values.cpu().numpy() for name, values in trained.embedding_stds.items()},
+        batch,
+    )
+
+
+def _same(learnt: object, given: object, path: Path) -> None:
+    if learnt != given:
+        raise UserError(f"{path} was made with other settings than the model's features: {given} and {learnt}")

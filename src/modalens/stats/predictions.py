@@ -1,0 +1,246 @@
+"""The table of predictions: the contract between any model and every measure, and its check.
+
+One row says what one model (trained from one seed) said of one clip under one condition. A condition is a coalition,
+the modalities that the model was given, and the replacement that stood in for the others. Each condition holds every
+clip once per seed, and the coalition of all modalities is among them. COLUMNS says what each column means.
+"""
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from modalens.stats.coalitions import to_text
+from modalens.utils.errors import UserError
+from modalens.utils.suggest import nearest
+
+WHERE = "predictions"
+CLASS = "p_"  # a column that begins so holds the probability of the class that follows
+
+
+@dataclass(frozen=True)
+class Column:
+    """absent: what is assumed where the table has no such column; empty for one that must be there."""
+
+    name: str
+    type: str
+    meaning: str
+    absent: str = ""
+
+
+COLUMNS = (
+    Column("model", "text", "Name of the model.", "the name of the file, else `model`"),
+    Column("clip_id", "text", "Name of the test clip (sample): the same in every condition, seed and model."),
+    Column("group", "text", "What clips share and a resample must not cut: source video, speaker, patient.", "clip_id"),
+    Column("seed", "whole number", "Training seed of the model.", "0"),
+    Column(
+        "replacement",
+        "text",
+        "What stood in for the modalities outside the coalition, such as `mean@input`; empty where none was replaced.",
+        "empty for all modalities, else `replaced`",
+    ),
+    Column("coalition", "text", "The modalities that the model was given, joined by commas; empty for none."),
+    Column("label", "text", "The true class."),
+    Column("predicted", "text", "The class that the model named.", "the class of the largest p_<class>"),
+    Column(
+        "log_probability",
+        "number <= 0",
+        "Natural logarithm of the probability that the model gave the true class; nats.",
+        "from p_<class>; without these no measure of log-probability",
+    ),
+    Column("p_<class>", "number, 0 to 1", "Probability of each class; a row sums to 1.", "nothing"),
+)
+KEY = ["model", "seed", "clip_id", "coalition", "replacement"]
+TEXT = ("model", "clip_id", "group", "replacement", "coalition", "label", "predicted")
+ORDER = [column.name for column in COLUMNS[:-1]]
+NO_REPLACEMENT_NAMED = "replaced"
+# Single precision rounds a probability of one to a little more; half precision adds up to a little less.
+OVER_ZERO = 1e-6
+OFF_ONE = 0.01
+
+
+def validate(*frames: pd.DataFrame) -> pd.DataFrame:
+    """One table of all frames, with what they left out written in. Raises UserError, one line, where the contract is
+    broken; rows in messages count from 0, as in frame.iloc.
+    """
+    tables = [_columns(frame) for frame in frames]
+    table = tables[0] if len(tables) == 1 else pd.concat(tables, ignore_index=True)
+    table["replacement"] = _replacements(table)
+    _check_same_for_each_clip(table)
+    _check_conditions(table)
+    classes = [name for name in table.columns if name.startswith(CLASS)]
+    return table[[*ORDER, *classes, *(name for name in table.columns if name not in {*ORDER, *classes})]]
+
+
+def _columns(frame: pd.DataFrame) -> pd.DataFrame:
+    """Each column checked and made by itself, but for `replacement` where there is none."""
+    table = frame.reset_index(drop=True).rename(columns=str)
+    classes = [name for name in table.columns if name.startswith(CLASS)]
+    _require(table, bool(classes))
+    if table.empty:
+        raise UserError(f"{WHERE}: the table has no row")
+    for name, value in (("model", "model"), ("group", table["clip_id"]), ("seed", 0)):
+        if name not in table:
+            table[name] = value
+    for name in TEXT:
+        if name in table:
+            table[name] = _text(table, name)
+    table["seed"] = _seeds(table)
+    table["coalition"] = _sorted_names(table["coalition"])
+    if classes:
+        _fill_from_probabilities(table, classes)
+    table["log_probability"] = _log_probabilities(table)
+    return table
+
+
+def _require(table: pd.DataFrame, has_classes: bool) -> None:
+    needed = ["clip_id", "coalition", "label", *([] if has_classes else ["predicted"])]
+    for name in needed:
+        if name not in table:
+            near = nearest(name, table.columns, str.lower)
+            listed = ", ".join(table.columns[:20]) + (" …" if len(table.columns) > 20 else "")
+            raise UserError(f"{WHERE}: column {name!r} is missing{near and f' ({near})'}; columns: {listed or 'none'}")
+
+
+def _text(table: pd.DataFrame, name: str) -> pd.Series:
+    column = table[name]
+    empty = column.isna().to_numpy()
+    if name in ("replacement", "coalition"):
+        # Readers of CSV take an empty cell, here "no modality", for not-a-number.
+        column = column.astype(object).where(~empty, "")
+    elif empty.any():
+        raise _wrong(table, name, "a value in every row", empty)
+    if pd.api.types.is_float_dtype(column) and (column == column.round()).all():
+        column = column.astype(np.int64)  # 1.0 in one column and 1 in another are the same class
+    text = column.astype(str)
+    if name in ("model", "clip_id") and (text == "").any():
+        raise _wrong(table, name, "a name", (text == "").to_numpy())
+    return text
+
+
+def _seeds(table: pd.DataFrame) -> pd.Series:
+    seeds = pd.to_numeric(table["seed"], errors="coerce")
+    bad = (seeds.isna() | (seeds % 1 != 0)).to_numpy()
+    if bad.any():
+        raise _wrong(table, "seed", "whole numbers", bad)
+    return seeds.astype(np.int64)
+
+
+def _sorted_names(coalition: pd.Series) -> pd.Series:
+    codes, texts = pd.factorize(coalition)
+    names = [to_text({name.strip() for name in text.split(",")} - {""}) for text in texts]
+    return pd.Series(np.array(names, dtype=object)[codes], index=coalition.index).astype(str)
+
+
+def _replacements(table: pd.DataFrame) -> pd.Series:
+    """Checked, or made; the coalition of all modalities of a model is the one that replaces nothing."""
+    whole = pd.Series(False, index=table.index)
+    for model, part in table.groupby("model"):
+        names = sorted({name for text in part["coalition"].unique() for name in text.split(",")} - {""})
+        full = part["coalition"] == to_text(names)
+        if not names or not full.any():
+            expected = repr(to_text(names)) if names else "the names of the modalities"
+            raise UserError(
+                f"{WHERE}: coalition: model {model!r} has no row with all its modalities: expected {expected} among "
+                f"{', '.join(repr(text) for text in sorted(part['coalition'].unique()))}"
+            )
+        whole[full.index] = full
+    made = pd.Series(np.where(whole, "", NO_REPLACEMENT_NAMED), index=table.index).astype(str)
+    if "replacement" not in table:
+        return made
+    given = table["replacement"]
+    wrong = (whole & given.notna() & (given != "")).to_numpy()
+    if wrong.any():
+        raise _wrong(table, "replacement", "'' where the coalition holds all modalities", wrong)
+    if (wrong := (~whole & (given == "")).to_numpy()).any():
+        raise _wrong(table, "replacement", "a name where modalities are withheld", wrong)
+    return given.where(given.notna(), made)
+
+
+def _fill_from_probabilities(table: pd.DataFrame, classes: list[str]) -> None:
+    """Check p_<class>; write `predicted` and `log_probability` where the table has none."""
+    # Of several models in one table, one may have given no probabilities; it has named its classes then.
+    given = table[classes].notna().any(axis=1).to_numpy() | ("predicted" not in table)
+    for name in classes:
+        column = pd.to_numeric(table[name], errors="coerce")
+        outside = ~((column >= -OVER_ZERO) & (column <= 1 + OVER_ZERO)).to_numpy() & given
+        if outside.any():
+            raise _wrong(table, name, "numbers from 0 to 1", outside)
+        table[name] = column
+    values: NDArray[np.float64] = np.asarray(table[classes], np.float64)
+    if (bad := np.abs(values.sum(1) - 1) > OFF_ONE).any():
+        row = int(bad.argmax())
+        raise UserError(f"{WHERE}: p_<class>: expected a sum of 1, got {values[row].sum():.4g} ({_at(table, row)})")
+    names = pd.Index([name.removeprefix(CLASS) for name in classes])
+    truth = np.asarray(names.get_indexer(pd.Index(table["label"])))
+    if (bad := (truth < 0) & given).any():
+        row = int(bad.argmax())
+        label = table["label"].iloc[row]
+        raise UserError(f"{WHERE}: no column '{CLASS}{label}' for the label {label!r} ({_at(table, row)})")
+    of_truth = values[np.arange(len(values)), truth].clip(0, 1)
+    if "predicted" not in table:
+        table["predicted"] = pd.Series(names.to_numpy()[values.argmax(1)], index=table.index).astype(str)
+    if "log_probability" not in table:
+        with np.errstate(divide="ignore"):  # a probability of 0 is minus infinity, as it is
+            table["log_probability"] = np.log(of_truth)
+    elif (bad := np.abs(np.exp(_log_probabilities(table).to_numpy()) - of_truth) > OFF_ONE).any():
+        row = int(bad.argmax())
+        expected = f"the logarithm of {CLASS}{table['label'].iloc[row]} ({of_truth[row]:.4g})"
+        raise _wrong(table, "log_probability", expected, bad)
+
+
+def _log_probabilities(table: pd.DataFrame) -> pd.Series:
+    """Not-a-number throughout for a model of bare decisions."""
+    if "log_probability" not in table:
+        return pd.Series(np.nan, index=table.index)
+    values = pd.to_numeric(table["log_probability"], errors="coerce").astype(np.float64)
+    decisions = table["log_probability"].isna().groupby(table["model"]).transform("all")
+    bad = ~((values <= OVER_ZERO) | decisions).to_numpy()
+    if bad.any():
+        raise _wrong(table, "log_probability", "numbers <= 0", bad)
+    return values.clip(upper=0)
+
+
+def _check_same_for_each_clip(table: pd.DataFrame) -> None:
+    first = table.drop_duplicates("clip_id").set_index("clip_id")
+    for name in ("label", "group"):
+        expected = table["clip_id"].map(first[name])
+        if (bad := (table[name] != expected).to_numpy()).any():
+            raise _wrong(table, name, f"{expected.iloc[int(bad.argmax())]!r} as in the clip's other rows", bad)
+
+
+def _check_conditions(table: pd.DataFrame) -> None:
+    again = table.duplicated(KEY).to_numpy()
+    if again.any():
+        row = int(again.argmax())
+        same = (table[KEY] == table[KEY].iloc[row]).all(axis=1).to_numpy()
+        where = _condition(table.iloc[row])
+        raise UserError(
+            f"{WHERE}: clip {table['clip_id'].iloc[row]!r} has more than one row with {where} "
+            f"(rows {int(same.argmax())} and {row})"
+        )
+    for _, part in table.groupby("model", sort=False):
+        pairs = pd.MultiIndex.from_product([part["clip_id"].unique(), part["seed"].unique()])
+        for _, rows in part.groupby(["replacement", "coalition"], sort=False):
+            if len(rows) < len(pairs):
+                clip, seed = pairs.difference(pd.MultiIndex.from_frame(rows[["clip_id", "seed"]]))[0]
+                where = _condition(rows.iloc[0], seed)
+                raise UserError(f"{WHERE}: clip {clip!r} has no row with {where}; each condition holds every clip")
+
+
+def _condition(row: pd.Series, seed: Any = None) -> str:
+    words = f"model {row['model']!r}, seed {row['seed'] if seed is None else seed}, coalition {row['coalition']!r}"
+    return words + (f", replacement {row['replacement']!r}" if row["replacement"] else "")
+
+
+def _wrong(table: pd.DataFrame, name: str, expected: str, bad: NDArray[np.bool_]) -> UserError:
+    row = int(bad.argmax())
+    got = table[name].iloc[row]
+    shown = repr(got) if isinstance(got, str) else "nothing" if pd.isna(got) else f"{got}"
+    return UserError(f"{WHERE}: {name}: expected {expected}, got {shown} ({_at(table, row)})")
+
+
+def _at(table: pd.DataFrame, row: int) -> str:
+    return f"clip {str(table['clip_id'].iloc[row])!r}, row {row}"
