@@ -81,12 +81,12 @@ def test_an_ideal_model_gets_the_exact_shapley_values_of_its_joint(name):
     known = JOINTS[name]
     rows = modalens.shapley(of_joint(known), **QUICK)
     exact = {"log_probability": information.log_probability(known), "accuracy": information.bayes_accuracy(known)}
-    for payoff, payoffs in exact.items():
-        found = rows[(rows["payoff"] == payoff) & (rows["notion"] == "used")].set_index("modality")
-        for modality, value in information.shapley(payoffs).items():
-            assert found.loc[modality, "value"] == pytest.approx(value, abs=1e-6), payoff
-        assert found["full"].iloc[0] == pytest.approx(payoffs["audio,video"], abs=1e-6)
-        assert found["none"].iloc[0] == pytest.approx(payoffs[""], abs=1e-6)
+    for value_function, value_functions in exact.items():
+        found = rows[(rows["value_function"] == value_function) & (rows["notion"] == "used")].set_index("modality")
+        for modality, value in information.shapley(value_functions).items():
+            assert found.loc[modality, "value"] == pytest.approx(value, abs=1e-6), value_function
+        assert found["full"].iloc[0] == pytest.approx(value_functions["audio,video"], abs=1e-6)
+        assert found["none"].iloc[0] == pytest.approx(value_functions[""], abs=1e-6)
 
 
 def test_xor_is_lost_with_either_modality_and_a_redundant_label_with_neither():
@@ -263,7 +263,7 @@ def test_three_modalities_have_eight_coalitions():
     labels = (model(features).argmax(1)).tolist()
     table = modalens.evaluate(model, features, labels, replacements="mean@input")
     assert table["coalition"].nunique() == 8
-    values = modalens.shapley(table, payoffs=["accuracy"], **QUICK)
+    values = modalens.shapley(table, value_functions=["accuracy"], **QUICK)
     assert values["value"].sum() == pytest.approx(values["full"].iloc[0] - values["none"].iloc[0])
 
 
@@ -276,6 +276,8 @@ def study(tmp_path_factory):
 
 def test_a_model_of_ours_is_given_the_predictions_of_the_evaluate_stage(study):
     expected = _study.evaluated(study, study / "train" / "late_fusion")
+    # What only the study knows: how common the classes are among the training clips.
+    expected = expected.drop(columns=["prior_predicted", "prior_log_probability"])
     loaded = modalens.load_model(study / "train" / "late_fusion" / "0" / "model.pt")
     test = dataset.read_split(study / "splits" / "test.csv")
     features = {name: dataset.read_features(study / "features" / name, test) for name in _study.SHAPES}
@@ -361,8 +363,8 @@ def test_metrics_and_withheld_modalities_are_checked_before_anything_is_measured
     table = of_joint(XOR)
     with pytest.raises(modalens.UserError, match=r"metrics: no metric 'acuracy'; did you mean 'accuracy'\?"):
         modalens.leave_one_out(table, metrics=["acuracy"])
-    with pytest.raises(modalens.UserError, match="payoffs: no metric 'value'"):
-        modalens.shapley(table, payoffs=["value"])
+    with pytest.raises(modalens.UserError, match="value_functions: no metric 'value'"):
+        modalens.shapley(table, value_functions=["value"])
     with pytest.raises(modalens.UserError, match="expected coalitions of fewer names than 'audio,video'"):
         modalens.leave_one_out(table[table["replacement"] == ""])
     with pytest.raises(modalens.UserError, match="column 'label' is missing"):
@@ -374,11 +376,11 @@ def test_bare_decisions_are_measured_but_for_log_probability():
     drops = modalens.leave_one_out(bare, **QUICK)
     assert "log_probability" not in set(drops["metric"])
     assert len(set(drops["metric"])) == 5
-    assert set(modalens.shapley(bare, **QUICK)["payoff"]) == {"accuracy"}
+    assert set(modalens.shapley(bare, **QUICK)["value_function"]) == {"accuracy"}
     whole = modalens.leave_one_out(of_joint(MIXED), **QUICK)
     pd.testing.assert_frame_equal(drops, whole[whole["metric"] != "log_probability"].reset_index(drop=True))
     with pytest.raises(modalens.UserError, match="neither log_probability nor p_<class>"):
-        modalens.shapley(bare, payoffs=["log_probability"])
+        modalens.shapley(bare, value_functions=["log_probability"])
 
 
 # --- the page
@@ -456,7 +458,7 @@ def test_everything_but_torch_models_works_without_torch(tmp_path):
             label,
         )
         print(modalens.leave_one_out(table, metrics=["accuracy"], replacement="mean@input")["drop"].tolist())
-        print(modalens.shapley(table, payoffs=["accuracy"], replacement="mean@input")["value"].tolist())
+        print(modalens.shapley(table, value_functions=["accuracy"], replacement="mean@input")["value"].tolist())
         modalens.report(table, {str(tmp_path / "page.html")!r}, bootstrap=20)
         try:
             modalens.load_model("model.pt")

@@ -51,7 +51,7 @@ def test_columns_are_those_of_the_contract(predictions):
         "predicted",
         "log_probability",
     ]
-    assert list(predictions.columns) == [*names, "p_007", "p_cat", "p_dog"]
+    assert list(predictions.columns) == [*names, "p_007", "p_cat", "p_dog", "prior_predicted", "prior_log_probability"]
     assert predictions.p_cat.dtype == np.float32
     assert set(predictions.label) <= set(_study.LABELS)
 

@@ -2,7 +2,7 @@ from types import SimpleNamespace
 
 import pandas as pd
 
-from modalens.reporting.summary import ModalityFinding, _decides, disagreement
+from modalens.reporting.summary import disagreement
 
 
 def study(*rows):
@@ -34,13 +34,3 @@ def test_stand_ins_whose_intervals_overlap_or_that_differ_little_are_not_called_
         ("late_fusion", "mean@fusion", "audio", 0.0, -0.01, 0.01),
     )
     assert disagreement(wide) == disagreement(close) == ""
-
-
-def part(share):
-    return ModalityFinding("video", {"withheld": 0.9, "low": 0.06, "high": 0.1}, {"share": share}, None, None)
-
-
-def test_a_modality_whose_share_is_half_is_not_said_to_decide():
-    assert _decides([part(0.51)], 2, 0.98, 0.33) == "each nearly does alone"
-    assert _decides([part(1.01)], 2, 1.0, 0.33) == "the picture decides"
-    assert _decides([part(float("nan"))], 2, 1.0, 0.33) == "the picture decides"

@@ -79,20 +79,22 @@ def test_a_label_that_only_the_picture_tells_is_unique_to_it():
 @pytest.mark.parametrize("seed", range(20))
 def test_shapley_values_sum_to_full_minus_none(seed):
     joint = random_joint(seed, ("audio", "depth", "video"))
-    for payoffs in (bayes_accuracy(joint), log_probability(joint)):
-        assert sum(shapley(payoffs).values()) == pytest.approx(payoffs["audio,depth,video"] - payoffs[""])
+    for value_functions in (bayes_accuracy(joint), log_probability(joint)):
+        assert sum(shapley(value_functions).values()) == pytest.approx(
+            value_functions["audio,depth,video"] - value_functions[""]
+        )
 
 
 @pytest.mark.parametrize("seed", range(20))
 def test_more_modalities_never_hurt_an_ideal_model(seed):
     joint = random_joint(seed, ("audio", "depth", "video"))
-    for payoffs in (bayes_accuracy(joint), log_probability(joint)):
+    for value_functions in (bayes_accuracy(joint), log_probability(joint)):
         for kept in coalitions(joint.modalities):
             key = to_text(kept)
             for superset in coalitions(joint.modalities):
                 larger = to_text(superset)
                 if set(kept) <= set(superset):
-                    assert payoffs[larger] >= payoffs[key] - 1e-12
+                    assert value_functions[larger] >= value_functions[key] - 1e-12
 
 
 @pytest.mark.parametrize("seed", range(20))
@@ -105,8 +107,8 @@ def test_the_parts_are_not_negative_and_sum_to_what_both_tell(seed):
 
 
 def test_three_equal_players_share_equally():
-    payoffs = {to_text(kept): float(len(kept) == 3) for kept in coalitions(("a", "b", "c"))}
-    assert shapley(payoffs) == pytest.approx({"a": 1 / 3, "b": 1 / 3, "c": 1 / 3})
+    value_functions = {to_text(kept): float(len(kept) == 3) for kept in coalitions(("a", "b", "c"))}
+    assert shapley(value_functions) == pytest.approx({"a": 1 / 3, "b": 1 / 3, "c": 1 / 3})
 
 
 def test_nothing_to_share_is_no_number():

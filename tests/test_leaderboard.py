@@ -34,10 +34,11 @@ def test_identical_models_differ_by_nothing_with_p_one_and_share_a_rank():
     frame = planted(0.7)
     table = board({"reference": frame, "copy": frame.sample(frac=1, random_state=0)})
     copy = table.loc["copy"]
-    assert copy[["difference", "difference_low", "difference_high"]].tolist() == [0, 0, 0]
+    assert copy["difference"] == 0
+    assert copy["difference_low"] == -copy["difference_high"] < 0, "no difference in these groups is no proof"
     assert copy[["p", "p_holm"]].tolist() == [1, 1]
     assert table["rank"].tolist() == [1.5, 1.5]
-    assert table["verdict"].tolist() == ["reference", "tie"]
+    assert table["verdict"].tolist() == ["reference", "not distinguishable"]
 
 
 def test_a_model_right_on_every_clip_beats_chance_and_chance_is_worse_than_it():
@@ -53,7 +54,7 @@ def test_a_model_right_on_every_clip_beats_chance_and_chance_is_worse_than_it():
 
 def test_a_small_difference_is_a_tie_and_never_a_win():
     table = board({"reference": planted(0.70, 1), "luckier": planted(0.71, 2), "unluckier": planted(0.69, 3)})
-    assert set(table["verdict"]) == {"reference", "tie"}
+    assert set(table["verdict"]) == {"reference", "not distinguishable"}
 
 
 def test_the_luck_of_seeds_alone_is_no_win():
@@ -67,7 +68,7 @@ def test_the_luck_of_seeds_alone_is_no_win():
             right = draw.random(len(wrong)) < rate
             models[name] = wrong.assign(predicted=wrong["predicted"].where(~right, wrong["label"]))
         row = board(models, replicates=0).loc["equal"]
-        wins += row["verdict"] != "tie"
+        wins += row["verdict"] != "not distinguishable"
         over_groups += row["p_groups"] < 0.05
     assert wins <= 2
     assert over_groups > 5  # what a test over clips alone would have claimed
@@ -104,7 +105,7 @@ def test_a_win_that_does_not_outlive_holm_is_a_tie():
     crowd = alone | {f"m{index}": planted(0.6, 10 + index) for index in range(20)}
     one, many = (board(models).loc["a"] for models in (alone, crowd))
     assert one["p"] == many["p"]
-    assert (one["verdict"], many["verdict"]) == ("better", "tie")
+    assert (one["verdict"], many["verdict"]) == ("better", "not distinguishable")
 
 
 def test_the_test_over_seeds_is_scipys_paired_one_and_sure_where_nothing_varies():
@@ -121,7 +122,7 @@ def test_pairing_narrows_the_interval_of_a_difference():
     better.loc[wrong, "predicted"] = better.loc[wrong, "label"]
     row = board({"reference": frame, "better": better}).loc["better"]
     assert row["difference"] == pytest.approx(len(wrong) / len(frame))
-    assert row["difference_high"] - row["difference_low"] < 0.7 * (row["high"] - row["low"])
+    assert row["difference_high"] - row["difference_low"] < 0.85 * (row["high"] - row["low"])
     assert row["verdict"] == "better"
 
 

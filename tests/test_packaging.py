@@ -121,7 +121,7 @@ def test_an_installed_copy_measures_without_torch(installed):
             replacements="mean@input",
         )
         table.to_csv("predictions.csv", index=False)
-        print(modalens.shapley("predictions.csv", payoffs=["accuracy"])["value"].tolist())
+        print(modalens.shapley("predictions.csv", value_functions=["accuracy"])["value"].tolist())
         print(modalens.leave_one_out("predictions.csv", metrics=["accuracy"])["drop"].tolist())
         for missing in (lambda: modalens.report(table, "page.html"), lambda: modalens.load_model("model.pt")):
             try:

@@ -47,9 +47,10 @@ def test_unknown_measure_unknown_option_and_two_tasks_are_the_users_mistakes(fol
     with pytest.raises(UserError, match="did you mean 'shapley'"):
         run(folder, "--measure", "shaply")
     with pytest.raises(
-        UserError, match=r"relevance.measures.shapley: unknown option 'payof'; did you mean 'payoffs'\?"
+        UserError,
+        match=r"relevance.measures.shapley: unknown option 'value_funktions'; did you mean 'value_functions'\?",
     ):
-        run(folder, "--measure", "shapley", "--options", '{"payof": []}')
+        run(folder, "--measure", "shapley", "--options", '{"value_funktions": []}')
     (folder / "evaluate" / "heard").mkdir()
     (folder / "evaluate" / "seen" / "audio_only.parquet").rename(folder / "evaluate" / "heard" / "audio_only.parquet")
     with pytest.raises(UserError, match="expected predictions of one task"):

@@ -42,7 +42,7 @@ def models(accuracies, audio=None, video=None):
 
 def measure(root):
     for folder in sorted((root / "evaluate").iterdir()):
-        for name in ("leave_one_out", "shapley"):
+        for name in ("leave_one_out", "coalition_values", "interaction", "shapley"):
             command = ["--measure", name, "--options", '{"bootstrap": 100}', "--predictions", *folder.glob("*.parquet")]
             output = root / "relevance" / folder.name / name
             command += ["--output", f"{output}.csv", "--record", f"{output}.json"]
@@ -120,10 +120,10 @@ def test_page_is_well_formed_asks_nothing_of_the_network_and_its_links_lead_some
 
 def test_first_screen_says_which_modality_decides_and_which_is_ignored(html):
     first_screen = html[html.index('id="answer"') : html.index("<h2")]
-    assert "the picture decides" in first_screen
-    assert "only together do they tell" in first_screen
-    assert re.search(r"It ignores audio, although audio alone reaches 0\.(5|6)\d", first_screen)
-    assert "The resnet50 here was not trained: picture results are a lower bound" in first_screen
+    assert "video dominates" in first_screen
+    assert "synergistic: only together do they tell" in first_screen
+    assert re.search(r"It does not need audio, although audio alone reaches 0\.(5|6)\d", first_screen)
+    assert "The encoder resnet50 was not trained: results of video are a lower bound" in first_screen
     assert "40 groups, trained from 5 seeds" in first_screen
     assert re.search(r"24 of \d+ clips \(\d\.\d%\) could not be used", first_screen)
 
@@ -131,13 +131,18 @@ def test_first_screen_says_which_modality_decides_and_which_is_ignored(html):
 @pytest.mark.parametrize(
     ("accuracies", "audio", "lead", "note"),
     [
-        (SEEN, None, "the picture decides", ""),
-        (IGNORED, 0.62, "the picture decides", "It ignores audio, although audio alone reaches 0."),
-        (IGNORED, 0.33, "the picture decides", ""),
-        (SYNERGY, None, "only together do they tell", ""),
-        (SHARED, None, "both count", ""),
-        (REDUNDANT, None, "any one modality will do", "It does not miss audio while the rest is there"),
-        (NOTHING, 0.8, "nothing learned", "Yet audio alone reaches 0."),
+        (SEEN, None, "video dominates", ""),
+        (IGNORED, 0.62, "video dominates", "It does not need audio, although audio alone reaches 0."),
+        (IGNORED, 0.33, "video dominates", ""),
+        (SYNERGY, None, "synergistic: only together do they tell", ""),
+        (SHARED, None, "both count; partly redundant", ""),
+        (REDUNDANT, None, "redundant: any one modality suffices", "It does not need audio, although audio alone"),
+        (
+            NOTHING,
+            0.8,
+            "nothing learned",
+            "The joint model is worse than one of audio alone: 0.",
+        ),
     ],
 )
 def test_finding_says_what_the_numbers_say(tmp_path, accuracies, audio, lead, note):
@@ -159,7 +164,7 @@ def test_ignored_takes_both_an_expert_above_chance_and_a_drop_that_may_be_zero(t
 def test_published_layout_holds_scikit_learns_numbers(study):
     table = results(Study(study, yaml.safe_load((study / "config.yaml").read_text())))
     rows = list(dict.fromkeys(table.loc[table["task"] == "both", "row"]))
-    published = ["Audio Model", "Video Model", "AV Model", "Gaussian Audio", "Gaussian Video"]
+    published = ["Audio Model", "Video Model", "late_fusion (full)", "Gaussian Audio", "Gaussian Video"]
     assert rows == [*published, "Silent Audio", "Black Video"]
     frame = pd.read_parquet(study / "evaluate" / "both" / "late_fusion.parquet")
     black = frame[(frame["replacement"] == "blank@input") & (frame["coalition"] == "audio")]
@@ -401,7 +406,7 @@ def test_leaderboard_ranks_the_models_and_calls_a_tie_a_tie(tmp_path):
     assert "leaderboard" in page.ids
     table = read(root / "report" / "tables" / "leaderboard.csv")
     seen = table[table["task"] == "seen"].set_index("model")["verdict"]
-    assert seen.to_dict() == {"late_fusion": "reference", "video_only": "tie", "audio_only": "worse"}
+    assert seen.to_dict() == {"late_fusion": "reference", "video_only": "not distinguishable", "audio_only": "worse"}
     ranks = read(root / "report" / "tables" / "ranks.csv").set_index("model")
     assert ranks.loc["late_fusion", "mean_rank"] == 1.25  # shared with video_only where only the picture tells
     accuracy = table.set_index(["task", "model"])["accuracy"]
@@ -457,8 +462,8 @@ def test_leaderboard_of_one_seed_one_group_and_hostile_names_is_still_a_page(tmp
 def test_names_that_look_the_same_when_cut_are_rows_of_their_own():
     models = [f"late_fusion-cross_attention-{name}" for name in ("ogm_ge", "agm")]
     rows = [
-        {"model": model, "notion": "used", "replacement": "mean@fusion", "payoff": "accuracy", "modality": modality,
-         "value": 0.1, "low": 0.0, "high": 0.2}
+        {"model": model, "notion": "used", "replacement": "mean@fusion", "value_function": "accuracy",
+         "modality": modality, "value": 0.1, "low": 0.0, "high": 0.2}
         for model in models for modality in ("audio", "video")
     ]  # fmt: skip
     figure = figures.shapley(pd.DataFrame(rows), models, {})

@@ -49,7 +49,7 @@ def leave_one_out(
     all and the M coalitions of all but one, under each replacement. metrics: accuracy, balanced_accuracy, precision,
     recall, f1 (macro means over classes; shares from 0 to 1) and log_probability (of the true class, in nats); None is
     all that the table allows. replacement: one, several, or None for all. permutations: sign flips of the paired test,
-    exact where few groups differ. bootstrap: replicates behind each interval, drawn over groups and seeds. confidence:
+    exact where few groups differ. bootstrap: replicates of the groups behind each interval. confidence:
     of the intervals. seed: of the resampling; the same seed gives the same table.
 
     Returns one row per model, replacement, modality and metric: full and withheld (the metric, mean over seeds) with
@@ -59,7 +59,8 @@ def leave_one_out(
     one seed leaves nothing to resample.
 
     Raises UserError for a table that breaks the contract or lacks a coalition, an unknown metric or replacement.
-    Source: Geraghty et al. 2023 (withheld modalities); Owen 2007 (intervals); Holm 1979.
+    Source: Geraghty et al. 2023 (withheld modalities); Satterthwaite 1946, Wilson 1927, Agresti and Min 2005 (intervals);
+    Holm 1979.
     """
     table = load_predictions(predictions, probabilities=False)
     if not (table["replacement"] != "").any():
@@ -79,7 +80,7 @@ def leave_one_out(
 def shapley(
     predictions: Predictions,
     *,
-    payoffs: Sequence[str] | None = None,
+    value_functions: Sequence[str] | None = None,
     replacement: str | Sequence[str] | None = None,
     bootstrap: int = 1000,
     confidence: float = 0.95,
@@ -87,22 +88,24 @@ def shapley(
 ) -> pd.DataFrame:
     """What each modality contributes to a model: exact Shapley values over all 2^M coalitions of M modalities.
 
-    predictions: as for `leave_one_out`, but with every coalition, the empty one too. payoffs: metrics that are divided
-    among the modalities, accuracy and log_probability (nats) by default; None leaves out what the table does not allow.
+    predictions: as for `leave_one_out`, but with every coalition, the empty one too. value_functions: metrics that are
+    divided among the modalities, accuracy and log_probability (nats) by default; None leaves out what the table does
+    not allow.
     The other options are those of `leave_one_out`.
 
-    Returns one row per model, notion, replacement, payoff and modality: value (in units of the payoff) with low, high,
-    groups_low, groups_high, seeds_low, seeds_high, seed_std; share = value / (full - none) with share_low, share_high,
-    not-a-number where the interval of full - none reaches zero; none and full, the payoffs of no and of all modalities,
-    whose difference is the sum of the values; clips, groups, seeds. notion: `used` is one model with modalities
-    replaced; `available` is between models trained on each coalition by itself, where the table has one of each.
+    Returns one row per model, notion, replacement, value_function and modality: value (in units of the value function)
+    with low, high, groups_low, groups_high, seeds_low, seeds_high, seed_std; share = value / (full - none) with
+    share_low, share_high, not-a-number where the interval of full - none reaches zero; none and full, the value
+    functions of no and of all modalities, whose difference is the sum of the values; clips, groups, seeds. notion:
+    `used` is one model with modalities replaced; `available` is between models trained on each coalition by itself,
+    where the table has one of each.
 
     Raises UserError as `leave_one_out`. Source: Shapley 1953.
     """
     table = load_predictions(predictions, probabilities=False)
     default = ("accuracy", "log_probability")
     measure = Shapley(
-        payoffs=_metrics("shapley: payoffs", payoffs, default, table),
+        value_functions=_metrics("shapley: value_functions", value_functions, default, table),
         replacement=_names(replacement),
         bootstrap=bootstrap,
         confidence=confidence,

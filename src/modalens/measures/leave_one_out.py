@@ -6,8 +6,9 @@ from typing import Any
 import pandas as pd
 
 from modalens.measures._predictions import Coalitions, chosen
+from modalens.stats.bootstrap import kind_of
 from modalens.stats.metrics import METRICS
-from modalens.stats.significance import holm, paired_test
+from modalens.stats.significance import both_tests, holm
 
 TESTED = ("accuracy", "log_probability")
 
@@ -42,7 +43,9 @@ class LeaveOneOut:
         full, full_low, full_high, withheld, withheld_low, withheld_high: the metric and its crossed interval,
         drop = full - withheld; low, high its interval over groups and seeds drawn together; groups_low, groups_high and
         seeds_low, seeds_high over one of them; seed_std its standard deviation between seeds,
-        p_value: sign-flip test over groups of the mean difference over these seeds (accuracy and log_probability only),
+        detectable: the smallest drop that this test set and these seeds would have shown (power 0.8),
+        p_value: the larger one of a sign-flip test over groups and a paired t-test over seeds, so that a drop counts
+        only if other clips and other seeds would show it (accuracy and log_probability only),
         p_holm: corrected over all rows of the table with the same metric,
         clips, groups, seeds: how many were tested.
         """
@@ -75,12 +78,14 @@ class LeaveOneOut:
                     row |= {"modality": modality, "metric": metric}
                     for name, values in (("full", full[metric]), ("withheld", withheld[metric])):
                         row[name] = float(values[0].mean())
-                        row[f"{name}_low"], row[f"{name}_high"] = bootstrap.interval(bootstrap.views(values)["crossed"])
+                        ends = bootstrap.interval(values, kind_of(metric, difference=False))
+                        row[f"{name}_low"], row[f"{name}_high"] = ends
                     row["drop"] = row["full"] - row["withheld"]
-                    row |= bootstrap.summary(full[metric] - withheld[metric])
+                    change = full[metric] - withheld[metric]
+                    row |= bootstrap.summary(change, kind_of(metric, difference=True))
                     row["p_value"] = float("nan")
                     if metric in TESTED:
                         difference = full_tally.per_group(metric) - withheld_tally.per_group(metric)
-                        row["p_value"] = paired_test(difference, self.permutations, self.seed)
+                        row["p_value"] = both_tests(difference, change[0], self.permutations, self.seed)["p"]
                     rows.append(row | scores.size())
         return rows

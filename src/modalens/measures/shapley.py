@@ -6,7 +6,7 @@ from typing import Any
 import pandas as pd
 
 from modalens.measures._predictions import Coalitions, chosen
-from modalens.stats.bootstrap import Bootstrap
+from modalens.stats.bootstrap import Bootstrap, kind_of
 from modalens.stats.coalitions import Coalition, coalitions, model_of, shapley_values
 from modalens.stats.metrics import Array
 
@@ -14,34 +14,34 @@ from modalens.stats.metrics import Array
 class Shapley:
     """Exact over the 2^M coalitions, in two notions that are kept apart.
 
-    `used`: the payoff of a coalition is that of the one trained model with all other modalities replaced.
+    `used`: the value_function of a coalition is that of the one trained model with all other modalities replaced.
     `available`: it is that of a model trained on just these modalities (the experts), and the empty coalition's that of
     who knows only how common each class is. Given where a model for every coalition was trained on the same seeds.
 
-    payoffs: of statistics.METRICS. replacement: one, several, or None for all that were evaluated.
+    value_functions: of statistics.METRICS. replacement: one, several, or None for all that were evaluated.
     """
 
     def __init__(
         self,
         *,
-        payoffs: Sequence[str] = ("accuracy", "log_probability"),
+        value_functions: Sequence[str] = ("accuracy", "log_probability"),
         replacement: str | list[str] | None = None,
         bootstrap: int = 1000,
         confidence: float = 0.95,
         seed: int = 0,
     ) -> None:
-        self.payoffs = tuple(payoffs)
+        self.value_functions = tuple(value_functions)
         self.replacement = replacement
         self.resampling: dict[str, Any] = {"replicates": bootstrap, "confidence": confidence, "seed": seed}
 
     def __call__(self, predictions: pd.DataFrame) -> pd.DataFrame:
-        """One row per model, notion, replacement (empty for `available`), payoff and modality:
+        """One row per model, notion, replacement (empty for `available`), value_function and modality:
 
-        model, notion, replacement, payoff, modality,
+        model, notion, replacement, value_function, modality,
         value (log_probability in nats); low, high its interval over groups and seeds drawn together; groups_low,
         groups_high and seeds_low, seeds_high over one of them; seed_std its standard deviation between seeds,
         share = value / sum of values, share_low, share_high: empty when the sum's interval reaches zero,
-        none, full: payoffs of no and of all modalities; the values sum to full - none,
+        none, full: value_functions of no and of all modalities; the values sum to full - none,
         clips, groups, seeds: how many were tested.
         """
         models: dict[str, Coalitions] = {}
@@ -61,7 +61,7 @@ class Shapley:
     def headline(self, table: pd.DataFrame) -> dict[str, float]:
         """Of one model's rows: the value in accuracy of each modality, by notion and replacement."""
         found = {}
-        for row in table[table["payoff"] == "accuracy"].to_dict("records"):
+        for row in table[table["value_function"] == "accuracy"].to_dict("records"):
             found["/".join(filter(None, (row["notion"], row["modality"], row["replacement"])))] = row["value"]
         return found
 
@@ -79,28 +79,33 @@ class Shapley:
         self, key: dict[str, str], scores: Coalitions, game: Mapping[Coalition, dict[str, Array]]
     ) -> list[dict[str, Any]]:
         rows = []
-        for payoff in self.payoffs:
-            values = shapley_values({subset: metrics[payoff] for subset, metrics in game.items()})
-            none, full = game[()][payoff], game[scores.modalities][payoff]
+        for value_function in self.value_functions:
+            values = shapley_values({subset: metrics[value_function] for subset, metrics in game.items()})
+            none, full = game[()][value_function], game[scores.modalities][value_function]
             for modality, value in values.items():
-                row: dict[str, Any] = {"model": scores.model, **key, "payoff": payoff, "modality": modality}
+                row: dict[str, Any] = {
+                    "model": scores.model,
+                    **key,
+                    "value_function": value_function,
+                    "modality": modality,
+                }
                 row["value"] = float(value[0].mean())
-                row |= scores.bootstrap.summary(value)
-                row |= _share(value, full - none, scores.bootstrap)
+                row |= scores.bootstrap.summary(value, kind_of(value_function, difference=True))
+                row |= _share(value, full - none, scores.bootstrap, value_function)
                 row |= {"none": float(none[0].mean()), "full": float(full[0].mean())}
                 rows.append(row | scores.size())
         return rows
 
 
-def _share(value: Array, total: Array, bootstrap: Bootstrap) -> dict[str, float]:
-    part, whole = bootstrap.views(value)["crossed"], bootstrap.views(total)["crossed"]
-    low, high = bootstrap.interval(whole)
+def _share(value: Array, total: Array, bootstrap: Bootstrap, value_function: str) -> dict[str, float]:
+    low, high = bootstrap.interval(total, kind_of(value_function, difference=True))
     # A share of nothing means nothing; without an interval nobody knows whether there is something to share.
     if not (low > 0 or high < 0):
         return dict.fromkeys(("share", "share_low", "share_high"), float("nan"))
+    part, whole = bootstrap.drawn(value), bootstrap.drawn(total)
     # A replicate in which there happened to be nothing has no share.
     shares = part[whole != 0] / whole[whole != 0]
-    share_low, share_high = bootstrap.interval(shares)
+    share_low, share_high = bootstrap.percentiles(shares)
     return {"share": float(shares[0]), "share_low": share_low, "share_high": share_high}
 
 

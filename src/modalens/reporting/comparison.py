@@ -61,7 +61,8 @@ def sentences(study: Study, board: pd.DataFrame, choices: list[dict[str, Any]]) 
         f"Every model is compared with {board['reference'].iloc[0]}, on the same test clips and the same {seeds} "
         f"seed{'s' * (seeds > 1)}, with all modalities given. p is the larger one of a sign-flip test over groups and "
         f"a paired t-test over seeds, by Holm's method for the {family} comparisons of a task; a difference is called "
-        "one where that is below 0.05, and a tie elsewhere, which does not say that two models are equally good."
+        "one where that is below 0.05; elsewhere two models are not distinguishable, which does not say that they are "
+        "equally good."
     ]
     if seeds < 2:
         said.append("With one seed the luck of a training is not told from a difference between models.")

@@ -12,11 +12,12 @@ from matplotlib.ticker import MaxNLocator
 
 from modalens.reporting.appearance import colors
 from modalens.reporting.figure_style import DARK, legend, panels, plain
+from modalens.stats.leaderboard import NOT_DISTINGUISHABLE
 
 PALE = {"#D55E00": "#F2B48C", "#0072B2": "#8CC0E0"}
 CAUSES = ("#333333", "#7A7A7A", "#B0B0B0", "#CC79A7", "#009E73", "#E69F00", "#56B4E9", "#8C6BB1", "#F0E442", "#000000")
 # Against the reference model. Not the two modalities' colours, and told apart by lightness, too.
-VERDICTS = {"better": "#00795A", "reference": "#333333", "tie": "#999999", "worse": "#CC79A7"}
+VERDICTS = {"better": "#00795A", "reference": "#333333", NOT_DISTINGUISHABLE: "#999999", "worse": "#CC79A7"}
 DRAWN_POINTS = 6000
 SPLITS = ("train", "validation", "test")
 WORST_CLASSES = 8  # of a task, in the figure of what was lost
@@ -58,21 +59,28 @@ def withheld(table: pd.DataFrame, models: list[str]) -> Figure:
 
 
 def shapley(table: pd.DataFrame, models: list[str], known: dict[str, dict[str, float]]) -> Figure:
-    """shapley rows of one task -> one panel a payoff; known: payoff -> modality -> value, drawn as dashed lines."""
+    """shapley rows of one task -> one panel a value function.
+
+    known: value function -> modality -> value, drawn as dashed lines.
+    """
     keys = list(zip(table["model"], table["notion"], table["replacement"], strict=True))
     # By key, not by what is written there: long names are cut, and may then look the same.
     rows = sorted(set(keys), key=lambda key: (models.index(key[0]), *key[1:]))
     place = {key: index for index, key in enumerate(rows)}
     table = table.assign(row=[place[key] for key in keys])
-    payoffs = list(dict.fromkeys(table["payoff"]))
-    figure, axes = panels(1, len(payoffs), 3.6, 0.3 * len(rows) + 0.2, left=2.9, top=0.6)
+    value_functions = list(dict.fromkeys(table["value_function"]))
+    figure, axes = panels(1, len(value_functions), 3.6, 0.3 * len(rows) + 0.2, left=2.9, top=0.6)
     palette = colors(table["modality"])
-    for index, (axis, payoff) in enumerate(zip(axes.ravel(), payoffs, strict=True)):
-        _points(axis, table[table["payoff"] == payoff], "value", range(len(rows)), "row", palette)
-        for name, value in known.get(payoff, {}).items():
+    for index, (axis, value_function) in enumerate(zip(axes.ravel(), value_functions, strict=True)):
+        _points(axis, table[table["value_function"] == value_function], "value", range(len(rows)), "row", palette)
+        for name, value in known.get(value_function, {}).items():
             axis.axvline(value, color=palette.get(name, DARK), linewidth=1, linestyle=(0, (4, 3)))
         axis.set_yticks(range(len(rows)), [_row_name(*key) for key in rows] if index == 0 else [])
-        axis.set_title("payoff: log-probability (nats)" if payoff == "log_probability" else f"payoff: {payoff}")
+        axis.set_title(
+            "value_function: log-probability (nats)"
+            if value_function == "log_probability"
+            else f"value_function: {value_function}"
+        )
         axis.set_xlabel("Shapley value")
     legend(figure, {name: palette[name] for name in sorted(table["modality"].unique())})
     return figure
@@ -88,7 +96,7 @@ def leaderboard(table: pd.DataFrame, chance: float) -> Figure:
     figure, axes = panels(1, 1, 4.6, 0.21 * len(table) + 0.25, left=0.4 + 0.078 * max(map(len, names)), top=0.5)
     axis = axes[0, 0]
     y = np.arange(len(table))
-    colour = [VERDICTS.get(verdict, VERDICTS["tie"]) for verdict in table["verdict"]]
+    colour = [VERDICTS.get(verdict, VERDICTS[NOT_DISTINGUISHABLE]) for verdict in table["verdict"]]
     axis.hlines(y, 100 * table["low"], 100 * table["high"], color=colour, linewidth=1.6)
     axis.scatter(100 * table["accuracy"], y, 22, c=colour, zorder=3)
     against = table.loc[table["verdict"] == "reference", "accuracy"]

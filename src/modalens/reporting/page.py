@@ -65,7 +65,10 @@ def drawings(study: Study, tables: dict[str, pd.DataFrame], answers: dict[str, A
             rows = drops[(drops["metric"] == "accuracy") & drops["model"].isin(models)]
             add(f"{task}-withheld", partial(figures.withheld, rows, models), f"{task}: drop of accuracy when withheld")
         if len(values):
-            truth = {payoff: answers.get(task, {}).get(f"shapley_{payoff}", {}) for payoff in set(values["payoff"])}
+            truth = {
+                value_function: answers.get(task, {}).get(f"shapley_{value_function}", {})
+                for value_function in set(values["value_function"])
+            }
             rows = values[values["model"].isin(models)]
             add(
                 f"{task}-shapley",
@@ -108,7 +111,7 @@ def evidence(study: Study, task: str, tables: dict[str, pd.DataFrame]) -> dict[s
     return {
         "published": published,
         "drops": drops[drops["metric"] == "accuracy"].to_dict("records") if len(drops) else [],
-        "values": values[values["payoff"] == "accuracy"].to_dict("records") if len(values) else [],
+        "values": values[values["value_function"] == "accuracy"].to_dict("records") if len(values) else [],
         "undrawn": max(0, len(study.multimodal(task) or study.scores[task]) - DRAWN),
         "size": f"{scored.clips:,} test clips of {scored.groups:,} groups, {len(scored.classes)} classes",
     }

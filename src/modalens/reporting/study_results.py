@@ -8,15 +8,31 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+import pyarrow.parquet as pq  # type: ignore[import-untyped]
 
 from modalens.config import modalities
 from modalens.reporting import appearance
 from modalens.reporting.appearance import withheld
 from modalens.stats.coalitions import from_text, model_of, to_text
 from modalens.stats.metrics import Array, confusion_metrics
+from modalens.stats.predictions import PRIOR_PREDICTED
 from modalens.utils.errors import UserError
 
-TEXT = {"task", "model", "notion", "replacement", "payoff", "modality", "metric", "split", "label", "cause", "stage"}
+IMBALANCE = 0.1  # so much more than its equal share has the commonest class, where accuracy hides the others
+TEXT = {
+    "task",
+    "model",
+    "notion",
+    "replacement",
+    "value_function",
+    "modality",
+    "metric",
+    "split",
+    "label",
+    "cause",
+    "stage",
+}
+TEXT |= {"coalition", "value_function"}
 TEXT |= {"clip_id", "status", "detail", "decoder", "group", "shard", "since"}
 TEXT |= {"kind", "other", "other_split", "other_label", "reference", "verdict"}
 METRIC_NAMES = {
@@ -45,6 +61,8 @@ class ModelScores:
     classes: list[str]
     clips: int
     groups: int
+    # Accuracy of always naming the commonest class of the training set (of the test set, where that is not known).
+    chance: float
     confusion: dict[tuple[str, str], Array]
 
     @property
@@ -52,14 +70,15 @@ class ModelScores:
         return self.confusion["", to_text(self.modalities)]
 
     @property
-    def chance(self) -> float:
-        """Accuracy of always naming the commonest class of the test set."""
+    def imbalanced(self) -> bool:
+        """One class is so common in the test set that accuracy hides the others."""
         counts = self.full[0].sum(axis=1)
-        return float(counts.max() / counts.sum())
+        return bool(counts.max() / counts.sum() > 1 / len(self.classes) + IMBALANCE)
 
 
 def read_scores(path: Path, replacements: list[str]) -> ModelScores:
-    columns = ["clip_id", "group", "seed", "replacement", "coalition", "label", "predicted"]
+    columns = ["clip_id", "group", "seed", "replacement", "coalition", "label", "predicted", PRIOR_PREDICTED]
+    columns = [name for name in columns if name != PRIOR_PREDICTED or name in pq.read_schema(path).names]
     frame = pd.read_parquet(path, columns=columns, filters=[("replacement", "in", ["", *replacements])])
     full = frame[frame["replacement"] == ""]
     if full.empty:
@@ -80,7 +99,9 @@ def read_scores(path: Path, replacements: list[str]) -> ModelScores:
         counts = np.bincount(cell[rows.index], minlength=len(seeds) * len(classes) ** 2).astype(np.float64)
         confusion[str(replacement), str(kept)] = counts.reshape(len(seeds), len(classes), len(classes))
     takes = from_text(str(full["coalition"].iloc[0]))
-    return ModelScores(takes, classes, full["clip_id"].nunique(), full["group"].nunique(), confusion)
+    prior = full.get(PRIOR_PREDICTED, full["label"].mode().iloc[0])
+    chance = float((full["label"] == prior).mean())
+    return ModelScores(takes, classes, full["clip_id"].nunique(), full["group"].nunique(), chance, confusion)
 
 
 @dataclass

@@ -1,26 +1,24 @@
-"""Numbers -> plain sentences: which modality decides, which is ignored, and what a reader must not overlook."""
+"""Numbers -> plain sentences: which modality counts, which is not needed, and what a reader must not overlook."""
 
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from math import isnan
 from typing import Any
 
 import pandas as pd
 
 from modalens.reporting.study_results import Study
+from modalens.reporting.verdict import Estimate, Evidence, judge, not_needed
+from modalens.stats.coalitions import Coalition, from_text
 
-NOUNS = {"audio": "sound", "video": "picture", "text": "text"}
 TOLERANCE = 0.10
-# A drop this small would hardly matter even at the far end of its interval.
-SMALL = 0.05
-MOSTLY = 0.65
 # Drops under two stand-ins that differ by less are told apart in the tables, not in the first lines.
 CONTRADICTION = 0.2
 
 
 @dataclass
 class ModalityFinding:
-    """One modality of one model. drop: the row of leave_one_out. used, available: rows of shapley, or None. alone: the
-    expert's row of leave_one_out, or None."""
+    """One modality of one model. drop: the row of leave_one_out, in the finding's metric. used, available: rows of
+    shapley, or None. alone: the row of leave_one_out of the model of this modality alone, or None."""
 
     modality: str
     drop: dict[str, Any] | None
@@ -28,26 +26,15 @@ class ModalityFinding:
     available: dict[str, Any] | None
     alone: dict[str, Any] | None
 
-    @property
-    def needed(self) -> bool:
-        """Withholding it costs something, and not so little that it hardly matters."""
-        return self.drop is not None and self.drop["low"] > 0 and self.drop["high"] > SMALL
-
-    @property
-    def harmful(self) -> bool:
-        return self.drop is not None and self.drop["high"] < 0
-
-    @property
-    def share(self) -> float:
-        return self.used["share"] if self.used else float("nan")
-
 
 @dataclass
 class Finding:
-    """One task's answer. lead: a few words. text: the sentence. notes: what else must be said plainly."""
+    """One task's answer. metric: what it is told in. lead: a few words. text: the sentence. notes: what else must be
+    said plainly."""
 
     task: str
     model: str
+    metric: str
     chance: float
     parts: list[ModalityFinding]
     full: dict[str, Any] | None
@@ -59,8 +46,10 @@ class Finding:
 def find(study: Study, task: str) -> Finding:
     model = study.headline(task)
     scored = study.scores[task][model]
-    drops = _rows(study.measure("leave_one_out"), task, metric="accuracy", replacement=study.replacement)
-    values = _rows(study.measure("shapley"), task, payoff="accuracy")
+    # Where one class is most of the test set, accuracy hardly moves when a model learns to tell the others.
+    metric = "balanced_accuracy" if scored.imbalanced else "accuracy"
+    drops = _rows(study.measure("leave_one_out"), task, metric=metric, replacement=study.replacement)
+    values = _rows(study.measure("shapley"), task, value_function="accuracy")
     parts = []
     for modality in scored.modalities:
         expert = study.expert(task, modality)
@@ -73,93 +62,76 @@ def find(study: Study, task: str) -> Finding:
                 _one(drops, model=expert, modality=modality) if expert else None,
             )
         )
-    finding = Finding(task, model, scored.chance, parts, next((part.drop for part in parts if part.drop), None))
-    _describe(finding)
-    return finding
-
-
-def _describe(finding: Finding) -> None:
-    full, parts, chance = finding.full, finding.parts, finding.chance
+    chance = 1 / len(scored.classes) if scored.imbalanced else scored.chance
+    full = next((part.drop for part in parts if part.drop), None)
+    finding = Finding(task, model, metric, chance, parts, full)
     if full is None or any(part.drop is None for part in parts):
         finding.lead = "not measured"
         finding.text = "leave_one_out is not among this study's measures, or was not run for this model."
-        return
-    if isnan(full["full_low"]):
-        finding.lead = "too few test groups to tell"
-        finding.text = f"accuracy {full['full']:.2f} (chance {chance:.2f}), of which no interval can be given."
-        return
-    if full["full_low"] <= chance:
-        finding.lead = "nothing learned"
-        finding.text = f"accuracy {full['full']:.2f} is not clearly above chance ({chance:.2f}): nothing to divide."
-        finding.notes = tuple(f"Yet {_alone(part)}." for part in parts if len(parts) > 1 and _able(part, chance))
-        return
-    needed, spared = ([part for part in parts if part.needed is wanted] for wanted in (True, False))
-    needed.sort(key=_without)
-    unmoved = "".join(f", without {part.modality} it {_moves(part)} ({_without(part):.2f})" for part in spared)
-    if len(parts) == 1:
-        finding.lead = f"from {_noun(parts[0])} alone"
-        finding.text = f"accuracy {full['full']:.2f} (chance {chance:.2f}); no model of several modalities was studied."
-    elif not needed:
-        finding.lead = "any one modality will do"
-        finding.text = f"accuracy is {full['full']:.2f} (chance {chance:.2f}){unmoved}."
-    else:
-        finding.lead = _decides(needed, len(parts), full["full"], chance)
-        falls = ", ".join(f"without {part.modality} to {_without(part):.2f}" for part in needed[1:])
-        finding.text = (
-            f"without {needed[0].modality} accuracy falls from {full['full']:.2f} to {_without(needed[0]):.2f}"
-        )
-        finding.text += f" (chance {chance:.2f}){', ' if falls else ''}{falls}{unmoved}."
-    if len(parts) > 1:
-        finding.notes = tuple(_unmissed(part) for part in spared if _able(part, chance))
+        return finding
+    evidence = Evidence(
+        metric.replace("_", " "),
+        chance,
+        scored.modalities,
+        Estimate(full["full"], full["full_low"], full["full_high"]),
+        _lost(study, task, finding),
+        _interaction(study, task, finding),
+    )
+    judged = judge(evidence)
+    finding.lead, finding.text = judged.lead, judged.text
+    finding.notes = tuple(_notes(finding)) if len(parts) > 1 else ()
+    return finding
 
 
-def _decides(needed: list[ModalityFinding], count: int, full: float, chance: float) -> str:
-    if len(needed) == 1:
-        # The other one makes up for nearly all of it when this one is withheld.
-        redundant = needed[0].share < MOSTLY
-        return "each nearly does alone" if redundant else f"the {_noun(needed[0])} decides"
-    if all(_without(part) < chance + 0.1 * (full - chance) for part in needed):
-        return "only together do they tell"
-    most = max(needed, key=lambda part: -1 if isnan(part.share) else part.share)
-    if most.share >= MOSTLY:
-        return f"mostly the {_noun(most)}"
-    return "both count" if count == 2 else "several count"
+def _lost(study: Study, task: str, finding: Finding) -> dict[Coalition, Estimate]:
+    """What each coalition loses against all modalities. Without the measure of coalitions, what leave_one_out tells."""
+    rows = _rows(
+        study.measure("coalition_values"),
+        task,
+        model=finding.model,
+        metric=finding.metric,
+        replacement=study.replacement,
+    )
+    if rows:
+        return {from_text(row["coalition"]): _estimate(row, "lost") for row in rows}
+    names = [part.modality for part in finding.parts]
+    return {
+        tuple(name for name in names if name != part.modality): _estimate(part.drop, "drop")
+        for part in finding.parts
+        if part.drop
+    }
 
 
-def _noun(part: ModalityFinding) -> str:
-    return NOUNS.get(part.modality, part.modality)
+def _interaction(study: Study, task: str, finding: Finding) -> dict[tuple[str, str], Estimate]:
+    rows = _rows(
+        study.measure("interaction"),
+        task,
+        model=finding.model,
+        value_function=finding.metric,
+        replacement=study.replacement,
+    )
+    return {(row["modality"], row["other"]): _estimate(row, "value") for row in rows}
 
 
-def _moves(part: ModalityFinding) -> str:
-    if part.harmful:
-        return "rises"
-    return "hardly falls" if part.drop is not None and part.drop["low"] > 0 else "stays"
+def _estimate(row: Mapping[str, Any], name: str) -> Estimate:
+    return Estimate(row[name], row["low"], row["high"], row.get("detectable", float("nan")))
 
 
-def _without(part: ModalityFinding) -> float:
-    return float(part.drop["withheld"]) if part.drop else float("nan")
-
-
-def _able(part: ModalityFinding, chance: float) -> bool:
-    """A model trained on this modality alone is better than chance, its whole interval."""
-    return part.alone is not None and bool(part.alone["full_low"] > chance)
-
-
-def _alone(part: ModalityFinding) -> str:
-    return f"{part.modality} alone reaches {part.alone['full'] if part.alone else float('nan'):.2f}"
-
-
-def _unmissed(part: ModalityFinding) -> str:
-    """What to say of a modality that could do the task and is not missed when withheld from the multimodal model."""
-    if part.harmful:
-        return f"It does better without {part.modality}, although {_alone(part)}."
-    if part.used is not None and part.used["low"] > 0 and part.share >= TOLERANCE:
-        return f"It does not miss {part.modality} while the rest is there, but works from it too ({_alone(part)})."
-    if part.drop is not None and not part.drop["high"] <= SMALL:
-        limits = f"{part.drop['low']:+.2f} to {part.drop['high']:+.2f}"
-        return f"It shows no clear need of {part.modality} (drop {limits}), although {_alone(part)}."
-    verb = "hardly uses" if part.drop is not None and part.drop["low"] > 0 else "ignores"
-    return f"It {verb} {part.modality}, although {_alone(part)}."
+def _notes(finding: Finding) -> Iterator[str]:
+    """What a reader would otherwise miss: a joint model that is worse than one modality, a modality that could do the
+    task and is not missed."""
+    full = finding.full
+    for part in finding.parts:
+        if part.alone is None or full is None or part.drop is None:
+            continue
+        alone = f"{part.modality} alone reaches {part.alone['full']:.2f}"
+        if part.alone["full_low"] > full["full_high"]:
+            yield f"The joint model is worse than one of {part.modality} alone: {full['full']:.2f}, while {alone}."
+        elif part.alone["full_low"] > finding.chance:
+            if part.drop["high"] < 0:
+                yield f"It does better without {part.modality}, although {alone}."
+            elif not_needed(_estimate(part.drop, "drop")) and full["full_low"] > finding.chance:
+                yield f"It does not need {part.modality}, although {alone}."
 
 
 def known(study: Study, findings: list[Finding]) -> pd.DataFrame:

@@ -4,15 +4,18 @@ import argparse
 import logging
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 
 from modalens.evaluation import trained as ours
 from modalens.evaluation.ablation import KINDS
 from modalens.evaluation.predict import predict, scores
 from modalens.models import load_model
+from modalens.stats.predictions import PRIOR_LOG_PROBABILITY, PRIOR_PREDICTED
 from modalens.tracking import records
 from modalens.utils import cli, device, files
 from modalens.utils.cli import pair
+from modalens.utils.csv_tables import read_table
 from modalens.utils.errors import UserError
 from modalens.utils.suggest import suggest
 
@@ -47,9 +50,19 @@ def main(arguments: argparse.Namespace) -> None:
         tables.append(table)
         runs.append(_run(table, arguments.key, seed, arguments))
         log.info("%s seed %d: accuracy %.3f", arguments.models.name, seed, runs[-1].metrics["accuracy"])
+    whole = _with_prior(pd.concat(tables, ignore_index=True), arguments.test.with_name("classes.csv"))
     with files.atomic(arguments.output) as hidden:
-        pd.concat(tables, ignore_index=True).to_parquet(hidden, index=False)
+        whole.to_parquet(hidden, index=False)
     records.write(arguments.record, "evaluate", runs)
+
+
+def _with_prior(table: pd.DataFrame, path: Path) -> pd.DataFrame:
+    """With what one would say who knows how common each class is among the training clips, and nothing of a clip."""
+    counts = read_table(path, ["label", "train"]).set_index("label")["train"].astype(int)
+    shares = counts / counts.sum()
+    logarithms = np.log(shares.reindex(table["label"]).to_numpy(float))
+    told = pd.DataFrame({PRIOR_PREDICTED: str(counts.idxmax()), PRIOR_LOG_PROBABILITY: logarithms}, table.index)
+    return pd.concat([table, told], axis=1)
 
 
 def metric_name(condition: str) -> str:

@@ -36,6 +36,33 @@ def shapley_values(value_function: Mapping[Coalition, V]) -> dict[str, V]:
     return values
 
 
+def interaction_values(value_function: Mapping[Coalition, V]) -> dict[tuple[str, str], V]:
+    """Value of each of the 2^M coalitions -> Shapley interaction index of each pair of modalities, sorted.
+
+    Source: Grabisch and Roubens 1999. I(i, j) = sum over S without i and j of |S|! (M - |S| - 2)! / (M - 1)! *
+    (v(S + i + j) - v(S + i) - v(S + j) + v(S)).
+    """
+    names = max(value_function, key=len)
+    count = len(names)
+    values = {}
+    for one, other in combinations(names, 2):
+        rest = [subset for subset in value_function if one not in subset and other not in subset]
+        values[one, other] = sum(
+            (
+                factorial(len(subset)) * factorial(count - len(subset) - 2) / factorial(count - 1)
+                * (
+                    value_function[tuple(sorted((*subset, one, other)))]
+                    - value_function[tuple(sorted((*subset, one)))]
+                    - value_function[tuple(sorted((*subset, other)))]
+                    + value_function[subset]
+                )
+                for subset in rest
+            ),
+            start=0 * value_function[names],
+        )  # fmt: skip
+    return values
+
+
 def to_text(coalition: Iterable[str]) -> str:
     """("video", "audio") -> `audio,video`, the cell of a table; empty for none."""
     return ",".join(sorted(coalition))

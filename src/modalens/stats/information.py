@@ -46,9 +46,9 @@ def log_probability(joint: Joint) -> dict[str, float]:
     return {key: float(np.log(2)) * (_entropy(table.sum(axis=0)) - _entropy(table)) for key, table in tables.items()}
 
 
-def shapley(payoffs: dict[str, float]) -> dict[str, float]:
-    """Exact Shapley value of each modality from the payoff of every coalition. They sum to full minus none."""
-    return shapley_values({from_text(key): value for key, value in payoffs.items()})
+def shapley(value_functions: dict[str, float]) -> dict[str, float]:
+    """Exact Shapley value of each modality from the value_function of every coalition. They sum to full minus none."""
+    return shapley_values({from_text(key): value for key, value in value_functions.items()})
 
 
 def shares(values: dict[str, float]) -> dict[str, float | None]:

@@ -14,24 +14,37 @@ import pandas as pd
 
 from modalens.stats.bootstrap import Bootstrap
 from modalens.stats.metrics import Array, ConfusionCounts, CountAxes, count_confusions
-from modalens.stats.significance import holm, paired_test, seed_test
+from modalens.stats.significance import both_tests, holm
 from modalens.utils.errors import UserError
 
 METRICS = ("accuracy", "balanced_accuracy", "f1")
 LEVEL = 0.05
+NOT_DISTINGUISHABLE = "not distinguishable"
 COLUMNS = ["rank", "model", "seeds", "clips", "groups", *(f"{m}{part}" for m in METRICS for part in ("", "_std"))]
-COLUMNS += ["low", "high", "difference", "difference_low", "difference_high", "p_groups", "p_seeds", "p", "p_holm"]
+COLUMNS += [
+    "low",
+    "high",
+    "difference",
+    "difference_low",
+    "difference_high",
+    "detectable",
+    "p_groups",
+    "p_seeds",
+    "p",
+    "p_holm",
+]
 
 
 def leaderboard(predictions: Mapping[str, pd.DataFrame], reference: str, **options: Any) -> pd.DataFrame:
-    """{model: clip_id, group, seed, label, predicted, log_probability} -> COLUMNS and `verdict`, a row a model, best
-    first.
+    """{model: predictions} -> COLUMNS and `verdict`, a row a model, best first.
 
-    rank: equals share their mean. Mean and standard deviation (ddof=1) over seeds of accuracy, balanced accuracy and
-    macro F1. low, high: of accuracy, over groups and seeds. difference: of accuracy to the reference, with its own
-    interval. verdict: better, worse, tie, untested (neither two groups nor two seeds), or reference. options:
-    Bootstrap's replicates, confidence and seed. Raises UserError for an unknown reference and for models that were not
-    tested on the same clips with the same seeds.
+    predictions: clip_id, group, seed, label, predicted, log_probability of the full input. rank: equals share their
+    mean. Mean and standard deviation (ddof=1) over seeds of accuracy, balanced accuracy and macro F1. low, high: of
+    accuracy, over groups and seeds. difference: of accuracy to the reference, with its own interval. detectable: the
+    smallest difference that this test set and these seeds would have shown (power 0.8). verdict: better, worse, not
+    distinguishable, untested (neither two groups nor two seeds), or reference. options: Bootstrap's replicates,
+    confidence and seed. Raises UserError for an unknown reference and for models that were not tested on the same clips
+    with the same seeds.
     """
     if reference not in predictions:
         raise UserError(f"report.model: {reference!r} is none of {', '.join(predictions)}")
@@ -48,17 +61,18 @@ def leaderboard(predictions: Mapping[str, pd.DataFrame], reference: str, **optio
     for name, own in counts.items():
         metrics = bootstrap.metrics(own)
         row = {"model": name, **size, **_spread(metrics), "difference": 0.0}
-        row["low"], row["high"] = _interval(bootstrap, metrics["accuracy"])
+        row["low"], row["high"] = bootstrap.interval(metrics["accuracy"], "rate")
         if name != reference:
             differences = metrics["accuracy"] - base
             row["difference"] = float(differences[0].mean())
-            row["difference_low"], row["difference_high"] = _interval(bootstrap, differences)
+            found = bootstrap.summary(differences, "difference")
+            row |= {f"difference_{end}": found[end] for end in ("low", "high")} | {"detectable": found["detectable"]}
             row |= _tests(own, counts[reference], differences[0])
         rows.append(row)
     table = pd.DataFrame(rows).reindex(columns=COLUMNS)
     table["p_holm"] = holm(table["p"].to_numpy(np.float64))
-    found = zip(table["model"], table["difference"], table["p_holm"], strict=True)
-    table["verdict"] = ["reference" if name == reference else _verdict(*rest) for name, *rest in found]
+    pairs = zip(table["model"], table["difference"], table["p_holm"], strict=True)
+    table["verdict"] = ["reference" if name == reference else _verdict(*rest) for name, *rest in pairs]
     # Of what is equal but for rounding neither is the better one.
     table["rank"] = table["accuracy"].round(12).rank(ascending=False)
     return table.sort_values("rank", kind="stable").reset_index(drop=True)
@@ -75,20 +89,14 @@ def _spread(metrics: Mapping[str, Array]) -> dict[str, Any]:
 
 def _tests(own: ConfusionCounts, other: ConfusionCounts, by_seed: Array) -> dict[str, float]:
     """by_seed: differences (seeds,). Under two groups or two seeds the other test stands alone."""
-    over_groups = paired_test(own.per_group("accuracy") - other.per_group("accuracy"))
-    over_seeds = seed_test(by_seed)
-    return {"p_groups": over_groups, "p_seeds": over_seeds, "p": float(np.fmax(over_groups, over_seeds))}
-
-
-def _interval(bootstrap: Bootstrap, values: Array) -> tuple[float, float]:
-    return bootstrap.interval(bootstrap.views(values)["crossed"])
+    return both_tests(own.per_group("accuracy") - other.per_group("accuracy"), by_seed)
 
 
 def _verdict(difference: float, p_holm: float) -> str:
     if np.isnan(p_holm):
         return "untested"
     if p_holm >= LEVEL:
-        return "tie"
+        return NOT_DISTINGUISHABLE
     return "better" if difference > 0 else "worse"
 
 

@@ -84,7 +84,8 @@ class CountAxes:
 
     @classmethod
     def from_frame(cls, frame: pd.DataFrame) -> "CountAxes":
-        labels = pd.Index(sorted({*frame["label"].unique(), *frame["predicted"].unique()}))
+        named = [frame[name].unique() for name in ("label", "predicted", "prior_predicted") if name in frame]
+        labels = pd.Index(sorted({label for labels in named for label in labels}))
         return cls(pd.Index(sorted(frame["group"].unique())), pd.Index(sorted(frame["seed"].unique())), labels)
 
 
@@ -102,11 +103,3 @@ def count_confusions(frame: pd.DataFrame, axes: CountAxes) -> ConfusionCounts:
     return ConfusionCounts(
         coo_array((values, (rows, np.concatenate([group, group]))), shape=shape).tocsr(), seeds, classes
     )
-
-
-def _draws(size: int, replicates: int, rng: np.random.Generator) -> NDArray[np.uint16]:
-    """How often each of `size` things was drawn: (1 + replicates, size), row 0 once each."""
-    weights = np.ones((1 + replicates, size), np.uint16)
-    for row in weights[1:]:
-        row[:] = np.bincount(rng.integers(size, size=size), minlength=size)
-    return weights

@@ -50,11 +50,24 @@ COLUMNS = (
         "Natural logarithm of the probability that the model gave the true class; nats.",
         "from p_<class>; without these no measure of log-probability",
     ),
+    Column(
+        "prior_predicted",
+        "text",
+        "The commonest class of the clips that the model was trained on: what one names who sees nothing.",
+        "the commonest class of this table",
+    ),
+    Column(
+        "prior_log_probability",
+        "number <= 0",
+        "Natural logarithm of the true class's share of the training clips; nats.",
+        "of its share of this table",
+    ),
     Column("p_<class>", "number, 0 to 1", "Probability of each class; a row sums to 1.", "nothing"),
 )
 KEY = ["model", "seed", "clip_id", "coalition", "replacement"]
 TEXT = ("model", "clip_id", "group", "replacement", "coalition", "label", "predicted")
-ORDER = [column.name for column in COLUMNS[:-1]]
+PRIOR_PREDICTED, PRIOR_LOG_PROBABILITY = "prior_predicted", "prior_log_probability"
+ORDER = [column.name for column in COLUMNS[:-1] if not column.name.startswith("prior_")]
 NO_REPLACEMENT_NAMED = "replaced"
 # Single precision rounds a probability of one to a little more; half precision adds up to a little less.
 OVER_ZERO = 1e-6

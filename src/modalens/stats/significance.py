@@ -53,3 +53,14 @@ def paired_test(difference: Array, permutations: int = 9999, seed: int = 0) -> f
         flips = rng.integers(2, size=(min(CHUNK, permutations - start), len(moving)), dtype=np.int8)
         extreme += int((np.abs((2.0 * flips - 1) @ moving) >= least).sum())
     return (1 + extreme) / (1 + permutations)
+
+
+def both_tests(by_group: Array, by_seed: Array, permutations: int = 9999, seed: int = 0) -> dict[str, float]:
+    """p_groups, p_seeds, and p, the larger one: a difference that would be there for other clips and for other seeds.
+
+    by_group: sum of the differences of each group's clips over all seeds (groups,). by_seed: mean difference of each
+    seed (seeds,). Either alone is not enough: with many clips the luck of five seeds is a clear difference, with many
+    seeds that of few clips. Under two groups or two seeds the other test stands alone.
+    """
+    over_groups, over_seeds = paired_test(by_group, permutations, seed), seed_test(by_seed)
+    return {"p_groups": over_groups, "p_seeds": over_seeds, "p": float(np.fmax(over_groups, over_seeds))}

@@ -1,0 +1,158 @@
+"""Intervals -> one sentence on which modality counts, printed only where the intervals carry it.
+
+Words: a modality is *needed* where withholding it costs something (interval above 0, and not within MARGIN of 0); *not
+needed* where it costs at most MARGIN (an equivalence bound); in between nobody can tell with this test set, and the
+sentence says so with the smallest drop that it could have shown. A coalition *suffices* where it loses at most MARGIN
+against all modalities.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from math import isnan, nan
+
+from modalens.stats.coalitions import Coalition, coalitions
+
+MARGIN = 0.05  # a rate that falls by less than this hardly matters
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """detectable: the smallest value that this test set and these seeds would have told from 0 (power 0.8)."""
+
+    value: float
+    low: float
+    high: float
+    detectable: float = nan
+
+
+@dataclass(frozen=True)
+class Evidence:
+    """Of one model on one task, in one metric. full: with all modalities. lost: full - value of each other coalition.
+
+    values: what the model reaches with each coalition. interaction: by pair, where it was measured.
+    """
+
+    metric: str  # in words: accuracy, balanced accuracy
+    chance: float
+    modalities: tuple[str, ...]
+    full: Estimate
+    lost: Mapping[Coalition, Estimate]
+    interaction: Mapping[tuple[str, str], Estimate]
+
+    def drop(self, modality: str) -> Estimate | None:
+        return self.lost.get(tuple(name for name in self.modalities if name != modality))
+
+    def reached(self, coalition: Coalition) -> float:
+        return self.full.value - self.lost[coalition].value
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """lead: a few words. text: the sentence with its numbers."""
+
+    lead: str
+    text: str
+
+
+def needed(drop: Estimate) -> bool:
+    return drop.low > 0 and drop.high > MARGIN
+
+
+def not_needed(drop: Estimate) -> bool:
+    return drop.high <= MARGIN
+
+
+def judge(evidence: Evidence) -> Verdict:
+    """The sentence of a task. With one modality there is nothing to compare."""
+    full, chance = evidence.full, evidence.chance
+    reached = f"{evidence.metric} {full.value:.2f} [{full.low:.2f}, {full.high:.2f}], chance {chance:.2f}"
+    if isnan(full.low):
+        return Verdict("too few test groups to tell", f"{reached}: of one group no interval can be given.")
+    if full.low <= chance:
+        if full.high < chance + MARGIN:
+            return Verdict("nothing learned", f"{reached}: within {_points(MARGIN)} of chance.")
+        return Verdict("cannot tell whether anything was learned", f"{reached}: the interval holds chance and more.")
+    if len(evidence.modalities) == 1:
+        return Verdict(
+            f"from {evidence.modalities[0]} alone", f"{reached}; no model of several modalities was studied."
+        )
+    drops = {name: evidence.drop(name) for name in evidence.modalities}
+    known = {name: drop for name, drop in drops.items() if drop is not None}
+    if len(known) < len(drops):
+        return Verdict("not measured", f"{reached}; not all modalities were withheld.")
+    order = sorted(known, key=lambda name: -known[name].value)
+    parts = [f"without {order[0]} {evidence.metric} {_moves(full.value, known[order[0]], first=True)}"]
+    parts += [f"without {name} it {_moves(full.value, known[name])}" for name in order[1:]]
+    text = f"{', '.join(parts)} (chance {chance:.2f})"
+    unsure = [drop for drop in known.values() if not needed(drop) and not not_needed(drop)]
+    if unsure:
+        text += f"; the smallest drop that this test could show: {_points(max(one.detectable for one in unsure))}"
+    return Verdict(_lead(evidence, known), text + ".")
+
+
+def _lead(evidence: Evidence, drops: Mapping[str, Estimate]) -> str:
+    wanted = [name for name, drop in drops.items() if needed(drop)]
+    unsure = [name for name, drop in drops.items() if not needed(drop) and not not_needed(drop)]
+    if unsure and not wanted:
+        return "cannot tell which modality counts"
+    if unsure:
+        return f"{_join(wanted)} count{'s' * (len(wanted) == 1)}; cannot tell about {_join(unsure)}"
+    if not wanted:
+        return _redundant(evidence)
+    if len(wanted) < len(drops):
+        if len(wanted) == 1:
+            return f"{wanted[0]} dominates"
+        spare = [name for name in drops if name not in wanted]
+        return f"{_join(wanted)} count; {_join(spare)} {'is' if len(spare) == 1 else 'are'} not needed"
+    return _all_needed(evidence)
+
+
+def _redundant(evidence: Evidence) -> str:
+    """No modality is needed: how many suffice."""
+    for size in range(1, len(evidence.modalities)):
+        losses = [evidence.lost.get(one) for one in coalitions(evidence.modalities) if len(one) == size]
+        if all(lost is not None and lost.high <= MARGIN for lost in losses):
+            return "redundant: any one modality suffices" if size == 1 else f"redundant: any {size} modalities suffice"
+        if any(lost is None or lost.low <= 0 for lost in losses):
+            break  # of some coalitions of this size it cannot be told
+    sufficient = [one for one in evidence.modalities if (lost := evidence.lost.get((one,))) and lost.high <= MARGIN]
+    if sufficient:
+        return f"no modality is needed; {_join(sufficient)} alone suffice{'s' * (len(sufficient) == 1)}"
+    return "no single modality is needed"
+
+
+def _all_needed(evidence: Evidence) -> str:
+    names = _join(evidence.modalities) if len(evidence.modalities) > 2 else "both"
+    pairs = list(evidence.interaction.values())
+    if pairs and all(pair.low > 0 for pair in pairs):
+        silent = all(
+            evidence.reached((name,)) < evidence.chance + 0.1 * (evidence.full.value - evidence.chance)
+            for name in evidence.modalities
+            if (name,) in evidence.lost
+        )
+        return "synergistic: only together do they tell" if silent else f"{names} count; synergistic"
+    if pairs and all(pair.high < 0 for pair in pairs):
+        return f"{names} count; partly redundant"
+    if pairs and all(pair.low >= -2 * MARGIN and pair.high <= 2 * MARGIN for pair in pairs):
+        return f"{names} count; additive"
+    return f"{names} count"
+
+
+def _moves(full: float, drop: Estimate, *, first: bool = False) -> str:
+    to = f"{full - drop.value:.2f}"
+    if needed(drop):
+        return f"falls from {full:.2f} to {to}" if first else f"falls to {to}"
+    if drop.high < 0:
+        return f"rises to {to}"
+    if not_needed(drop):
+        return f"is {to}, a drop of at most {_points(max(drop.high, 0.0))}"
+    return f"is {to}, a drop between {drop.low:+.2f} and {drop.high:+.2f}"
+
+
+def _points(rate: float) -> str:
+    points = 100 * rate
+    return f"{points:.0f} points" if points >= 1 or points == 0 else f"{points:.1f} points"
+
+
+def _join(names: Sequence[str]) -> str:
+    return " and ".join(filter(None, [", ".join(names[:-1]), names[-1]]))

@@ -1,0 +1,100 @@
+"""Sentences on the page: said only where the intervals carry them."""
+
+import numpy as np
+import pytest
+
+from modalens.reporting.verdict import Estimate, Evidence, judge
+from modalens.stats.coalitions import coalitions, interaction_values
+
+PAIR, TRIPLE = ("audio", "video"), ("audio", "text", "video")
+
+
+def evidence(values, half=0.02, chance=0.33, modalities=PAIR, pairs=True):
+    """values: accuracy by coalition. half: half the width of every interval."""
+    full = values[modalities]
+
+    def about(value):
+        return Estimate(value, value - half, value + half, 1.4 * half)
+
+    lost = {one: about(full - values[one]) for one in coalitions(modalities) if one != modalities and one in values}
+    interaction = {}
+    if pairs and len(values) == 2 ** len(modalities):
+        interaction = {pair: about(value) for pair, value in interaction_values(values).items()}
+    return Evidence("accuracy", chance, modalities, about(full), lost, interaction)
+
+
+def of(none, audio, video, both):
+    return {(): none, ("audio",): audio, ("video",): video, PAIR: both}
+
+
+@pytest.mark.parametrize(
+    ("values", "lead"),
+    [
+        (of(0.33, 0.33, 0.90, 0.90), "video dominates"),
+        (of(0.33, 0.90, 0.90, 0.90), "redundant: any one modality suffices"),
+        (of(0.33, 0.34, 0.33, 0.90), "synergistic: only together do they tell"),
+        (of(0.33, 0.60, 0.60, 0.87), "both count; additive"),
+        (of(0.33, 0.75, 0.75, 0.95), "both count; partly redundant"),
+        (of(0.33, 0.50, 0.50, 0.95), "both count; synergistic"),
+        (of(0.33, 0.33, 0.33, 0.33), "nothing learned"),
+    ],
+)
+def test_narrow_intervals_give_the_fields_words(values, lead):
+    assert judge(evidence(values)).lead == lead
+
+
+@pytest.mark.parametrize(
+    ("values", "lead"),
+    [
+        (of(0.33, 0.33, 0.90, 0.90), "video counts; cannot tell about audio"),
+        (of(0.33, 0.90, 0.90, 0.90), "cannot tell which modality counts"),
+        (of(0.33, 0.38, 0.36, 0.40), "cannot tell whether anything was learned"),
+        (of(0.10, 0.39, 0.60, 0.57), "audio"),
+    ],
+)
+def test_wide_intervals_give_no_claim_of_absence_but_what_could_have_been_shown(values, lead):
+    verdict = judge(evidence(values, half=0.12))
+    for word in ("suffices", "dominates", "nothing learned", "not needed"):
+        assert word not in verdict.lead
+    if lead != "audio":
+        assert verdict.lead == lead
+    if "learned" not in verdict.lead:
+        assert "the smallest drop that this test could show: 17 points" in verdict.text
+
+
+def test_two_of_three_is_not_called_any_one():
+    """A code of three modalities in which each alone tells little and any two tell all."""
+    values = {one: {0: 0.10, 1: 0.30, 2: 1.00, 3: 1.00}[len(one)] for one in coalitions(TRIPLE)}
+    assert judge(evidence(values, chance=0.1, modalities=TRIPLE)).lead == "redundant: any 2 modalities suffice"
+
+
+def test_a_useless_third_modality_is_not_said_to_suffice():
+    """audio = video, text useless: no modality is needed, but text alone tells nothing."""
+    values = {one: 0.9 if {"audio", "video"} & set(one) else 0.33 for one in coalitions(TRIPLE)}
+    assert judge(evidence(values, modalities=TRIPLE)).lead == "no modality is needed; audio and video alone suffice"
+
+
+def test_one_modality_that_is_not_needed_beside_two_that_are_is_named():
+    values = {one: 0.9 if {"audio", "video"} <= set(one) else 0.5 if {"audio", "video"} & set(one) else 0.33
+              for one in coalitions(TRIPLE)}  # fmt: skip
+    assert judge(evidence(values, modalities=TRIPLE)).lead == "audio and video count; text is not needed"
+
+
+def test_of_one_group_nothing_is_said():
+    nothing = Estimate(0.9, np.nan, np.nan)
+    found = judge(Evidence("accuracy", 0.33, PAIR, nothing, {("audio",): nothing, ("video",): nothing}, {}))
+    assert found.lead == "too few test groups to tell"
+
+
+def test_a_modality_that_was_not_withheld_gives_no_verdict():
+    values = of(0.33, 0.33, 0.9, 0.9)
+    del values["audio",]
+    assert judge(evidence(values)).lead == "not measured"
+
+
+def test_the_sentence_has_its_numbers():
+    text = judge(evidence(of(0.33, 0.34, 0.90, 0.90))).text
+    assert text == (
+        "without video accuracy falls from 0.90 to 0.34, without audio it is 0.90, a drop of at most 2 points "
+        "(chance 0.33)."
+    )
