@@ -59,8 +59,8 @@ def leave_one_out(
     one seed leaves nothing to resample.
 
     Raises UserError for a table that breaks the contract or lacks a coalition, an unknown metric or replacement.
-    Source: Geraghty et al. 2023 (withheld modalities); Satterthwaite 1946, Wilson 1927, Agresti and Min 2005 (intervals);
-    Holm 1979.
+    Source: Geraghty et al. 2023 (withheld modalities); Satterthwaite 1946, Wilson 1927, Agresti and Min 2005
+    (intervals); Holm 1979.
     """
     table = load_predictions(predictions, probabilities=False)
     if not (table["replacement"] != "").any():
