@@ -11,7 +11,7 @@ export PATH := $(CURDIR)/$(BIN):$(PATH)
 STUDY ?= config/config.yaml
 SHOW := python -m modalens config --configfile $(STUDY) --print
 
-.PHONY: demo test check test-slurm bench format ui lock clean
+.PHONY: demo test check test-slurm bench docs format ui lock clean
 
 demo: $(VENV)/ready ## render the known-answer clips, train, withhold, report
 	snakemake --cores $(CORES) --configfile $(STUDY)
@@ -36,6 +36,10 @@ bench: $(VENV)/ready ## ratios against what a user would pick instead, in minute
 	python benchmarks/guidance.py
 	python benchmarks/workflow.py --clips 1000 10000
 
+docs: $(VENV)/ready ## the documentation in site/, warnings as errors
+	mkdocs build --strict --clean
+	@echo "documentation: site/index.html"
+
 format: $(VENV)/ready
 	ruff check --fix . ; ruff format . ; snakefmt Snakefile workflow
 
@@ -47,7 +51,7 @@ lock: $(VENV)/uv ## new pins
 	  --upgrade --no-header --no-annotate --no-emit-index-url --no-emit-find-links --quiet -o requirements.lock
 
 clean:
-	rm -rf $(VENV) .snakemake .mypy_cache .pytest_cache .ruff_cache
+	rm -rf $(VENV) site .snakemake .mypy_cache .pytest_cache .ruff_cache
 
 $(VENV)/uv:
 	$(PYTHON) -c 'import sys; sys.exit("modalens needs Python 3.11 or newer, this is " + sys.version.split()[0]) if sys.version_info < (3, 11) else None'
