@@ -12,6 +12,7 @@ from pathlib import Path
 import pandas as pd
 import pytest
 import yaml
+from test_architecture import ORDER
 
 from modalens import __main__ as program
 from modalens.config import resolve
@@ -145,6 +146,7 @@ def test_the_data_set_of_the_docs_gives_a_manifest(plugins, tmp_path):
     rows = [
         {"id": "a", "path": "a.mp4", "speaker": "s1", "mood": "happy"},
         {"id": "b", "path": "b.mp4", "speaker": "s2"},
+        {"id": "c", "path": "c.mp4", "speaker": "s2", "mood": "sad"},
     ]
     (tmp_path / "clips.jsonl").write_text("\n".join(map(json.dumps, rows)))
     from modalens.curation import manifest
@@ -220,12 +222,14 @@ def test_links_of_the_repositorys_pages_lead_somewhere(page):
         assert (page.parent / target).exists(), target
 
 
-def test_the_architecture_names_every_room():
+def test_the_architecture_shows_every_room_in_the_order_of_the_import_rule():
     rooms = {path.name for path in (ROOT / "src" / "modalens").iterdir() if path.is_dir() and path.name[0] != "_"}
     page, picture = (DOCS / "architecture.md").read_text(), (DOCS / "images" / "rooms.svg").read_text()
-    order = re.findall(r"\w+", "".join(re.findall(r"^> (.*)$", page, re.M)))
-    assert set(order) == rooms | {"api"}
-    assert set(re.findall(r'font-size="13"[^>]*>(\w+)<', picture)) == rooms | {"api"}
+    ruled = [room for row in ORDER for room in row if room != "__main__"]
+    assert rooms | {"api"} == set(ruled)
+    assert re.findall(r"\w+", "".join(re.findall(r"^> (.*)$", page, re.M))) == ruled
+    # From the top down, and in a row from left to right.
+    assert re.findall(r'font-size="13"[^>]*>(\w+)<', picture) == ruled
     assert {room for room in rooms if f"`{room}/`" not in page} == set()
 
 
