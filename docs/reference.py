@@ -15,6 +15,8 @@ from itertools import groupby
 from pathlib import Path
 from typing import Any
 
+from markdown.extensions import Extension
+
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT / "src"))
 
@@ -36,6 +38,19 @@ WHERE = {
     "fusions": "`models.NAME.options.fusion_options`", "balancing": "`models.NAME.balancing.METHOD`",
     "measures": "`relevance.measures.MEASURE`",
 }  # fmt: skip
+
+
+class _PlainAngles(Extension):
+    """`p_<class>` in a docstring is text, not a tag."""
+
+    def extendMarkdown(self, md: Any) -> None:
+        md.inlinePatterns.deregister("html")
+
+
+def on_config(config: Any) -> Any:
+    """Event of MkDocs, before anything is read."""
+    config.markdown_extensions.append(_PlainAngles())
+    return config
 
 
 def on_files(files: Any, config: Any) -> Any:
