@@ -9,6 +9,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 import pytest
 import yaml
@@ -70,6 +71,17 @@ def test_the_readmes_own_model_is_measured(tmp_path, monkeypatch):
     for _, _, text in blocks(ROOT / "README.md", "python"):
         exec(compile(text, "README.md", "exec"), {})
     assert (tmp_path / "report.html").stat().st_size
+
+
+def test_the_notions_of_shapley_values_are_those_of_its_page():
+    import modalens
+
+    table = modalens.evaluate(lambda x: 3 * np.eye(2)[x["a"][:, 0].astype(int)], {"a": np.arange(8)[:, None] % 2 + 0.0}, np.arange(8) % 2)
+    notions = set(modalens.shapley(table)["notion"])
+    page = (DOCS / "measures.md").read_text(encoding="utf-8")
+    told = re.findall(r"^\| `(\w+)` \| (?:the one trained|a model trained)", page, re.M)
+    assert len(told) == 2
+    assert notions == set(told)
 
 
 def loaded(plugins, page, kind, name):
@@ -159,7 +171,6 @@ def test_the_data_set_of_the_docs_gives_a_manifest(plugins, tmp_path):
 
 
 def test_the_modality_of_the_docs_reads_a_cell(plugins):
-    np = pytest.importorskip("numpy")
     maker = loaded(plugins, "add_modality.md", "modalities", "sensor")
     made = maker(size=2)
     (read, options), *_ = made.attempts()
