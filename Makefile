@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 CORES ?= $(shell $(PYTHON) -c "import os; print(os.cpu_count())")
-# The two reads of the source that need no install: Snakemake's jobs set the same.
+# The source of this checkout before any other: Snakemake's jobs set the same.
 export PYTHONPATH := $(CURDIR)/src
 # Else each of a study's processes compiles its imports anew: seconds for torch.
 unexport PYTHONDONTWRITEBYTECODE
@@ -61,4 +61,6 @@ $(VENV)/uv:
 
 $(VENV)/ready: requirements.lock | $(VENV)/uv
 	$(BIN)/uv pip sync --quiet --python $(BIN)/python requirements.lock
+	# The command `modalens`, which reads the source here.
+	$(BIN)/uv pip install --quiet --python $(BIN)/python --no-deps --editable .
 	@touch $@
