@@ -37,7 +37,7 @@ bench: $(VENV)/ready ## ratios against what a user would pick instead, in minute
 	python benchmarks/workflow.py --clips 1000 10000
 
 docs: $(VENV)/ready ## the documentation in site/, warnings as errors
-	mkdocs build --strict --clean
+	NO_MKDOCS_2_WARNING=1 mkdocs build --strict --clean
 	@echo "documentation: site/index.html"
 
 format: $(VENV)/ready
@@ -59,8 +59,8 @@ $(VENV)/uv:
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check uv
 	@touch $@
 
+# Last, the command `modalens`, which reads the source here.
 $(VENV)/ready: requirements.lock | $(VENV)/uv
 	$(BIN)/uv pip sync --quiet --python $(BIN)/python requirements.lock
-	# The command `modalens`, which reads the source here.
 	$(BIN)/uv pip install --quiet --python $(BIN)/python --no-deps --editable .
 	@touch $@
