@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 CORES ?= $(shell $(PYTHON) -c "import os; print(os.cpu_count())")
-# The two reads of the source that need no install: Snakemake's jobs set the same.
+# The source of this checkout before any other: Snakemake's jobs set the same.
 export PYTHONPATH := $(CURDIR)/src
 # Else each of a study's processes compiles its imports anew: seconds for torch.
 unexport PYTHONDONTWRITEBYTECODE
@@ -11,7 +11,7 @@ export PATH := $(CURDIR)/$(BIN):$(PATH)
 STUDY ?= config/config.yaml
 SHOW := python -m modalens config --configfile $(STUDY) --print
 
-.PHONY: demo test check test-slurm bench format ui lock clean
+.PHONY: demo test check test-slurm bench docs format ui lock clean
 
 demo: $(VENV)/ready ## render the known-answer clips, train, withhold, report
 	snakemake --cores $(CORES) --configfile $(STUDY)
@@ -36,6 +36,10 @@ bench: $(VENV)/ready ## ratios against what a user would pick instead, in minute
 	python benchmarks/guidance.py
 	python benchmarks/workflow.py --clips 1000 10000
 
+docs: $(VENV)/ready ## the documentation in site/, warnings as errors
+	NO_MKDOCS_2_WARNING=1 mkdocs build --strict --clean
+	@echo "documentation: site/index.html"
+
 format: $(VENV)/ready
 	ruff check --fix . ; ruff format . ; snakefmt Snakefile workflow
 
@@ -47,7 +51,7 @@ lock: $(VENV)/uv ## new pins
 	  --upgrade --no-header --no-annotate --no-emit-index-url --no-emit-find-links --quiet -o requirements.lock
 
 clean:
-	rm -rf $(VENV) .snakemake .mypy_cache .pytest_cache .ruff_cache
+	rm -rf $(VENV) site .snakemake .mypy_cache .pytest_cache .ruff_cache
 
 $(VENV)/uv:
 	$(PYTHON) -c 'import sys; sys.exit("modalens needs Python 3.11 or newer, this is " + sys.version.split()[0]) if sys.version_info < (3, 11) else None'
@@ -55,6 +59,8 @@ $(VENV)/uv:
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check uv
 	@touch $@
 
+# Last, the command `modalens`, which reads the source here.
 $(VENV)/ready: requirements.lock | $(VENV)/uv
 	$(BIN)/uv pip sync --quiet --python $(BIN)/python requirements.lock
+	$(BIN)/uv pip install --quiet --python $(BIN)/python --no-deps --editable .
 	@touch $@

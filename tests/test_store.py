@@ -21,6 +21,15 @@ def test_rows_come_back_by_id_in_the_order_asked_for(path):
     assert rows.dtype == np.float16
 
 
+@pytest.mark.parametrize("shape", [(0,), (2, 0), (), (3,)])
+def test_rows_of_any_shape_come_back_also_those_without_numbers(shape, tmp_path):
+    with hdf5.write(tmp_path / "x.h5", {}) as writer:
+        for name in "ab":
+            writer.append(name, np.ones(shape, np.float16))
+    assert hdf5.ids(tmp_path / "x.h5") == ["a", "b"]
+    assert hdf5.read(tmp_path / "x.h5", ["b", "a"]).shape == (2, *shape)
+
+
 def test_batches_walk_every_row_once(path):
     names = [name for names, rows in hdf5.batches(path, 3) for name in names]
     assert names == hdf5.ids(path)

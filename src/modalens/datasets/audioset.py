@@ -16,6 +16,7 @@ import pandas as pd
 
 from modalens.datasets import _published_lists
 from modalens.datasets._audioset_classes import MACHINE_ID, Classes
+from modalens.datasets._base import Dataset
 from modalens.datasets._youtube import Clips
 from modalens.media import sources
 from modalens.utils import csv_chunks
@@ -36,7 +37,7 @@ PUBLISHED = (22_160, 20_371, 2_041_789)
 Choice = dict[str, frozenset[str] | None]
 
 
-class Audioset:
+class Audioset(Dataset):
     """csv: segment list (path or URL), several, or {split: list}; without splits the study makes its own.
     labels: {task: {label: class, list of classes, or null for all other clips}}, a class by machine id or name.
     clips_of: task whose labels choose the clips (the study's first by default); a clip with two of them is left out.

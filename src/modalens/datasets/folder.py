@@ -7,6 +7,7 @@ from typing import Any
 
 import pandas as pd
 
+from modalens.datasets._base import Dataset
 from modalens.media import sources
 from modalens.utils import csv_chunks, csv_input
 from modalens.utils.errors import UserError
@@ -17,7 +18,7 @@ SPLITS = {"train": "train", "test": "test"} | dict.fromkeys(("validation", "val"
 ODD_PATH = r"(?:^|/)\.?(?:/|$)|[\\:]"
 
 
-class Folder:
+class Folder(Dataset):
     """csv: path or http(s) URL. media: folder that the file names count from (the CSV's own by default).
     columns: {field or task: column} where the CSV calls a field by another name.
 

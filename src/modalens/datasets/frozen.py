@@ -6,6 +6,7 @@ from typing import Any
 
 import pandas as pd
 
+from modalens.datasets._base import Dataset
 from modalens.datasets.folder import escapes
 from modalens.media import sources
 from modalens.media.sources import DownloadOptions, Fetched
@@ -18,7 +19,7 @@ SKETCH = "_sketch"  # ending of the columns that hold the word of a sketch
 OPTIONAL = ["start_s", "end_s", "group", "text"]
 
 
-class Frozen:
+class Frozen(Dataset):
     """csv: path or URL of frozen.csv. media: folder that its files on disk count from."""
 
     def __init__(self, tasks: list[str], *, csv: str, media: str | None = None) -> None:

@@ -14,6 +14,7 @@ from typing import Any
 import pandas as pd
 
 from modalens.datasets import _published_lists
+from modalens.datasets._base import Dataset
 from modalens.datasets._youtube import Clips
 from modalens.media import sources
 from modalens.utils import csv_chunks
@@ -68,7 +69,7 @@ CLIP_COLUMNS = ["youtube_id", "start", "end", "split", "label"]
 Found = Iterator[tuple[int, tuple[str, str, str, str, str]]]
 
 
-class KineticsSounds:
+class KineticsSounds(Dataset):
     """csv: a list (path or URL), several, or {split: list}. OGM-GE's text files tell their split in no other way.
     classes: one of VARIANTS, or a list of Kinetics' classes. partial: take lists that are not whole.
 

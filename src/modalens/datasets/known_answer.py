@@ -17,6 +17,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from modalens.datasets._base import Dataset
 from modalens.datasets._rendering import Drawing, render
 from modalens.media.sources import DownloadOptions, Fetched
 from modalens.stats.information import Joint, bayes_accuracy, decomposition, log_probability, shapley, shares
@@ -34,7 +35,7 @@ ERASURES = {"either": {"audio": 0.15, "video": 0.15}, "mostly_seen": {"audio": 0
 MODALITIES = ("audio", "video")
 
 
-class KnownAnswer:
+class KnownAnswer(Dataset):
     """clips: how many; more keep the first ones. symbols: C, 2-6, the number of classes. seconds, fps, size (pixels,
     square): of a clip. clips_per_group: clips that count as cut from one source video. erasures: see ERASURES.
     """

@@ -13,6 +13,7 @@ from typing import Any
 import pandas as pd
 
 from modalens.datasets import _published_lists
+from modalens.datasets._base import Dataset
 from modalens.datasets._youtube import NUMBER, Clips
 from modalens.media import sources
 from modalens.utils import csv_chunks
@@ -33,7 +34,7 @@ Found = Iterator[tuple[int, tuple[str, str, str, str, str]]]
 FILE = re.compile(r"(.{11})_(\d{6})(?:\.\w+)?")
 
 
-class Vggsound:
+class Vggsound(Dataset):
     """csv: a list (path or URL), several, or {split: list}; train.csv and test.csv tell their split in no other way.
     classes: those to keep, all of them by default. partial: take lists that are not whole.
 

@@ -5,6 +5,7 @@ from typing import Any
 
 import pandas as pd
 
+from modalens.measures._base import Measure
 from modalens.measures._predictions import Coalitions, chosen
 from modalens.stats.bootstrap import kind_of
 from modalens.stats.metrics import METRICS
@@ -13,7 +14,7 @@ from modalens.stats.significance import both_tests, holm
 TESTED = ("accuracy", "log_probability")
 
 
-class LeaveOneOut:
+class LeaveOneOut(Measure):
     """Source: the relevancy study's withheld modalities (its Tables 1-3), for any number of modalities.
 
     metrics: of statistics.METRICS. replacement: one, several, or None for all that were evaluated. bootstrap:

@@ -5,13 +5,14 @@ from typing import Any
 
 import pandas as pd
 
+from modalens.measures._base import Measure
 from modalens.measures._predictions import Coalitions, chosen
 from modalens.stats.bootstrap import Bootstrap, kind_of
 from modalens.stats.coalitions import Coalition, coalitions, model_of, shapley_values
 from modalens.stats.metrics import Array
 
 
-class Shapley:
+class Shapley(Measure):
     """Exact over the 2^M coalitions, in two notions that are kept apart.
 
     `used`: the value_function of a coalition is that of the one trained model with all other modalities replaced.

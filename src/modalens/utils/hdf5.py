@@ -37,8 +37,10 @@ class Writer:
         """row: (...) of the same shape and dtype for every clip. key: what it was made from."""
         self._once(clip_id)
         if self._data is None:
+            # A row without numbers (of a modality that has no sketches) still needs a chunk of some size.
+            most, chunk = ([side or other for side in row.shape] for other in (None, 1))
             self._data = self._file.create_dataset(
-                "data", (0, *row.shape), row.dtype, maxshape=(None, *row.shape), chunks=(1, *row.shape), fletcher32=True
+                "data", (0, *row.shape), row.dtype, maxshape=(None, *most), chunks=(1, *chunk), fletcher32=True
             )
         count = len(self._keys)
         self._data.resize(count + 1, axis=0)

@@ -1,0 +1,42 @@
+"""What every data set is: annotations -> a manifest, and where the media of a clip are."""
+
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from modalens.media import sources
+from modalens.media.sources import DownloadOptions, Fetched
+
+
+class Dataset:
+    """Options of a subclass are keyword arguments after the tasks; it raises UserError for lists that are not whole."""
+
+    tasks: list[str]
+
+    def __init__(self, tasks: list[str]) -> None:
+        """tasks: label columns of the study."""
+        self.tasks = tasks
+
+    def manifest(self) -> pd.DataFrame:
+        """One row a clip, every cell a text, "" where there is nothing: clip_id, source, start_s, end_s (seconds of the
+        source), group (what a split must not cut), split (train, validation, test), text, and a column for each task.
+
+        A media file that is not there is no error here: `fetch` finds that out.
+        """
+        raise NotImplementedError
+
+    def answers(self) -> dict[str, dict[str, Any]]:
+        """{task: its known answer}, for rendered clips; {} where nobody knows it."""
+        return {}
+
+    def inputs(self) -> list[Path]:
+        """Files whose change makes the manifest anew."""
+        return []
+
+    @staticmethod
+    def fetch(
+        source: str, start_s: float | None, end_s: float | None, destination: Path, options: DownloadOptions
+    ) -> Fetched:
+        """A file on the disk where it lies, or an address downloaded to `destination` + a suffix. Raises ClipError."""
+        return sources.fetch(source, start_s, end_s, destination, options)
