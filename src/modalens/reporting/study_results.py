@@ -14,6 +14,7 @@ from modalens.reporting import appearance
 from modalens.reporting.appearance import withheld
 from modalens.stats.coalitions import from_text, model_of, to_text
 from modalens.stats.metrics import Array, confusion_metrics
+from modalens.utils import parquet
 from modalens.utils.errors import UserError
 
 TEXT = {"task", "model", "notion", "replacement", "payoff", "modality", "metric", "split", "label", "cause", "stage"}
@@ -60,7 +61,7 @@ class ModelScores:
 
 def read_scores(path: Path, replacements: list[str]) -> ModelScores:
     columns = ["clip_id", "group", "seed", "replacement", "coalition", "label", "predicted"]
-    frame = pd.read_parquet(path, columns=columns, filters=[("replacement", "in", ["", *replacements])])
+    frame = parquet.read(path, columns, [("replacement", "in", ["", *replacements])])
     full = frame[frame["replacement"] == ""]
     if full.empty:
         raise UserError(f"{path} holds no prediction on the full input; run evaluate again")

@@ -11,7 +11,7 @@ from modalens.evaluation.ablation import KINDS
 from modalens.evaluation.predict import predict, scores
 from modalens.models import load_model
 from modalens.tracking import records
-from modalens.utils import cli, device, files
+from modalens.utils import cli, device, parquet
 from modalens.utils.cli import pair
 from modalens.utils.errors import UserError
 from modalens.utils.suggest import suggest
@@ -47,8 +47,7 @@ def main(arguments: argparse.Namespace) -> None:
         tables.append(table)
         runs.append(_run(table, arguments.key, seed, arguments))
         log.info("%s seed %d: accuracy %.3f", arguments.models.name, seed, runs[-1].metrics["accuracy"])
-    with files.atomic(arguments.output) as hidden:
-        pd.concat(tables, ignore_index=True).to_parquet(hidden, index=False)
+    parquet.write(arguments.output, pd.concat(tables, ignore_index=True))
     records.write(arguments.record, "evaluate", runs)
 
 
