@@ -28,10 +28,8 @@ def outcomes(path, read, bits):
         try:
             changed += read(path) != before
         except UserError as error:
-            assert str(path) in str(error)
-            assert "\n" not in str(error)
-            assert "delete it and run again" in str(error)
-            refused += 1
+            said = str(error)
+            refused += said.startswith(str(path)) and "\n" not in said and said.endswith("delete it and run again")
     path.write_bytes(content)
     return refused, changed
 

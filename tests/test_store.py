@@ -47,7 +47,7 @@ def test_a_flipped_byte_is_an_error_and_not_a_number(path):
 
 def test_a_file_cut_short_is_an_error(path):
     path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
-    with pytest.raises(UserError, match="is damaged .*truncated file"):
+    with pytest.raises(UserError, match=r"is damaged .*truncated file"):
         hdf5.ids(path)
 
 

@@ -191,7 +191,7 @@ def _check_storage(file: h5py.File, path: str | Path) -> None:
 
 
 def _digest(file: h5py.File) -> str:
-    data = file["data"] if "data" in file else None
+    data = file.get("data")
     found: list[Any] = [None if data is None else [list(data.shape), data.dtype.str]]
     found.append(sorted((name, bytes(value).decode()) for name, value in file.attrs.items() if name != CHECKSUM))
     found += [[text.decode() for text in file[name][:].flat] for name in TABLES]
