@@ -12,6 +12,7 @@ from modalens.config import grid, modalities
 from modalens.config.grid import FUSIONS
 from modalens.plugins import introspection, options, registry
 from modalens.plugins.introspection import attribute
+from modalens.utils import secrets
 from modalens.utils.errors import UserError
 from modalens.utils.suggest import suggest
 
@@ -32,6 +33,7 @@ def resolve(config: Config) -> Config:
     config = json.loads(json.dumps(config))
     _check(config, rules)
     registry.use(config.get("plugins", []))
+    secrets.refuse(config, "")
     if "models" in config:
         config["models"] = grid.expanded(config["models"])
     _fill(config, rules, rules)

@@ -22,6 +22,7 @@ from modalens.media import failure_causes, ytdlp
 from modalens.media.container import open_media, origin
 from modalens.media.failure_causes import ClipError
 from modalens.media.sources import DownloadOptions, Fetched, scratch
+from modalens.utils import secrets
 from modalens.utils.errors import UserError
 
 YOUTUBE_ID = re.compile(r"[A-Za-z0-9_-]{11}")
@@ -40,7 +41,8 @@ class _OutOfTime(BaseException):
 def check(options: DownloadOptions) -> None:
     """Raises UserError for what would make every clip fail. For the stage to call before the first one."""
     if options.cookies and not Path(options.cookies).is_file():
-        raise UserError(f"the cookies file {options.cookies} is not there")
+        raise UserError(f"not found: {options.cookies} (download.cookies: expected a file in Netscape format)")
+    secrets.resolved(options.proxy, "download.proxy")
     if ytdlp.ffmpeg() is None:
         raise UserError("downloads need ffmpeg to cut segments; pip install imageio-ffmpeg")
 

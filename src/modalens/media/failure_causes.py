@@ -7,9 +7,12 @@ whose pattern is found in a message names its cause, so the order of the rows de
 import re
 from dataclasses import dataclass
 
+from modalens.utils.secrets import redacted
+
 
 def one_line(text: object, length: int = 300) -> str:
-    return " ".join(str(text).split())[:length]
+    """Words of others, as they are published: a proxy's password may be among them."""
+    return " ".join(str(redacted(str(text))).split())[:length]
 
 
 class ClipError(Exception):

@@ -17,7 +17,7 @@ class DownloadOptions:
 
     retries: further attempts after a passing failure, backoff_s apart at first, then twice as long each, with jitter.
     sleep_s: between the starts of two clips, for modalens.pace. cookies: a file in Netscape format, never written to.
-    proxy: "" is the system's own setting.
+    proxy: "" is the system's own setting; env:NAME and file:PATH say where an address with a password is.
     """
 
     max_height: int = 480

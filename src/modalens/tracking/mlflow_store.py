@@ -8,7 +8,6 @@ import contextlib
 import fcntl
 import logging
 import os
-import re
 import socket
 import sqlite3
 import sys
@@ -21,6 +20,7 @@ from urllib.parse import quote, urlencode
 from modalens.tracking.mlflow_runs import Entry
 from modalens.utils import files
 from modalens.utils.errors import UserError
+from modalens.utils.secrets import redacted
 
 # Tags by which a run is known as ours; a run without STUDY is the user's own and never touched.
 STUDY, KEY, DIGEST = "modalens.study", "modalens.key", "modalens.digest"
@@ -97,7 +97,7 @@ def database(uri: str) -> Path | None:
     scheme, separator, rest = uri.partition("://")
     if not separator or scheme == "file":
         raise UserError(
-            f"mlflow.tracking_uri {uri!r} is a folder, where MLflow 3 keeps no runs; "
+            f"mlflow.tracking_uri {redacted(uri)!r} is a folder, where MLflow 3 keeps no runs; "
             "set sqlite:///results/mlflow.db, or the http(s):// address of a server"
         )
     return Path(rest.removeprefix("/").partition("?")[0]) if scheme.startswith("sqlite") else None
@@ -140,10 +140,6 @@ def experiment_id(client: Any, name: str, path: Path | None) -> str:
             "set mlflow.experiment to another name, or delete the database: the records fill it again"
         )
     return str(found.experiment_id)
-
-
-def redacted(text: str) -> str:
-    return re.sub(r"//[^@/\s]*@", "//***@", text)
 
 
 def free_port(first: int) -> int:
