@@ -12,7 +12,7 @@ from modalens.config import grid, modalities
 from modalens.config.grid import FUSIONS
 from modalens.plugins import introspection, options, registry
 from modalens.plugins.introspection import attribute
-from modalens.utils import secrets
+from modalens.utils import csv_input, secrets
 from modalens.utils.errors import UserError
 from modalens.utils.suggest import suggest
 
@@ -38,6 +38,7 @@ def resolve(config: Config) -> Config:
         config["models"] = grid.expanded(config["models"])
     _fill(config, rules, rules)
     config["training"] = {**rules["properties"]["training"]["default"], **config["training"]}
+    config["download"].setdefault("private_addresses", not _from_web(config["dataset"]))
     config["mlflow"].setdefault("tracking_uri", f"sqlite:///{config['results']}/mlflow.db")
     config["mlflow"].setdefault("experiment", config["name"])
     config["report"].setdefault("title", config["name"])
@@ -76,6 +77,13 @@ def _model(name: str, given: Config | None, config: Config, rules: Config) -> Co
     model["modalities"] = sorted(model["modalities"])
     model["training"] = {**config["training"], **model.get("training", {})}
     return model
+
+
+def _from_web(value: Any) -> bool:
+    """Whether a list of the data set is a stranger's: an address among its options."""
+    if isinstance(value, dict | list):
+        return any(map(_from_web, value.values() if isinstance(value, dict) else value))
+    return isinstance(value, str) and csv_input.is_url(value)
 
 
 def fusions(model: Config) -> dict[str, str]:

@@ -130,6 +130,7 @@ class YtDlpSession:
                 # Times stay those of the source, so that the wanted part can be found whatever the container.
                 "ffmpeg_o": ["-copyts", "-start_at_zero", "-fs", str(options.max_bytes)],
             },
+            "hls_prefer_native": not options.private_addresses,
             "logger": self._said,
             "noprogress": True,
             "updatetime": False,
