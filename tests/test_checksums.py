@@ -9,8 +9,8 @@ from modalens.models import TrainedModel, build, load_model
 from modalens.utils import checksums, hdf5, parquet, torch_file
 from modalens.utils.errors import UserError
 
-SHAPES = {"audio": (8, 16), "video": (2, 6)}
-SMALL = {"audio_size": 8, "sequence_size": 6, "step_size": 8, "hidden": [8, 8], "channels": 2}
+SHAPES = {"audio": {"mel": 8, "time": 16}, "video": {"time": 2, "channel": 6}}
+SMALL = {"spectrogram_size": 8, "sequence_size": 6, "step_size": 8, "hidden": [8, 8], "channels": 2}
 
 
 def flipped(content, bit):
@@ -38,9 +38,9 @@ def some_bits(path, count):
     return np.random.default_rng(0).choice(8 * path.stat().st_size, count, replace=False).tolist()
 
 
-def save_model(path, name="late_fusion"):
+def save_model(path, modalities=("audio", "video")):
     torch.manual_seed(0)
-    model = build(name, SHAPES, 3, SMALL if name == "late_fusion" else {})
+    model = build("late_fusion", {name: SHAPES[name] for name in modalities}, 3, SMALL)
     means = {modality: torch.zeros(2) for modality in model.modalities}
     TrainedModel(model, ["a", "b", "c"], {}, means, means).save(path)
 
@@ -62,9 +62,9 @@ def read_table(path):
     return found.to_csv()
 
 
-@pytest.mark.parametrize("name", ["late_fusion", "audio_only"])
-def test_no_flipped_bit_of_a_model_is_another_model(tmp_path, name):
-    save_model(tmp_path / "model.pt", name)
+@pytest.mark.parametrize("modalities", [("audio", "video"), ("audio",)])
+def test_no_flipped_bit_of_a_model_is_another_model(tmp_path, modalities):
+    save_model(tmp_path / "model.pt", modalities)
     bits = some_bits(tmp_path / "model.pt", 120)
     assert outcomes(tmp_path / "model.pt", read_model, bits) == (120, 0)
 
@@ -157,7 +157,9 @@ def test_a_model_of_other_shapes_is_one_line(tmp_path, change):
     elif change == "missing":
         del content["state"][first]
     else:
-        content[change] = {"name": "no_such_model", "options": {"width": -1}, "shapes": {"audio": [3]}}[change]
+        content[change] = {"name": "no_such_model", "options": {"width": -1}, "shapes": {"audio": {"channel": 3}}}[
+            change
+        ]
     torch_file.write(path, content)
     with pytest.raises(UserError, match=r"does not fit the model .* of this version .*; delete it and run again"):
         load_model(path)

@@ -47,7 +47,7 @@ def test_the_proxy_that_the_user_chose_may_be_inside():
     ],
 )
 def test_a_list_from_a_url_may_not_ask_inside_unless_the_config_says_so(dataset, allowed):
-    config = {"study": "s", "tasks": ["t"], "dataset": dataset}
+    config = {"name": "s", "tasks": ["t"], "dataset": dataset}
     assert resolve(config)["download"]["private_addresses"] is allowed
     for wanted in (True, False):
         chosen = resolve(config | {"download": {"private_addresses": wanted}})

@@ -82,7 +82,7 @@ def test_a_secret_that_is_not_there_is_one_line(value, tmp_path, monkeypatch):
     ],
 )
 def test_a_password_in_a_config_is_refused_without_being_repeated(part, where):
-    config = {"study": "s", "tasks": ["t"], "dataset": {"name": "folder", "csv": "x.csv"}} | part
+    config = {"name": "s", "tasks": ["t"], "dataset": {"name": "folder", "csv": "x.csv"}} | part
     with pytest.raises(UserError, match=where) as caught:
         resolve(config)
     assert "s3cret" not in str(caught.value)

@@ -160,8 +160,11 @@ CAUSES = (
         "bad_url",
         "The list holds no address that can be asked.",
         permanent=True,
-        patterns=(r"is not a valid URL", r"Invalid URL", r"unknown url type", r"looks truncated", r"url scheme",
-                  r"No connection adapters were found", r"Redirection to url .* is not allowed", r"Invalid IPv6", r"is the private address"),
+        patterns=(
+            r"is not a valid URL", r"Invalid URL", r"unknown url type", r"looks truncated", r"url scheme",
+            r"No connection adapters were found", r"Redirection to url .* is not allowed", r"Invalid IPv6",
+            r"is the private address",
+        ),
     ),
     Cause(
         "not_media",

@@ -38,20 +38,30 @@ def check(url: str) -> None:
 
 @contextlib.contextmanager
 def refused(proxy: str) -> Iterator[None]:
-    """Within the block no private address is connected to, but for the proxy's that the user chose."""
+    """Within the block no private address is connected to, but for the proxy's that the user chose. Raises ClipError,
+    whatever the block makes of a connection that it did not get."""
     resolve = socket.getaddrinfo
+    met: list[ClipError] = []
     trusted = {urlsplit(address).hostname for address in (proxy, *getproxies().values()) if address}
 
     def guarded(host: Any, *rest: Any, **more: Any) -> Any:
         found = resolve(host, *rest, **more)
         name = host.decode() if isinstance(host, bytes) else host
         if name not in trusted:
-            _refuse(name, found)
+            try:
+                _refuse(name, found)
+            except ClipError as error:
+                met.append(error)
+                raise
         return found
 
     socket.getaddrinfo = guarded
     try:
         yield
+    except Exception as error:
+        if met:
+            raise met[0] from error
+        raise
     finally:
         socket.getaddrinfo = resolve
 
