@@ -74,7 +74,10 @@ def test_every_config_in_the_repository_resolves(path):
             {"modalities": {"audio": "log_mel"}, "models": {"late_fusion": {"balancing": {"agm": {}}}}},
             "config: models.late_fusion.balancing: the model looks at audio alone",
         ),
-        ({"search": {"space": {"learning_rate": [1]}}}, "config: search.space: 'learning_rate' does not match"),
+        (
+            {"search": {"space": {"learning_rate": [1]}}},
+            "config: search.space: expected options.NAME, training.NAME or balancing.NAME",
+        ),
         ({"search": {"space": {"training.lr": [1]}}}, "config: search.space: audio_only has no 'training.lr'; known: "),
         (
             {"search": {"space": {"options.dropuot": [0, 0.5]}}, "models": {"late_fusion": {}}},

@@ -10,6 +10,8 @@ import yaml
 
 from modalens.config import grid, modalities
 from modalens.config.grid import FUSIONS
+from modalens.config.yaml_file import load as load
+from modalens.config.yaml_file import number_hint
 from modalens.plugins import introspection, options, registry
 from modalens.plugins.introspection import attribute
 from modalens.utils import csv_input, secrets
@@ -19,6 +21,13 @@ from modalens.utils.suggest import suggest
 SCHEMA = Path(__file__).with_name("schema.yaml")
 
 Config = dict[str, Any]
+# The schema's patterns in words. \Z, since $ also stands before a newline at the end.
+PATTERNS = {
+    r"^[A-Za-z0-9][A-Za-z0-9_.-]*\Z": "a name of letters, digits, _ . and -, with a letter or digit first",
+    r"^[a-z][a-z0-9_]*\Z": "a name of small letters, digits and _, with a letter first",
+    r"^(balancing|(options|training)\.[A-Za-z0-9_.]+)\Z": "balancing, options.NAME or training.NAME",
+    r"^(options|training|balancing)\.[A-Za-z0-9_.]+\Z": "options.NAME, training.NAME or balancing.NAME",
+}
 ONLY = "_only"  # of a model's name: late fusion of the one modality before it
 
 
@@ -110,9 +119,17 @@ def _line(error: Any) -> str:
         missing = next(name for name in error.validator_value if name not in error.instance)
         return f"{place}: the key {missing!r} is missing"
     if error.validator == "type":
-        return f"{place}: expected {type_name(error.validator_value)}, got {json.dumps(error.instance)}"
+        hint = number_hint(error.instance) if isinstance(error.instance, str) else ""
+        return (
+            f"{place}: expected {type_name(error.validator_value)}, got {json.dumps(error.instance)}"
+            f"{f'; {hint}' if hint else ''}"
+        )
     if error.validator == "enum":
         return f"{place}: expected one of {', '.join(map(str, error.validator_value))}, got {error.instance!r}"
+    if error.validator == "pattern":
+        return f"{place}: expected {PATTERNS[error.validator_value]}, got {error.instance!r}"
+    if error.validator == "maxLength":
+        return f"{place}: expected {error.validator_value} characters at most, got {len(error.instance)}"
     return f"{place}: {error.message}"
 
 
@@ -208,13 +225,3 @@ def _check_space(where: str, space: Config, name: str, model: Config) -> None:
             raise UserError(f"config: {where}: {name} has no {key!r}; {suggest(option, known[part])}")
         if isinstance(values, dict) and (values["low"] >= values["high"] or (values["log"] and values["low"] <= 0)):
             raise UserError(f"config: {where}.{key}: low must be less than high, and above 0 where log is true")
-
-
-def load(path: Path) -> Config:
-    try:
-        config = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
-        raise UserError(f"config: {path} cannot be read: {' '.join(str(error).split())}") from error
-    if not isinstance(config, dict):
-        raise UserError(f"config: {path} must hold a mapping of keys to values")
-    return config
