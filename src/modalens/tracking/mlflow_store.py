@@ -103,6 +103,31 @@ def database(uri: str) -> Path | None:
     return Path(rest.removeprefix("/").partition("?")[0]) if scheme.startswith("sqlite") else None
 
 
+def check_database(path: Path, wait_s: float = 30.0) -> None:
+    """Raises UserError for a file that MLflow cannot use; it would say so in 70 lines. One not there is no fault."""
+    if path.is_dir():
+        raise UserError(f"mlflow.tracking_uri: expected an SQLite database, got the folder {path}")
+    if not path.exists() or not path.stat().st_size:
+        return
+    keeps = "the records are kept, and the next run brings them"
+    try:
+        with contextlib.closing(sqlite3.connect(path, timeout=wait_s, isolation_level=None)) as file:
+            file.execute("BEGIN IMMEDIATE")
+            found = file.execute("PRAGMA quick_check(1)").fetchone()[0]
+            file.execute("ROLLBACK")
+    except sqlite3.OperationalError as error:
+        if "locked" in str(error):
+            raise UserError(f"{path} was locked by another program for {wait_s:g} s; end that one; {keeps}") from error
+        raise UserError(f"{path} cannot be used ({error}); {keeps}") from error
+    except sqlite3.DatabaseError as error:
+        found = str(error)
+    if found != "ok":
+        raise UserError(
+            f"{path} is damaged ({' '.join(found.split())[:120]}); move it away and run again: the records fill a new "
+            "one; runs of your own are in the old one only"
+        )
+
+
 def artifact_root(path: Path) -> Path:
     # Absolute, as MLflow resolves relative ones against whatever directory a process happens to start in.
     return path.resolve().parent / "mlartifacts"
