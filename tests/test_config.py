@@ -193,9 +193,7 @@ def test_config_readme_has_one_row_for_each_key_with_its_default():
 
 
 def test_environments_pin_what_the_lock_pins():
-    lock = dict(
-        line.split(";")[0].strip().split("==") for line in (ROOT / "requirements.lock").read_text().split("\n") if line
-    )
+    lock = dict(re.findall(r"^([\w.-]+)==([^\s;]+)", (ROOT / "requirements.lock").read_text(), flags=re.M))
     files = sorted((ROOT / "envs").glob("*.yaml"))
     assert files
     for path in files:
@@ -203,3 +201,10 @@ def test_environments_pin_what_the_lock_pins():
         assert pins, path.name
         for name, version in pins:
             assert lock[name] == version, f"{path.name}: {name}"
+
+
+def test_every_pin_of_the_lock_has_hashes_so_that_no_other_file_of_its_version_is_installed():
+    pins = re.split(r"^(?=\S)", (ROOT / "requirements.lock").read_text(), flags=re.M)[1:]
+    assert len(pins) > 100
+    for pin in pins:
+        assert re.search(r"--hash=sha256:[0-9a-f]{64}\b", pin), pin.split()[0]
