@@ -254,7 +254,7 @@ def test_a_moved_results_folder_is_said(study: Study, tmp_path: Path) -> None:
     moved.mkdir()
     shutil.copy(tmp_path / "mlflow.db", moved)
     study.arguments.tracking_uri = f"sqlite:///{moved}/mlflow.db"
-    with pytest.raises(UserError, match="was moved"):
+    with pytest.raises(UserError, match=r"was moved: .* set mlflow\.experiment to another name: the records fill it"):
         study.sync()
 
 

@@ -162,7 +162,7 @@ def experiment_id(client: Any, name: str, path: Path | None) -> str:
     if location and found.tags.get(LOCATION, location) != location:
         raise UserError(
             f"{path} was moved: experiment {name!r} keeps its files in {found.artifact_location}; "
-            "set mlflow.experiment to another name, or delete the database: the records fill it again"
+            "set mlflow.experiment to another name: the records fill it, and the old one stays as it is"
         )
     return str(found.experiment_id)
 
