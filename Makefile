@@ -48,7 +48,7 @@ ui: $(VENV)/ready ## MLflow of this study on localhost
 
 lock: $(VENV)/uv ## new pins
 	$(BIN)/uv pip compile pyproject.toml --all-extras --group dev --universal --fork-strategy fewest --python-version 3.11 \
-	  --upgrade --no-header --no-annotate --no-emit-index-url --no-emit-find-links --quiet -o requirements.lock
+	  --upgrade --generate-hashes --no-header --no-annotate --no-emit-index-url --no-emit-find-links --quiet -o requirements.lock
 
 clean:
 	rm -rf $(VENV) site .snakemake .mypy_cache .pytest_cache .ruff_cache

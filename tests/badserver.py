@@ -8,6 +8,7 @@ from functools import cache
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
+from urllib.parse import unquote
 
 import av
 import numpy as np
@@ -82,6 +83,10 @@ class _Handler(BaseHTTPRequestHandler):
 
     def good(self) -> None:
         self._send(movie())
+
+    def elsewhere(self) -> None:
+        """/elsewhere.mp4?to=URL"""
+        self._answer(302, {"Location": unquote(self.path.partition("?to=")[2])})
 
     def moved(self) -> None:
         """/moved/3.mp4 -> /moved/2.mp4 -> /moved/1.mp4 -> /good.mp4"""

@@ -76,7 +76,9 @@ def test_the_readmes_own_model_is_measured(tmp_path, monkeypatch):
 def test_the_notions_of_shapley_values_are_those_of_its_page():
     import modalens
 
-    table = modalens.evaluate(lambda x: 3 * np.eye(2)[x["a"][:, 0].astype(int)], {"a": np.arange(8)[:, None] % 2 + 0.0}, np.arange(8) % 2)
+    table = modalens.evaluate(
+        lambda x: 3 * np.eye(2)[x["a"][:, 0].astype(int)], {"a": np.arange(8)[:, None] % 2 + 0.0}, np.arange(8) % 2
+    )
     notions = set(modalens.shapley(table)["notion"])
     page = (DOCS / "measures.md").read_text(encoding="utf-8")
     told = re.findall(r"^\| `(\w+)` \| (?:the one trained|a model trained)", page, re.M)

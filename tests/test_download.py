@@ -11,13 +11,14 @@ from collections.abc import Iterator
 from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
+from urllib.parse import quote
 
 import av
 import pytest
 from badserver import BadServer, movie
 from yt_dlp_ejs.yt import solver
 
-from modalens.media import worker_pool, ytdlp
+from modalens.media import failure_causes, private_addresses, worker_pool, ytdlp
 from modalens.media.container import origin
 from modalens.media.download import DownloadOptions, address, check, download
 from modalens.media.failure_causes import ClipError
@@ -198,8 +199,8 @@ def test_the_user_s_configuration_plugins_and_cookies_file_are_left_alone(server
         import os
         from pathlib import Path
         from yt_dlp.plugins import load_all_plugins
-        from modalens.download import Options, download
-        options = Options(cookies={str(cookies)!r})
+        from modalens.media.download import DownloadOptions, download
+        options = DownloadOptions(cookies={str(cookies)!r})
         download({server.url("good.mp4")!r}, None, None, Path({str(tmp_path / "clip")!r}), options)
         assert not Path({str(trace)!r}).exists()
         del os.environ["YTDLP_NO_PLUGINS"]
@@ -304,3 +305,57 @@ def test_the_scripts_that_youtube_asks_for_run_within_a_worker_s_memory(tmp_path
     )
     assert outcome.value.startswith("True")
     assert '"abc":"cba"' in outcome.value
+
+
+@pytest.mark.parametrize(
+    "place",
+    [
+        "file:///etc/passwd", "FILE:///etc/passwd", "ftp://127.0.0.1/x.mp4", "data:video/mp4;base64,AAAA",
+        "gopher://127.0.0.1/x", "javascript:alert(1)", "http://[::1",
+    ],
+)  # fmt: skip
+def test_a_redirect_to_what_is_not_the_web_is_refused_for_good(place: str, server: BadServer, tmp_path: Path) -> None:
+    url = server.url("elsewhere.mp4?to=" + quote(place, safe=""))
+    assert cause(url, WHOLE, tmp_path) == "bad_url"
+    assert not failure_causes.is_retryable("failed", "bad_url")
+
+
+GUARDED = replace(PATIENT, private_addresses=False)
+
+
+@pytest.mark.parametrize("part", [WHOLE, PART])
+def test_a_list_from_the_web_cannot_make_this_machine_ask_itself(
+    part: tuple[float | None, float | None], server: BadServer, tmp_path: Path
+) -> None:
+    for host in ("127.0.0.1", "localhost", "2130706433", "0x7f.1", "0.0.0.0"):
+        url = server.url("good.mp4").replace("127.0.0.1", host)
+        assert cause(url, part, tmp_path, GUARDED) == "bad_url"
+    assert not server.asked
+    assert cause(server.url("good.mp4"), part, tmp_path, PATIENT) == ""
+
+
+@pytest.mark.parametrize("part", [WHOLE, PART])
+def test_nor_can_a_redirect(
+    part: tuple[float | None, float | None], server: BadServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """127.0.0.1 stands for the web here, and localhost, by another of its addresses, for the inside."""
+    monkeypatch.setattr(private_addresses, "is_public", lambda text: text == "127.0.0.1")
+    assert cause(server.url("good.mp4"), part, tmp_path, GUARDED) == ""
+    (tmp_path / "clip.mp4").unlink()
+    asked = server.asked["good.mp4"]
+    inside = server.url("good.mp4").replace("127.0.0.1", "127.0.0.2")
+    assert cause(server.url("elsewhere.mp4?to=" + quote(inside, safe="")), part, tmp_path, GUARDED) == "bad_url"
+    assert server.asked["good.mp4"] == asked
+
+
+def test_no_copy_of_the_cookies_is_ever_on_the_disk(server: BadServer, tmp_path: Path) -> None:
+    cookies = tmp_path / "cookies.txt"
+    cookies.write_text("# Netscape HTTP Cookie File\n127.0.0.1\tFALSE\t/\tFALSE\t0\tname\tvalue\n")
+    folder = tmp_path / "scratch"
+    folder.mkdir()
+    with ytdlp.YtDlpSession(folder, replace(PATIENT, cookies=str(cookies))) as site:
+        info = site.look_up(server.url("good.mp4"))
+        assert [cookie.value for cookie in site._ydl.cookiejar] == ["value"]
+        site.fetch(info, None, None)
+        assert not [path for path in folder.iterdir() if "cookie" in path.name or b"Netscape" in path.read_bytes()]
+    assert "value" in cookies.read_text()

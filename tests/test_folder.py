@@ -100,7 +100,7 @@ def test_usual_encodings_are_read(table, encoding, caplog):
         ("file,label,end\na.mp4,cat,nan\n", "line 2: end 'nan' is no time"),
         ("file,label,start,end\na.mp4,cat,5,5\n", "line 2: end 5 is not after start 5"),
         ("file,label,end\na.mp4,cat,0\n", "line 2: end 0 is not after start 0"),
-        ("file,label\na/x.mp4,cat\nb/x.mp4,dog\n", "first 'x' .*a/x.mp4 and .*b/x.mp4"),
+        ("file,label\na/x.mp4,cat\na/x.wav,dog\n", "first 'a/x' .*a/x.mp4 and .*a/x.wav"),
         ("file,label,split\na.mp4,cat,tset\n", "line 2: split 'tset'"),
         ("file,label,group\na.mp4,cat,\n", "line 2: the group is empty"),
         (b"file,label\n\0\1\2", "no text file"),
@@ -217,3 +217,63 @@ def test_the_talking_faces_are_read(shared):
     assert len(found) == 160
     assert found["digit"].nunique() == 10
     assert all(Path(source).is_file() for source in found["source"])
+
+
+@pytest.mark.parametrize(
+    ("files", "groups"),
+    [
+        (["v.mp4", "./v.mp4", "a/../v.mp4", ".//v.mp4"], 1),
+        (["v.mp4", "link.mp4", "w.mp4"], 2),
+        (["a/v.mp4", "b/v.mp4", "linked/v.mp4"], 2),
+        (["v.mp4", "V.mp4"], 2),
+        (["absent.mp4", "./absent.mp4", "no folder/x.mp4", "no folder/./x.mp4"], 2),
+        (["https://example.org/./v.mp4", "https://example.org/v.mp4"], 2),
+        (["youtube:abcdefghijk", "youtube:abcdefghijk"], 1),
+    ],
+)
+def test_clips_are_of_one_group_where_one_file_is_opened(table, tmp_path, files, groups):
+    for name in ("v.mp4", "w.mp4", "a/v.mp4", "b/v.mp4"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_bytes(b"")
+    (tmp_path / "link.mp4").symlink_to("v.mp4")
+    (tmp_path / "linked").symlink_to("a", target_is_directory=True)
+    rows = "".join(f"{number},{file},cat\n" for number, file in enumerate(files))
+    found = read(table("clip_id,file,label\n" + rows))
+    assert found["group"].nunique() == groups
+    assert found["group"][0] == files[0]
+
+
+def test_a_link_out_of_the_media_folder_is_the_file_it_leads_to(table, tmp_path):
+    (tmp_path / "store").mkdir()
+    (tmp_path / "media").mkdir()
+    (tmp_path / "store/x.mp4").write_bytes(b"")
+    for name in ("one.mp4", "two.mp4"):
+        (tmp_path / "media" / name).symlink_to(tmp_path / "store/x.mp4")
+    found = read(table("file,label\none.mp4,cat\ntwo.mp4,dog\n"), media=str(tmp_path / "media"))
+    assert found["group"].tolist() == ["../store/x.mp4"] * 2
+
+
+def test_no_file_of_the_list_found_to_go_wrong_is_in_two_groups(shared):
+    found = read(str(shared / "found/alias.csv"), ["mood"])
+    assert found["group"].nunique() == 20
+    assert found.groupby("group").size().tolist() == [2] * 20
+
+
+@pytest.mark.parametrize(
+    ("files", "ids"),
+    [
+        (["happy/001.mp4", "sad/001.mp4"], ["happy/001", "sad/001"]),
+        (["happy/001.mp4", "sad/002.mp4"], ["001", "002"]),
+        (["001.mp4", "sad/001.mp4"], ["001", "sad/001"]),
+        (["./happy/001.mp4", "sad//001.mp4"], ["happy/001", "sad/001"]),
+        (["/data/happy/001.mp4", "/data/sad/001.mp4"], ["/data/happy/001", "/data/sad/001"]),
+    ],
+)
+def test_clips_without_an_id_are_called_after_their_files_and_their_folders_where_names_recur(table, files, ids):
+    rows = "".join(f"{file},cat\n" for file in files)
+    assert read(table("file,label\n" + rows))["clip_id"].tolist() == ids
+
+
+def test_a_backslash_is_noted_with_its_line(table, caplog):
+    read(table("file,label\na.mp4,cat\nclips\\b.mp4,dog\n"))
+    assert "line 3: 'clips\\\\b.mp4' holds a backslash, in 1 rows" in caplog.text

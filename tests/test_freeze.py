@@ -215,3 +215,20 @@ def test_without_words_another_file_counts_as_changed():
         {"clip_id": ["a"], "status": ["ok"], "sha256": ["1"], "frames_sketch": [""], "waveforms_sketch": [""]}
     )
     assert frozen_diff.changes(clips, expected, expected.assign(sha256="2")).tolist() == ["changed"]
+
+
+def test_nothing_frozen_holds_a_password_or_a_token(study, caplog):
+    path = study / "results" / "s" / "manifest" / "manifest.csv"
+    table = read(path)
+    table.loc[:1, "source"] = ["https://ann:s3cret@example.org/x.mp4", "https://example.org/x.mp4?token=s3cret&a=1"]
+    table.loc[2, "text"] = "from http://ann:s3cret@host"
+    table.to_csv(path, index=False)
+    settings = yaml.safe_load((study / "study.yaml").read_text())
+    settings["report"] = {"title": "of https://example.org/x.csv?sig=s3cret"}
+    (study / "study.yaml").write_text(yaml.safe_dump(settings))
+    run_freeze("study.yaml")
+    for file in (study / "frozen").iterdir():
+        assert "s3cret" not in file.read_text(), file.name
+    sources = read(study / "frozen" / "frozen.csv")["source"].tolist()
+    assert sources[:2] == ["https://***@example.org/x.mp4", "https://example.org/x.mp4?token=***&a=1"]
+    assert "2 sources held a password or token" in caplog.text

@@ -476,3 +476,15 @@ def test_a_figure_shows_all_models_or_the_answers_and_the_best_of_the_others():
     assert page.drawn(many[:5], "model3", board) == ["model3", "model0", "model1", "model2", "model4"]
     shown = page.drawn(many, "model3", board)
     assert shown == ["model3", *many[-11:]]
+
+
+def test_no_page_holds_a_password_of_the_config(study):
+    text = (study / "config.yaml").read_text()
+    try:
+        edit(study, download={"proxy": "http://ann:s3cret@proxy"}, dataset={"csv": "https://host/x.csv?token=s3cret"})
+        write_page(study)
+        for path in (study / "report").rglob("*"):
+            assert path.is_dir() or b"s3cret" not in path.read_bytes(), path.name
+        assert "http://***@proxy" in (study / "report" / "index.html").read_text()
+    finally:
+        (study / "config.yaml").write_text(text)

@@ -56,7 +56,7 @@ def test_a_flipped_byte_is_an_error_and_not_a_number(path):
 
 def test_a_file_cut_short_is_an_error(path):
     path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
-    with pytest.raises(UserError, match="cannot be read"):
+    with pytest.raises(UserError, match=r"is damaged .*truncated file"):
         hdf5.ids(path)
 
 
@@ -78,3 +78,39 @@ def test_a_clip_written_twice_is_refused(tmp_path):
     with pytest.raises(ValueError, match="twice"), hdf5.write(tmp_path / "y.h5", {}) as writer:
         writer.append("a", np.zeros(3))
         writer.append("a", np.zeros(3))
+
+
+@pytest.mark.parametrize("kind", ["external link", "soft link", "external file", "virtual data set"])
+def test_nothing_of_another_file_is_read(path, tmp_path, kind):
+    """A list from elsewhere may come with features: what they show must not be a file of whoever reads them."""
+    secret = tmp_path / "secret.h5"
+    with h5py.File(secret, "w") as file:
+        file["data"] = np.full((7, 2, 3), 9, np.float16)
+    (tmp_path / "secret.bin").write_bytes(secret.read_bytes())
+    with h5py.File(path, "r+") as file:
+        del file["data"]
+        if kind == "external link":
+            file["data"] = h5py.ExternalLink(str(secret), "data")
+        elif kind == "soft link":
+            file["data"] = h5py.SoftLink("/ids")
+        elif kind == "external file":
+            file.create_dataset("data", (7, 2, 3), np.float16, external=[(str(tmp_path / "secret.bin"), 0, 84)])
+        else:
+            layout = h5py.VirtualLayout((7, 2, 3), np.float16)
+            layout[:] = h5py.VirtualSource(str(secret), "data", (7, 2, 3))
+            file.create_virtual_dataset("data", layout)
+    for read in (hdf5.read, hdf5.attributes, hdf5.keys, hdf5.shape):
+        with pytest.raises(UserError, match="expected 'data' in this file, got"):
+            read(path)
+
+
+@pytest.mark.parametrize("name", ["ids", "keys", "elsewhere"])
+def test_a_file_that_is_none_of_ours_is_one_line(path, name):
+    with h5py.File(path, "r+") as file:
+        del file[name]
+    with pytest.raises(UserError, match=r"is damaged \(.*\); delete it and run again"):
+        hdf5.read(path)
+    with h5py.File(path, "w") as file:
+        file["other"] = [1]
+    with pytest.raises(UserError, match=r"is damaged \(it has no checksum\)"):
+        hdf5.attributes(path)

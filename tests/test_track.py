@@ -1,9 +1,11 @@
 """Against a real SQLite database. Making one takes seconds: it is made once a session, and each test gets a copy."""
 
+import contextlib
 import json
 import os
 import shutil
 import signal
+import sqlite3
 import subprocess
 import sys
 import time
@@ -252,7 +254,7 @@ def test_a_moved_results_folder_is_said(study: Study, tmp_path: Path) -> None:
     moved.mkdir()
     shutil.copy(tmp_path / "mlflow.db", moved)
     study.arguments.tracking_uri = f"sqlite:///{moved}/mlflow.db"
-    with pytest.raises(UserError, match="was moved"):
+    with pytest.raises(UserError, match=r"was moved: .* set mlflow\.experiment to another name: the records fill it"):
         study.sync()
 
 
@@ -286,3 +288,44 @@ def test_serving_begins_at_the_test_results_on_a_free_port(
 def test_serving_before_the_first_run_says_so(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="run the study first"):
         mlflow_store.serve(f"sqlite:///{tmp_path}/mlflow.db", 5000, None)
+
+
+def _whole_database(path):
+    with contextlib.closing(sqlite3.connect(path)) as file:
+        file.execute("CREATE TABLE x (a)")
+        file.executemany("INSERT INTO x VALUES (?)", [("y" * 500,)] * 200)
+        file.execute("CREATE INDEX y ON x (a)")
+        file.commit()
+
+
+@pytest.mark.parametrize("kind", ["no database", "cut", "garbage in the middle", "zeros in the middle"])
+def test_a_damaged_database_is_one_line(tmp_path, kind):
+    path = tmp_path / "mlflow.db"
+    _whole_database(path)
+    content = path.read_bytes()
+    changed = {
+        "no database": b"hello, no database" * 100,
+        "cut": content[: len(content) // 2],
+        "garbage in the middle": content[:4096] + b"\xa7" * 20_000 + content[24_096:],
+        "zeros in the middle": content[:8192] + bytes(20_000) + content[28_192:],
+    }
+    path.write_bytes(changed[kind])
+    with pytest.raises(UserError, match=r"mlflow\.db is damaged \(.*\); move it away and run again") as caught:
+        mlflow_store.check_database(path)
+    assert "\n" not in str(caught.value)
+
+
+def test_a_locked_database_is_one_line_and_a_free_one_none(tmp_path):
+    path = tmp_path / "mlflow.db"
+    mlflow_store.check_database(path)
+    _whole_database(path)
+    mlflow_store.check_database(path)
+    with contextlib.closing(sqlite3.connect(path, isolation_level=None)) as other:
+        other.execute("BEGIN EXCLUSIVE")
+        with pytest.raises(UserError, match=r"was locked by another program .* the records are kept"):
+            mlflow_store.check_database(path, 0.1)
+
+
+def test_a_folder_in_the_place_of_the_database_is_one_line(tmp_path):
+    with pytest.raises(UserError, match="expected an SQLite database, got the folder"):
+        mlflow_store.check_database(tmp_path)

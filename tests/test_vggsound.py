@@ -82,3 +82,24 @@ def test_some_of_the_classes_can_be_kept(tmp_path):
     table = of(tmp_path, WHOLE, classes=["playing tennis", "people marching"]).manifest()
     assert table["sound"].tolist() == ["people marching", "playing tennis"]
     assert "no clip of class 'playing tenis'" in line_of(of(tmp_path, WHOLE, classes=["playing tenis"]))
+
+
+def test_a_typo_in_the_list_is_a_class_too_many(tmp_path, shared):
+    content = (shared / "manifests/vggsound/test.csv").read_text()
+    (tmp_path / "list.csv").write_text(content.replace("playing tennis", "playing tenis", 1))
+    said = line_of(Vggsound(["sound"], csv={"test": str(tmp_path / "list.csv")}))
+    assert "expected the owner's 309 classes, got 310; the rarest: 'playing tenis' (1)" in said
+    table = Vggsound(["sound"], csv={"test": str(tmp_path / "list.csv")}, partial=True).manifest()
+    assert table["sound"].nunique() == 310
+
+
+@pytest.mark.parametrize("header", ["", HEADER])
+def test_starts_in_milliseconds_are_refused(tmp_path, header):
+    rows = "".join(f"--0PQM4-hq{letter},{1000 * number},cat,train\n" for number, letter in enumerate("abcdefg"))
+    assert "expected starts in seconds, got whole thousands only" in line_of(of(tmp_path, header + rows))
+    assert len(of(tmp_path, header + rows + "--0PQM4-hqz,30,cat,train\n").manifest()) == 8
+
+
+def test_starts_in_milliseconds_of_the_older_list_are_refused(tmp_path):
+    rows = "".join(f"--0PQM4-hq{letter}_{1000 * number:06},cat\n" for number, letter in enumerate("abcdefg"))
+    assert "milliseconds?" in line_of(of(tmp_path, rows, csv={"test": str(tmp_path / "list.csv")}))

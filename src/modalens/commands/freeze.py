@@ -19,6 +19,7 @@ from modalens.curation.manifest import shard_of
 from modalens.datasets.frozen import on_disk
 from modalens.utils import files
 from modalens.utils.csv_tables import read_table
+from modalens.utils.secrets import redacted
 
 log = logging.getLogger("modalens")
 
@@ -72,6 +73,13 @@ def main(arguments: argparse.Namespace) -> None:
     local = table["source"].map(on_disk)
     media, names = relative(list(table.loc[local, "source"]))
     table.loc[local, "source"] = names
+    published = table["source"].map(redacted)
+    if hidden := int((published != table["source"]).sum()):
+        log.warning(
+            "%d sources held a password or token; it is left out, so that they cannot be fetched as they are", hidden
+        )
+    table["source"], table["text"] = published, table["text"].map(redacted)
+    settings = redacted(settings)
     folder: Path = arguments.output
     texts = {
         "frozen.csv": table.to_csv(index=False, lineterminator="\n"),

@@ -10,14 +10,24 @@ import yaml
 
 from modalens.config import grid, modalities
 from modalens.config.grid import FUSIONS
+from modalens.config.yaml_file import load as load
+from modalens.config.yaml_file import number_hint
 from modalens.plugins import introspection, options, registry
 from modalens.plugins.introspection import attribute
+from modalens.utils import csv_input, secrets
 from modalens.utils.errors import UserError
 from modalens.utils.suggest import suggest
 
 SCHEMA = Path(__file__).with_name("schema.yaml")
 
 Config = dict[str, Any]
+# The schema's patterns in words. \Z, since $ also stands before a newline at the end.
+PATTERNS = {
+    r"^[A-Za-z0-9][A-Za-z0-9_.-]*\Z": "a name of letters, digits, _ . and -, with a letter or digit first",
+    r"^[a-z][a-z0-9_]*\Z": "a name of small letters, digits and _, with a letter first",
+    r"^(balancing|(options|training)\.[A-Za-z0-9_.]+)\Z": "balancing, options.NAME or training.NAME",
+    r"^(options|training|balancing)\.[A-Za-z0-9_.]+\Z": "options.NAME, training.NAME or balancing.NAME",
+}
 ONLY = "_only"  # of a model's name: late fusion of the one modality before it
 
 
@@ -32,10 +42,12 @@ def resolve(config: Config) -> Config:
     config = json.loads(json.dumps(config))
     _check(config, rules)
     registry.use(config.get("plugins", []))
+    secrets.refuse(config, "")
     if "models" in config:
         config["models"] = grid.expanded(config["models"])
     _fill(config, rules, rules)
     config["training"] = {**rules["properties"]["training"]["default"], **config["training"]}
+    config["download"].setdefault("private_addresses", not _from_web(config["dataset"]))
     config["mlflow"].setdefault("tracking_uri", f"sqlite:///{config['results']}/mlflow.db")
     config["mlflow"].setdefault("experiment", config["name"])
     config["report"].setdefault("title", config["name"])
@@ -76,6 +88,13 @@ def _model(name: str, given: Config | None, config: Config, rules: Config) -> Co
     return model
 
 
+def _from_web(value: Any) -> bool:
+    """Whether a list of the data set is a stranger's: an address among its options."""
+    if isinstance(value, dict | list):
+        return any(map(_from_web, value.values() if isinstance(value, dict) else value))
+    return isinstance(value, str) and csv_input.is_url(value)
+
+
 def fusions(model: Config) -> dict[str, str]:
     """Option -> fusion of a model of a resolved config, the constructor's default where the config names none."""
     defaults = {name: option.default for name, option in introspection.options("models", model["model"]).items()}
@@ -100,9 +119,17 @@ def _line(error: Any) -> str:
         missing = next(name for name in error.validator_value if name not in error.instance)
         return f"{place}: the key {missing!r} is missing"
     if error.validator == "type":
-        return f"{place}: expected {type_name(error.validator_value)}, got {json.dumps(error.instance)}"
+        hint = number_hint(error.instance) if isinstance(error.instance, str) else ""
+        return (
+            f"{place}: expected {type_name(error.validator_value)}, got {json.dumps(error.instance)}"
+            f"{f'; {hint}' if hint else ''}"
+        )
     if error.validator == "enum":
         return f"{place}: expected one of {', '.join(map(str, error.validator_value))}, got {error.instance!r}"
+    if error.validator == "pattern":
+        return f"{place}: expected {PATTERNS[error.validator_value]}, got {error.instance!r}"
+    if error.validator == "maxLength":
+        return f"{place}: expected {error.validator_value} characters at most, got {len(error.instance)}"
     return f"{place}: {error.message}"
 
 
@@ -198,13 +225,3 @@ def _check_space(where: str, space: Config, name: str, model: Config) -> None:
             raise UserError(f"config: {where}: {name} has no {key!r}; {suggest(option, known[part])}")
         if isinstance(values, dict) and (values["low"] >= values["high"] or (values["log"] and values["low"] <= 0)):
             raise UserError(f"config: {where}.{key}: low must be less than high, and above 0 where log is true")
-
-
-def load(path: Path) -> Config:
-    try:
-        config = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
-        raise UserError(f"config: {path} cannot be read: {' '.join(str(error).split())}") from error
-    if not isinstance(config, dict):
-        raise UserError(f"config: {path} must hold a mapping of keys to values")
-    return config

@@ -39,7 +39,9 @@ def ensure_manifest(config: dict[str, Any], folder: Path) -> None:
     command += ["--shards", str(config["shards"]), "--output", str(folder), "--record", str(folder / "record.json")]
     command += ["--columns", *columns] if columns else []
     command += ["--clip-ids", config["clip_ids"]] if config.get("clip_ids") else []
-    environment = {**os.environ, "PYTHONPATH": str(PACKAGE.parent)}
+    # Before what is there, not in its place: the module systems of clusters set it.
+    paths = [str(PACKAGE.parent), *filter(None, [os.environ.get("PYTHONPATH")])]
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(paths)}
     if subprocess.run(command, stdin=subprocess.DEVNULL, env=environment).returncode:
         raise SystemExit(1)  # the stage has said what is wrong
     inputs = json.loads((folder / "inputs.json").read_text(encoding="utf-8"))

@@ -19,6 +19,7 @@ from typing import Any
 
 import pandas as pd
 
+from modalens.curation import label_spelling
 from modalens.plugins import options, registry
 from modalens.utils import csv_chunks, csv_input
 from modalens.utils.errors import UserError
@@ -108,6 +109,9 @@ def check(manifest: pd.DataFrame, tasks: list[str]) -> None:
         classes = sorted(set(manifest[task].unique()) - {""})
         if len(classes) < 2:
             raise UserError(f"task {task!r} has {f'one class only, {classes[0]!r}' if classes else 'no label'}")
+        labelled = manifest.loc[manifest[task] != "", task]
+        for remark in label_spelling.remarks({str(name): int(n) for name, n in labelled.value_counts().items()}):
+            log.warning("task %r: %s", task, remark)
 
 
 def restrict_to(manifest: pd.DataFrame, path: Path) -> pd.DataFrame:

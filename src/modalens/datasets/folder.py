@@ -1,6 +1,9 @@
 """Your own clips: a CSV with one row a clip, and a folder of media files."""
 
-from collections.abc import Iterator
+import logging
+import os
+import re
+from collections.abc import Callable, Iterator
 from math import isfinite, nan
 from pathlib import Path, PurePosixPath, PureWindowsPath
 from typing import Any
@@ -13,6 +16,8 @@ from modalens.utils import csv_chunks, csv_input
 from modalens.utils.errors import UserError
 from modalens.utils.suggest import suggest
 
+log = logging.getLogger("modalens")
+
 FIELDS = ("file", "clip_id", "start", "end", "group", "split", "text")
 SPLITS = {"train": "train", "test": "test"} | dict.fromkeys(("validation", "val", "valid", "dev"), "validation")
 ODD_PATH = r"(?:^|/)\.?(?:/|$)|[\\:]"
@@ -22,9 +27,10 @@ class Folder(Dataset):
     """csv: path or http(s) URL. media: folder that the file names count from (the CSV's own by default).
     columns: {field or task: column} where the CSV calls a field by another name.
 
-    Fields: file (wanted), clip_id (else the file's name, and the start), start and end (seconds, m:s or h:m:s),
-    group (source video or speaker; else the file), split (train, validation, test or empty), text; and one column a
-    task. An empty label means that the clip has none for that task.
+    Fields: file (required), clip_id (else the file's name without its suffix, or its whole path where files of several
+    folders share a name, and the start), start and end (seconds, m:s or h:m:s), group (source video or speaker; else
+    the file that is opened, however its path is spelt), split (train, validation, test or empty), text; and one column
+    a task. An empty label means that the clip has none for that task.
     """
 
     def __init__(
@@ -51,7 +57,9 @@ class Folder(Dataset):
         present = list(table.columns)
         columns = self._columns(present)
         table = pd.DataFrame({name: table.iloc[:, present.index(column)] for name, column in columns.items()})
-        found = [self._rows(good) for part in csv_chunks.parts(table) for good in self._sound(part)]
+        _note_backslashes(table["file"], self.csv)
+        stem = _stems(table)
+        found = [self._rows(good, stem) for part in csv_chunks.parts(table) for good in self._sound(part)]
         return _unique(pd.concat(found, ignore_index=True), self.csv)
 
     def answers(self) -> dict[str, dict[str, Any]]:
@@ -98,21 +106,22 @@ class Folder(Dataset):
         ]
         return csv_chunks.sound(part, lambda line: f"{self.csv}, line {line}", faults)
 
-    def _rows(self, part: pd.DataFrame) -> pd.DataFrame:
+    def _rows(self, part: pd.DataFrame, stem: Callable[[str], str]) -> pd.DataFrame:
         """Rows that are sound -> rows of the manifest."""
         blank = pd.Series("", index=part.index, dtype="str")
         start, end = (csv_chunks.each(part.get(name, blank), _written) for name in ("start", "end"))
         split = csv_chunks.each(part.get("split", blank), lambda name: SPLITS.get(name.lower(), ""))
         clip_id = part.get("clip_id", blank)
         if (clip_id == "").any():
-            stem = pd.Series([_stem(file) for file in part["file"].tolist()], index=part.index, dtype="str")
-            clip_id = clip_id.where(clip_id != "", stem + ("_" + start).where(start != "", ""))
+            stems = pd.Series([stem(file) for file in part["file"].tolist()], index=part.index, dtype="str")
+            clip_id = clip_id.where(clip_id != "", stems + ("_" + start).where(start != "", ""))
+        source = self._source(part["file"])
         fields = {
             "clip_id": clip_id,
-            "source": self._source(part["file"]),
+            "source": source,
             "start_s": start,
             "end_s": end,
-            "group": part.get("group", part["file"]),
+            "group": part["group"] if "group" in part else self._opened(part["file"], source),
             "split": split,
             "text": part.get("text", blank),
         }
@@ -124,8 +133,68 @@ class Folder(Dataset):
         plain = (self.media / "x").as_posix().removesuffix("x") + file
         return plain.where(~odd, csv_chunks.each(file.where(odd, ""), self._path))
 
+    def _opened(self, file: "pd.Series[str]", source: "pd.Series[str]") -> "pd.Series[str]":
+        """What tells files apart that the list spells in several ways: `v.mp4`, `./v.mp4`, a link to it."""
+        links = _Links(self.media)
+        return pd.Series([links.target(*names) for names in zip(file, source, strict=True)], file.index, "str")
+
     def _path(self, file: str) -> str:
         return file if sources.is_address(file) else (self.media / file).as_posix()
+
+
+class _Links:
+    """Where files really lie. One look at each folder, not at each file: a list may have millions."""
+
+    def __init__(self, media: Path) -> None:
+        self._media = os.path.realpath(media)
+        self._folders: dict[str, tuple[str, frozenset[str]]] = {}
+
+    def target(self, file: str, source: str) -> str:
+        """The path from the media folder where it lies in there, as the group has a name that people read."""
+        if sources.is_address(file):
+            return file
+        folder, _, name = source.rpartition("/")
+        folder = folder or ("/" if source.startswith("/") else ".")
+        if folder not in self._folders:
+            self._folders[folder] = os.path.realpath(folder), _links_in(folder)
+        place, links = self._folders[folder]
+        odd = name in ("", ".", "..") or name in links
+        path = os.path.realpath(source) if odd else os.path.join(place, name)
+        if path.startswith(self._media + os.sep):
+            return path[len(self._media) + 1 :]
+        return path if file.startswith("/") else os.path.relpath(path, self._media)
+
+
+def _links_in(folder: str) -> frozenset[str]:
+    try:
+        with os.scandir(folder) as entries:
+            return frozenset(entry.name for entry in entries if entry.is_symlink())
+    except (OSError, ValueError):  # not there, or no name that a file can have: `fetch` finds that out
+        return frozenset()
+
+
+def _note_backslashes(file: "pd.Series[str]", location: str) -> None:
+    odd = file[file.str.contains("\\", regex=False)]
+    if len(odd) and os.sep != "\\":
+        log.warning(
+            "%s, line %d: %r holds a backslash, in %d rows: on this system that is part of a name and separates no "
+            "folders; write / instead if the list is from Windows", location, odd.index[0], odd.iloc[0], len(odd),
+        )  # fmt: skip
+
+
+def _stems(table: pd.DataFrame) -> Callable[[str], str]:
+    """How a clip without an id is called: after its file's name, or its path where other folders have that name too.
+
+    All of a list alike: ids must not hang on which file comes first.
+    """
+    files = table["file"].drop_duplicates().tolist()
+    distinct = {str(PurePosixPath(file)) if re.search(ODD_PATH, file) else file for file in files}
+    return _stem if len({_stem(file) for file in distinct}) == len(distinct) else _long_stem
+
+
+def _long_stem(file: str) -> str:
+    path = PurePosixPath(file)
+    return str(path.with_name(_stem(file))) if path.name else file
 
 
 def _unique(table: pd.DataFrame, location: str) -> pd.DataFrame:

@@ -21,6 +21,9 @@ from modalens.utils.errors import UserError
 
 SECONDS = 10
 PUBLISHED = {"train": (183_730,), "test": (15_446,)}
+CLASSES = 309
+# So many starts that all are whole thousands are no seconds; one of seconds is with a chance of 1e-3.
+ENOUGH_STARTS = 5
 WHOLE: _published_lists.Columns = {
     "youtube_id": ("youtube id", "ytid", "video_id"),
     "start": ("start seconds", "start_seconds", "start_s"),
@@ -36,7 +39,7 @@ FILE = re.compile(r"(.{11})_(\d{6})(?:\.\w+)?")
 
 class Vggsound(Dataset):
     """csv: a list (path or URL), several, or {split: list}; train.csv and test.csv tell their split in no other way.
-    classes: those to keep, all of them by default. partial: take lists that are not whole.
+    classes: those to keep, all of them by default. partial: take lists that are not whole, of other classes too.
 
     One task, under any name: the class. The split is the owners'; validation is made of train.
     """
@@ -57,6 +60,7 @@ class Vggsound(Dataset):
     def manifest(self) -> pd.DataFrame:
         labels: Counter[str] = Counter()
         splits: Counter[str] = Counter()
+        starts: Counter[bool] = Counter()
         found = []
         with Clips(SECONDS) as clips:
             for split, location in self.csv:
@@ -66,11 +70,21 @@ class Vggsound(Dataset):
                         if (good["split"] == "").any():
                             raise UserError(f"{location} tells no split; write csv: {{train: ..., test: ...}}")
                         labels.update(good[self.task].tolist())
+                        times = good["start_s"].astype(float)
+                        starts.update((times[times > 0] % 1000 == 0).tolist())
                         splits.update(good["split"].tolist())
                         found.append(good if self.classes is None else good[good[self.task].isin(self.classes)])
         locations = " and ".join(location for _, location in self.csv)
         for split in sorted(set(splits) & set(PUBLISHED)):
             _published_lists.counted(f"{locations}, {split}", splits[split], PUBLISHED[split], self.partial)
+        if starts[True] >= ENOUGH_STARTS and not starts[False]:
+            raise UserError(f"{locations}: expected starts in seconds, got whole thousands only: milliseconds?")
+        if not self.partial and len(labels) != CLASSES:
+            rare = ", ".join(f"{name!r} ({count})" for name, count in labels.most_common()[:-4:-1])
+            raise UserError(
+                f"{locations}: expected the owner's {CLASSES} classes, got {len(labels)}; the rarest: {rare}; correct "
+                "the list, or write `partial: true` in the config if other classes are meant"
+            )
         unknown = [name for name in self.classes or () if name not in labels]
         if unknown:
             raise UserError(f"dataset vggsound: the lists have no clip of class {unknown[0]!r}")

@@ -18,10 +18,11 @@ from urllib.parse import urlsplit
 
 import av
 
-from modalens.media import failure_causes, ytdlp
+from modalens.media import failure_causes, private_addresses, ytdlp
 from modalens.media.container import open_media, origin
 from modalens.media.failure_causes import ClipError
 from modalens.media.sources import DownloadOptions, Fetched, scratch
+from modalens.utils import secrets
 from modalens.utils.errors import UserError
 
 YOUTUBE_ID = re.compile(r"[A-Za-z0-9_-]{11}")
@@ -40,7 +41,8 @@ class _OutOfTime(BaseException):
 def check(options: DownloadOptions) -> None:
     """Raises UserError for what would make every clip fail. For the stage to call before the first one."""
     if options.cookies and not Path(options.cookies).is_file():
-        raise UserError(f"the cookies file {options.cookies} is not there")
+        raise UserError(f"not found: {options.cookies} (download.cookies: expected a file in Netscape format)")
+    secrets.resolved(options.proxy, "download.proxy")
     if ytdlp.ffmpeg() is None:
         raise UserError("downloads need ffmpeg to cut segments; pip install imageio-ffmpeg")
 
@@ -83,7 +85,9 @@ def download(
     try:
         shutil.rmtree(folder, ignore_errors=True)  # of a run that was killed
         folder.mkdir(parents=True)
-        with _limit(options.timeout_s):
+        with _limit(options.timeout_s), _guard(options):
+            if not options.private_addresses:
+                private_addresses.check(where)
             request = _Request(where, start_s, end_s, folder, options)
             return _place(_persistently(request, deadline), destination)
     except _OutOfTime:
@@ -95,6 +99,12 @@ def download(
     finally:
         # Whatever goes wrong here must not hide why the download failed.
         shutil.rmtree(folder, ignore_errors=True)
+
+
+def _guard(options: DownloadOptions) -> contextlib.AbstractContextManager[None]:
+    if options.private_addresses:
+        return contextlib.nullcontext()
+    return private_addresses.refused(secrets.resolved(options.proxy, "download.proxy"))
 
 
 @dataclass(frozen=True)
@@ -135,7 +145,9 @@ def _attempt(request: _Request) -> Fetched:
             raise ClipError("too_short", f"the part begins at {start_s:g} s, the video ends at {duration:g} s")
         metadata = {key: info[key] for key in METADATA if info.get(key)}
         plain = bool(info.get("direct"))
-        if (start_s is not None or end_s is not None) and not (plain and ytdlp.ffmpeg() is None):
+        # ffmpeg resolves names by itself: of a page that anybody may have made, it is given no address to follow.
+        unknown = not request.options.private_addresses and (plain or info.get("extractor_key") == "Generic")
+        if not unknown and (start_s is not None or end_s is not None) and not (plain and ytdlp.ffmpeg() is None):
             try:
                 path, said = site.fetch(info, start_s, end_s)
                 return _cut(path, said, request, metadata)

@@ -7,9 +7,12 @@ whose pattern is found in a message names its cause, so the order of the rows de
 import re
 from dataclasses import dataclass
 
+from modalens.utils.secrets import redacted
+
 
 def one_line(text: object, length: int = 300) -> str:
-    return " ".join(str(text).split())[:length]
+    """Words of others, as they are published: a proxy's password may be among them."""
+    return " ".join(str(redacted(str(text))).split())[:length]
 
 
 class ClipError(Exception):
@@ -157,7 +160,11 @@ CAUSES = (
         "bad_url",
         "The list holds no address that can be asked.",
         permanent=True,
-        patterns=(r"is not a valid URL", r"Invalid URL", r"unknown url type", r"looks truncated", r"url scheme"),
+        patterns=(
+            r"is not a valid URL", r"Invalid URL", r"unknown url type", r"looks truncated", r"url scheme",
+            r"No connection adapters were found", r"Redirection to url .* is not allowed", r"Invalid IPv6",
+            r"is the private address",
+        ),
     ),
     Cause(
         "not_media",

@@ -17,7 +17,7 @@ from modalens.utils.files import write_text
 
 # What a clip from the web was made with, and what may have kept it away: a change of these asks for it again.
 MADE_WITH = ("max_height", "prefer_codec")
-KEPT_AWAY = (*MADE_WITH, "max_bytes", "cookies", "proxy")
+KEPT_AWAY = (*MADE_WITH, "max_bytes", "cookies", "proxy", "private_addresses")
 
 
 @dataclass(frozen=True)

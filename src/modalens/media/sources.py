@@ -16,8 +16,9 @@ class DownloadOptions:
     """max_height, prefer_codec: of the picture. max_bytes, timeout_s: of one clip. socket_timeout_s: of one answer.
 
     retries: further attempts after a passing failure, backoff_s apart at first, then twice as long each, with jitter.
-    sleep_s: between the starts of two clips, for modalens.pace. cookies: a file in Netscape format, never written to.
-    proxy: "" is the system's own setting.
+    sleep_s: between the starts of two clips, for modalens.media.rate_limit. cookies: a file in Netscape format, never
+    written to. private_addresses: whether this machine and its own network are asked, too. proxy: "" is the system's
+    own setting; env:NAME and file:PATH say where an address with a password is.
     """
 
     max_height: int = 480
@@ -30,6 +31,7 @@ class DownloadOptions:
     sleep_s: float = 2.0
     cookies: str = ""
     proxy: str = ""
+    private_addresses: bool = True
 
 
 @dataclass(frozen=True)

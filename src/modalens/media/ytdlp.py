@@ -7,6 +7,7 @@ and no external downloader but ffmpeg is ever named.
 import contextlib
 import functools
 import importlib
+import io
 import math
 import os
 import re
@@ -23,6 +24,7 @@ from yt_dlp.postprocessor.ffmpeg import FFmpegPostProcessor
 from yt_dlp.utils import YoutubeDLError, download_range_func
 
 from modalens.media.failure_causes import tidy
+from modalens.utils import secrets
 
 NAME = "media"
 LIVE = ("is_live", "is_upcoming")
@@ -128,16 +130,18 @@ class YtDlpSession:
                 # Times stay those of the source, so that the wanted part can be found whatever the container.
                 "ffmpeg_o": ["-copyts", "-start_at_zero", "-fs", str(options.max_bytes)],
             },
+            "hls_prefer_native": not options.private_addresses,
             "logger": self._said,
             "noprogress": True,
             "updatetime": False,
             "color": "no_color",
         }
         if options.cookies:
-            # yt-dlp writes the file back: many workers would write the user's own at once.
-            params["cookiefile"] = shutil.copy(options.cookies, self.folder / "cookies.txt")
+            # yt-dlp writes cookies back where it read them: neither the user's own file, by many workers at once, nor
+            # a copy that a killed worker would leave.
+            params["cookiefile"] = io.StringIO(Path(options.cookies).read_text(encoding="utf-8"))
         if options.proxy:
-            params["proxy"] = options.proxy
+            params["proxy"] = secrets.resolved(options.proxy, "download.proxy")
         return params
 
 

@@ -5,7 +5,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, ClassVar
 
-import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
@@ -14,8 +13,12 @@ from modalens.models._networks import Normalizer
 from modalens.models._shapes import Shapes
 from modalens.plugins import registry
 from modalens.plugins.options import resolve
+from modalens.utils import checksums, torch_file
 from modalens.utils.errors import UserError
-from modalens.utils.files import atomic
+
+# What a model file holds beside the parameters: what the model is built from, and what is known of its training.
+DESCRIBES = ("name", "options", "shapes")
+RESTORED = ("labels", "sources", "embedding_means", "embedding_stds", "balancing")
 
 Features = Mapping[str, Tensor]
 
@@ -116,8 +119,7 @@ class TrainedModel:
             "balancing": self.balancing,
             "state": {name: value.cpu() for name, value in self.model.state_dict().items()},
         }
-        with atomic(path) as hidden:
-            torch.save(content, hidden)
+        torch_file.write(path, content)
 
 
 def build(name: str, shapes: Shapes, classes: int, options: dict[str, Any]) -> Model:
@@ -133,15 +135,21 @@ def build(name: str, shapes: Shapes, classes: int, options: dict[str, Any]) -> M
 
 
 def load_model(path: str | Path) -> TrainedModel:
-    """Read a file of `Trained.save`; the model is in evaluation mode, on the CPU."""
+    """Read a file of `TrainedModel.save`; the model is in evaluation mode, on the CPU."""
+    if not Path(path).exists():
+        raise checksums.not_found(path, "train")
+    content = torch_file.read(path)
+    if absent := [name for name in (*DESCRIBES, *RESTORED, "state") if name not in content]:
+        raise UserError(f"{path}: expected a model of the train stage, got a file without {absent[0]!r}")
     try:
-        content = torch.load(path, map_location="cpu", weights_only=True)
-    except Exception as error:  # torch.load raises whatever the damaged bytes lead it to
-        reason = "cannot be read" if Path(path).exists() else "is not there"
-        raise UserError(f"{path} {reason}; delete it and run again to train it anew") from error
-    model = build(content["name"], content["shapes"], len(content["labels"]), content["options"])
-    for method, options in content["balancing"].items():
-        registry.load("balancing", method).adapt(model, options)
-    model.load_state_dict(content["state"])
-    rest = ("labels", "sources", "embedding_means", "embedding_stds", "balancing")
-    return TrainedModel(model.eval(), **{name: content[name] for name in rest})
+        model = build(content["name"], content["shapes"], len(content["labels"]), content["options"])
+        for method, options in content["balancing"].items():
+            registry.load("balancing", method).adapt(model, options)
+        model.load_state_dict(content["state"])
+    # The digest holds, so these bytes were written so: by other code than today's, or not by this program.
+    except (UserError, KeyError, RuntimeError, TypeError, ValueError, AttributeError) as error:
+        reason = " ".join(str(error).split())[:200]
+        raise UserError(
+            f"{path} does not fit the model {content['name']!r} of this version ({reason}); delete it and run again"
+        ) from error
+    return TrainedModel(model.eval(), **{name: content[name] for name in RESTORED})

@@ -8,7 +8,6 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-import pyarrow.parquet as pq  # type: ignore[import-untyped]
 
 from modalens.config import modalities
 from modalens.reporting import appearance
@@ -16,6 +15,7 @@ from modalens.reporting.appearance import withheld
 from modalens.stats.coalitions import from_text, model_of, to_text
 from modalens.stats.metrics import Array, confusion_metrics
 from modalens.stats.predictions import PRIOR_PREDICTED
+from modalens.utils import parquet
 from modalens.utils.errors import UserError
 
 IMBALANCE = 0.1  # so much more than its equal share has the commonest class, where accuracy hides the others
@@ -77,9 +77,9 @@ class ModelScores:
 
 
 def read_scores(path: Path, replacements: list[str]) -> ModelScores:
-    columns = ["clip_id", "group", "seed", "replacement", "coalition", "label", "predicted", PRIOR_PREDICTED]
-    columns = [name for name in columns if name != PRIOR_PREDICTED or name in pq.read_schema(path).names]
-    frame = pd.read_parquet(path, columns=columns, filters=[("replacement", "in", ["", *replacements])])
+    columns = ["clip_id", "group", "seed", "replacement", "coalition", "label", "predicted"]
+    columns += [PRIOR_PREDICTED] if PRIOR_PREDICTED in parquet.columns(path) else []
+    frame = parquet.read(path, columns, [("replacement", "in", ["", *replacements])])
     full = frame[frame["replacement"] == ""]
     if full.empty:
         raise UserError(f"{path} holds no prediction on the full input; run evaluate again")

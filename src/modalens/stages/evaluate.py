@@ -13,7 +13,7 @@ from modalens.evaluation.predict import predict, scores
 from modalens.models import load_model
 from modalens.stats.predictions import PRIOR_LOG_PROBABILITY, PRIOR_PREDICTED
 from modalens.tracking import records
-from modalens.utils import cli, device, files
+from modalens.utils import cli, device, parquet
 from modalens.utils.cli import pair
 from modalens.utils.csv_tables import read_table
 from modalens.utils.errors import UserError
@@ -51,8 +51,7 @@ def main(arguments: argparse.Namespace) -> None:
         runs.append(_run(table, arguments.key, seed, arguments))
         log.info("%s seed %d: accuracy %.3f", arguments.models.name, seed, runs[-1].metrics["accuracy"])
     whole = _with_prior(pd.concat(tables, ignore_index=True), arguments.test.with_name("classes.csv"))
-    with files.atomic(arguments.output) as hidden:
-        whole.to_parquet(hidden, index=False)
+    parquet.write(arguments.output, whole)
     records.write(arguments.record, "evaluate", runs)
 
 

@@ -3,11 +3,9 @@
 import argparse
 from pathlib import Path
 
-import pandas as pd
-
 from modalens.stats.leaderboard import COLUMNS, leaderboard
 from modalens.tracking import records
-from modalens.utils import cli, files
+from modalens.utils import cli, files, parquet
 from modalens.utils.errors import UserError
 
 
@@ -27,7 +25,7 @@ def main(arguments: argparse.Namespace) -> None:
     columns = ["clip_id", "group", "seed", "label", "predicted", "log_probability"]
     full = [("replacement", "==", "")]
     # The order given, which is the config's, decides between equals.
-    predictions = {path.stem: pd.read_parquet(path, columns=columns, filters=full) for path in arguments.predictions}
+    predictions = {path.stem: parquet.read(path, columns, full) for path in arguments.predictions}
     settings = {"replicates": arguments.bootstrap, "confidence": arguments.confidence}
     table = leaderboard(predictions, arguments.reference, **settings)
     table.insert(0, "task", tasks.pop())

@@ -7,6 +7,7 @@ from modalens.curation.manifest import build, log, texts, write
 from modalens.tracking import records
 from modalens.utils import cli
 from modalens.utils.errors import UserError
+from modalens.utils.secrets import redacted
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -32,7 +33,7 @@ def main(arguments: argparse.Namespace) -> None:
         labels = {f"clips_{task}": float(sizes[f"labels/{task}.csv"]) for task in arguments.tasks}
         run = records.Run(
             key={"dataset": arguments.dataset["name"]},
-            params=arguments.dataset
+            params=redacted(arguments.dataset)
             | {"tasks": arguments.tasks, "shards": arguments.shards, "clip_ids": str(arguments.clip_ids or "")},
             metrics={"clips": float(count), **labels},
             artifacts=[str(arguments.output / "manifest.csv")],

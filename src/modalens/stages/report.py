@@ -9,6 +9,7 @@ from modalens.reporting.page import page
 from modalens.reporting.study_results import Study
 from modalens.tracking import records
 from modalens.utils import cli, files
+from modalens.utils.secrets import redacted
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -19,7 +20,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def main(arguments: argparse.Namespace) -> None:
-    config_text = arguments.config.read_text(encoding="utf-8")
+    config_text = redacted(arguments.config.read_text(encoding="utf-8"))
     study = Study(arguments.study, yaml.safe_load(config_text))
     html, tables, made, findings = page(study, config_text)
     folder = arguments.output.parent

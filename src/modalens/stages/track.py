@@ -6,10 +6,11 @@ import json
 from pathlib import Path
 
 from modalens.tracking.mlflow_runs import entries
-from modalens.tracking.mlflow_store import database, experiment_id, locked, quiet, redacted, serve, sync
+from modalens.tracking.mlflow_store import check_database, database, experiment_id, locked, quiet, serve, sync
 from modalens.utils import files
 from modalens.utils.cli import log
 from modalens.utils.errors import UserError
+from modalens.utils.secrets import redacted, resolved
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -25,7 +26,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def main(arguments: argparse.Namespace) -> None:
     quiet()
     if arguments.serve:
-        serve(arguments.tracking_uri, arguments.port, arguments.experiment)
+        serve(resolved(arguments.tracking_uri, "mlflow.tracking_uri"), arguments.port, arguments.experiment)
     elif not (arguments.study and arguments.records and arguments.output and arguments.experiment):
         raise UserError("--study, --records, --experiment and --output are needed, or --serve")
     else:
@@ -33,18 +34,22 @@ def main(arguments: argparse.Namespace) -> None:
 
 
 def track(arguments: argparse.Namespace) -> None:
-    path = database(arguments.tracking_uri)
+    address = resolved(arguments.tracking_uri, "mlflow.tracking_uri")
+    path = database(address)
     lines = arguments.records.read_text(encoding="utf-8").splitlines()
     wanted = entries(arguments.study, [Path(line) for line in lines if line])
     study = arguments.study.resolve().name
+    if path:
+        check_database(path)
     from mlflow.exceptions import MlflowException
     from mlflow.tracking import MlflowClient
+    from sqlalchemy.exc import SQLAlchemyError
 
     try:
         with locked(path) if path else contextlib.nullcontext():
-            client = MlflowClient(arguments.tracking_uri)
+            client = MlflowClient(address)
             counts = sync(client, experiment_id(client, arguments.experiment, path), study, wanted)
-    except MlflowException as error:
+    except (MlflowException, SQLAlchemyError) as error:
         reason = "it does not answer" if "Max retries exceeded" in str(error) else str(error).splitlines()[0][:300]
         raise UserError(
             f"MLflow at {redacted(arguments.tracking_uri)} cannot be used: {redacted(reason)}; "

@@ -7,6 +7,7 @@ import pandas as pd
 import pyarrow.parquet as pq  # type: ignore[import-untyped]
 
 from modalens.stats.predictions import CLASS, TEXT, WHERE, validate
+from modalens.utils import checksums
 from modalens.utils.errors import UserError
 
 Table = str | Path | pd.DataFrame
@@ -58,6 +59,7 @@ def _read(source: Table, probabilities: bool) -> pd.DataFrame:
 
 
 def _read_parquet(path: Path, probabilities: bool) -> pd.DataFrame:
+    checksums.check(path, optional=True)
     names = None if probabilities else _without_classes(pq.read_schema(path).names)
     return pd.read_parquet(path, columns=names)
 

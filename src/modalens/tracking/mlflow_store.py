@@ -8,7 +8,6 @@ import contextlib
 import fcntl
 import logging
 import os
-import re
 import socket
 import sqlite3
 import sys
@@ -21,6 +20,7 @@ from urllib.parse import quote, urlencode
 from modalens.tracking.mlflow_runs import Entry
 from modalens.utils import files
 from modalens.utils.errors import UserError
+from modalens.utils.secrets import redacted
 
 # Tags by which a run is known as ours; a run without STUDY is the user's own and never touched.
 STUDY, KEY, DIGEST = "modalens.study", "modalens.key", "modalens.digest"
@@ -97,10 +97,35 @@ def database(uri: str) -> Path | None:
     scheme, separator, rest = uri.partition("://")
     if not separator or scheme == "file":
         raise UserError(
-            f"mlflow.tracking_uri {uri!r} is a folder, where MLflow 3 keeps no runs; "
+            f"mlflow.tracking_uri {redacted(uri)!r} is a folder, where MLflow 3 keeps no runs; "
             "set sqlite:///results/mlflow.db, or the http(s):// address of a server"
         )
     return Path(rest.removeprefix("/").partition("?")[0]) if scheme.startswith("sqlite") else None
+
+
+def check_database(path: Path, wait_s: float = 30.0) -> None:
+    """Raises UserError for a file that MLflow cannot use; it would say so in 70 lines. One not there is no fault."""
+    if path.is_dir():
+        raise UserError(f"mlflow.tracking_uri: expected an SQLite database, got the folder {path}")
+    if not path.exists() or not path.stat().st_size:
+        return
+    keeps = "the records are kept, and the next run brings them"
+    try:
+        with contextlib.closing(sqlite3.connect(path, timeout=wait_s, isolation_level=None)) as file:
+            file.execute("BEGIN IMMEDIATE")
+            found = file.execute("PRAGMA quick_check(1)").fetchone()[0]
+            file.execute("ROLLBACK")
+    except sqlite3.OperationalError as error:
+        if "locked" in str(error):
+            raise UserError(f"{path} was locked by another program for {wait_s:g} s; end that one; {keeps}") from error
+        raise UserError(f"{path} cannot be used ({error}); {keeps}") from error
+    except sqlite3.DatabaseError as error:
+        found = str(error)
+    if found != "ok":
+        raise UserError(
+            f"{path} is damaged ({' '.join(found.split())[:120]}); move it away and run again: the records fill a new "
+            "one; runs of your own are in the old one only"
+        )
 
 
 def artifact_root(path: Path) -> Path:
@@ -137,13 +162,9 @@ def experiment_id(client: Any, name: str, path: Path | None) -> str:
     if location and found.tags.get(LOCATION, location) != location:
         raise UserError(
             f"{path} was moved: experiment {name!r} keeps its files in {found.artifact_location}; "
-            "set mlflow.experiment to another name, or delete the database: the records fill it again"
+            "set mlflow.experiment to another name: the records fill it, and the old one stays as it is"
         )
     return str(found.experiment_id)
-
-
-def redacted(text: str) -> str:
-    return re.sub(r"//[^@/\s]*@", "//***@", text)
 
 
 def free_port(first: int) -> int:

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from modalens.utils.files import write_text
+from modalens.utils.secrets import redacted
 
 
 @dataclass
@@ -31,7 +32,7 @@ def write(path: str | Path, stage: str, runs: list[Run]) -> None:
     for run in runs:
         row = asdict(run)
         row["metrics"] = {name: value for name, value in row["metrics"].items() if math.isfinite(value)}
-        rows.append(row)
+        rows.append(redacted(row))
     write_text(path, json.dumps({"stage": stage, "runs": rows}, indent=1, default=str))
 
 

@@ -8,7 +8,8 @@ from typing import Any
 
 import torch
 
-from modalens.utils.files import atomic
+from modalens.utils import torch_file
+from modalens.utils.errors import UserError
 
 log = logging.getLogger(__name__)
 
@@ -27,18 +28,16 @@ class Checkpoint:
         if not self.path.exists():
             return None
         try:
-            content: dict[str, Any] = torch.load(self.path, map_location="cpu", weights_only=True)
-            if content["key"] == self.key:
+            content = torch_file.read(self.path)
+            if content.get("key") == self.key:
                 return content
-            reason = "belongs to other settings, data or code"
-        except Exception as error:  # torch.load raises whatever the damaged bytes lead it to
-            reason = f"cannot be read ({type(error).__name__})"
-        log.info("%s %s: training from the start", self.path, reason)
+            log.info("%s belongs to other settings, data or code: training from the start", self.path)
+        except UserError as error:
+            log.warning("%s: training from the start", str(error).partition(";")[0])
         return None
 
     def write(self, content: dict[str, Any]) -> None:
-        with atomic(self.path) as hidden:
-            torch.save({"key": self.key, **content}, hidden)
+        torch_file.write(self.path, {"key": self.key, **content})
         self._saved = time.monotonic()
 
     def due(self) -> bool:

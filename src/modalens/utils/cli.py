@@ -10,6 +10,8 @@ from types import ModuleType
 from typing import Any
 
 from modalens.utils.errors import UserError
+from modalens.utils.files import storage_fault
+from modalens.utils.secrets import redacted
 
 log = logging.getLogger("modalens")
 
@@ -37,11 +39,22 @@ def call(command: ModuleType, words: Iterable[Any]) -> None:
 def run(command: ModuleType, words: Iterable[Any]) -> None:
     """The same as a process does it: logs to stderr, and a UserError becomes one line and exit status 1."""
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s", datefmt="%H:%M:%S", stream=sys.stderr)
+    for handler in logging.getLogger().handlers:
+        handler.addFilter(_redact)
     arguments = parse(command, words)
     try:
         command.main(arguments)
     except UserError as error:
-        sys.exit(f"modalens: {error}")
+        sys.exit(f"modalens: {redacted(str(error))}")
+    except OSError as error:
+        if not (reason := storage_fault(error)):
+            raise
+        sys.exit(f"modalens: {error.filename or 'a file'} cannot be read or written: {reason}")
+
+
+def _redact(record: logging.LogRecord) -> bool:
+    record.msg, record.args = redacted(record.getMessage()), ()
+    return True
 
 
 def mapping(text: str) -> dict[str, Any]:

@@ -14,6 +14,7 @@ import pandas as pd
 
 from modalens.utils import csv_chunks
 from modalens.utils.errors import UserError
+from modalens.utils.secrets import redacted
 from modalens.utils.suggest import nearest
 
 log = logging.getLogger("modalens")
@@ -152,4 +153,4 @@ def _header(names: list[str], location: str) -> list[str]:
 
 def _one_line(error: Exception) -> str:
     reason = str(error) if isinstance(error, HTTPError) else str(getattr(error, "reason", error))
-    return " ".join(reason.split()) or type(error).__name__
+    return " ".join(str(redacted(reason)).split()) or type(error).__name__

@@ -1,11 +1,16 @@
-"""All HDF5: arrays by clip id, checksummed chunks, atomic rename, constants in the attributes.
+"""All HDF5: arrays by clip id, checksums over all of it, atomic rename, constants in the attributes.
 
 Layout of a file: `ids` (N,) and `keys` (N,) strings, `data` (N, ...) one chunk a clip, file attributes JSON values. A
-row's key tells what it was made from (kept.py). `elsewhere` (M, 2): id and key of clips without a row here, since all
-that is made from such a row is there already.
+row's key tells what it was made from (row_cache.py). `elsewhere` (M, 2): id and key of clips without a row here, since
+all that is made from such a row is there already.
+
+Three checksums, so that reading a few rows of a large file costs no more than these rows: Fletcher's of each chunk of
+`data`; HDF5's own of the structures that say where chunks lie, which it writes since version 1.10 of its format; and
+attribute CHECKSUM, a SHA-256 of ids, keys, attributes, shape and type.
 """
 
 import contextlib
+import hashlib
 import json
 from collections.abc import Collection, Iterator, Sequence
 from pathlib import Path
@@ -15,12 +20,16 @@ import h5py
 import numpy as np
 from numpy.typing import NDArray
 
+from modalens.utils.checksums import damaged
 from modalens.utils.errors import UserError
 from modalens.utils.files import atomic
 
 Array = NDArray[Any]
 
 PIECE = 64  # rows that are copied at a time
+TABLES = ("ids", "keys", "elsewhere")
+CHECKSUM = "checksum"
+FORMAT = ("v110", "v110")  # the oldest whose structures have checksums, read by all programs since 2016
 BLOCK_BYTES = 64 * 2**20  # read at once, so that memory holds the wanted rows and little more
 
 
@@ -65,18 +74,25 @@ class Writer:
             raise ValueError(f"clip id {clip_id!r} was written twice")
 
     def _finish(self) -> None:
-        for name, texts in (("ids", self._keys), ("keys", self._keys.values())):
-            self._file.create_dataset(name, data=np.array(list(texts), dtype=object), dtype=h5py.string_dtype())
-        pairs = np.array(list(self._elsewhere.items()), dtype=object).reshape(-1, 2)
-        self._file.create_dataset("elsewhere", data=pairs, dtype=h5py.string_dtype())
+        pairs = [text for pair in self._elsewhere.items() for text in pair]
+        tables = {"ids": list(self._keys), "keys": list(self._keys.values()), "elsewhere": pairs}
+        for name, texts in tables.items():
+            cells = [text.encode() for text in texts]
+            kind = h5py.string_dtype(length=max(map(len, cells), default=0) or 1)
+            values = np.array(cells, kind).reshape(-1, 2) if name == "elsewhere" else np.array(cells, kind)
+            chunks = {"chunks": values.shape, "fletcher32": True} if cells else {}
+            self._file.create_dataset(name, data=values, dtype=kind, **chunks)
+        self._file.attrs[CHECKSUM] = np.bytes_(_digest(self._file).encode())
 
 
 @contextlib.contextmanager
 def write(path: str | Path, attributes: dict[str, Any]) -> Iterator[Writer]:
     """Write arrays by clip id. attributes: JSON values that name what the rows were made with."""
-    with atomic(path) as hidden, h5py.File(hidden, "w") as file:
+    with atomic(path) as hidden, h5py.File(hidden, "w", libver=FORMAT) as file:
         for name, value in attributes.items():
-            file.attrs[name] = json.dumps(value, sort_keys=True)
+            # Bytes, and ids of one length, lie where checksums are; HDF5's heap for texts of any length has none, and
+            # a flipped bit there makes the library read for ever.
+            file.attrs[name] = np.bytes_(json.dumps(value, sort_keys=True).encode())
         writer = Writer(file)
         yield writer
         writer._finish()
@@ -84,7 +100,7 @@ def write(path: str | Path, attributes: dict[str, Any]) -> Iterator[Writer]:
 
 def attributes(path: str | Path) -> dict[str, Any]:
     with _open(path) as file:
-        return {name: json.loads(value) for name, value in file.attrs.items()}
+        return {name: json.loads(value) for name, value in file.attrs.items() if name != CHECKSUM}
 
 
 def ids(path: str | Path) -> list[str]:
@@ -150,9 +166,35 @@ def shape(path: str | Path) -> tuple[int, ...]:
 
 @contextlib.contextmanager
 def _open(path: str | Path) -> Iterator[h5py.File]:
+    if not Path(path).exists():
+        raise UserError(f"not found: {path} (run the stage that writes it first)")
     try:
         with h5py.File(path, "r") as file:
+            _check_storage(file, path)
+            if CHECKSUM not in file.attrs:
+                raise damaged(path, "it has no checksum")
+            if bytes(file.attrs[CHECKSUM]).decode() != _digest(file):
+                raise damaged(path, "its ids, keys or attributes do not fit its checksum")
             yield file
-    except OSError as error:
-        reason = "is not there" if not Path(path).exists() else f"cannot be read ({str(error).splitlines()[0]})"
-        raise UserError(f"{path} {reason}; delete it and run again to make it anew") from error
+    # What h5py raises is as the bytes would have it.
+    except (OSError, KeyError, RuntimeError, ValueError, TypeError, AttributeError) as error:
+        raise damaged(path, error) from error
+
+
+def _check_storage(file: h5py.File, path: str | Path) -> None:
+    """Raises UserError for what lies in another file: whoever wrote this one chose which of the reader's that is."""
+    for name in file:
+        link = file.get(name, getlink=True)
+        elsewhere = "link" if not isinstance(link, h5py.HardLink) else ""
+        if not elsewhere and isinstance(file[name], h5py.Dataset):
+            elsewhere = "external file" if file[name].external else "virtual data set" if file[name].is_virtual else ""
+        if elsewhere:
+            raise UserError(f"{path}: expected {name!r} in this file, got a {elsewhere}; it is not followed")
+
+
+def _digest(file: h5py.File) -> str:
+    data = file.get("data")
+    found: list[Any] = [None if data is None else [list(data.shape), data.dtype.str]]
+    found.append(sorted((name, bytes(value).decode()) for name, value in file.attrs.items() if name != CHECKSUM))
+    found += [[text.decode() for text in file[name][:].flat] for name in TABLES]
+    return hashlib.sha256(json.dumps(found).encode()).hexdigest()
