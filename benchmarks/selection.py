@@ -102,7 +102,9 @@ RULES: dict[str, Callable[[Trajectory], Kept]] = {
 }
 
 
-def clips(study: Path, task: str, draw: int, limit: int) -> tuple[dict[str, dataset.FeatureDataset], dict[str, Any], int]:
+def clips(
+    study: Path, task: str, draw: int, limit: int
+) -> tuple[dict[str, dataset.FeatureDataset], dict[str, Any], int]:
     """Features by part, shapes, number of classes. limit: training clips at most, 0 for all."""
     config = yaml.safe_load((study / "config.yaml").read_text())
     table = pd.concat(dataset.read_split(study / "splits" / task / f"{name}.csv") for name in FRACTIONS)
@@ -144,7 +146,9 @@ def logits(ensemble: Ensemble, part: SeedBatches) -> tuple[np.ndarray, dict[str,
     return values, {"loss": terms["loss"].item(), "accuracy": float((values.argmax(1) == labels[0].numpy()).mean())}
 
 
-def trajectory(model: Model, parts: dict[str, dataset.FeatureDataset], seed: int, steps: int) -> tuple[Trajectory, Model]:
+def trajectory(
+    model: Model, parts: dict[str, dataset.FeatureDataset], seed: int, steps: int
+) -> tuple[Trajectory, Model]:
     """The model comes back with the parameters that the library's rule keeps."""
     options = loop.TrainingOptions()
     began = time.process_time()

@@ -30,9 +30,7 @@ class Logistic(Model):
     head: "_Bias"
     solves = True
 
-    def __init__(
-        self, shapes: Shapes, classes: int, *, cells: int = 4, strengths: Sequence[float] = STRENGTHS
-    ) -> None:
+    def __init__(self, shapes: Shapes, classes: int, *, cells: int = 4, strengths: Sequence[float] = STRENGTHS) -> None:
         """cells: time, tokens, height and width are averaged down to at most this many; mels and channels stay.
         strengths: of the data against the penalty, scikit-learn's C, of which the validation clips choose one."""
         networks = {name: _Contribution(shapes[name], classes, cells) for name in sorted(shapes)}

@@ -20,7 +20,9 @@ from modalens.utils import cli, device
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     setup.add_arguments(parser)
-    parser.add_argument("--chosen", type=Path, help="JSON file of a search: options, training and balancing to use instead")
+    parser.add_argument(
+        "--chosen", type=Path, help="JSON file of a search: options, training and balancing to use instead"
+    )
     parser.add_argument("--seeds", type=int, nargs="+", required=True)
     parser.add_argument("--output", type=Path, required=True, help="folder that gets {seed}/model.pt")
     cli.add_common(parser, "key", "threads", "record")

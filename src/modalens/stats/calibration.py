@@ -25,7 +25,9 @@ def fit_temperature(logits: NDArray[np.floating], labels: NDArray[np.integer]) -
     cross-entropy returned.
     """
     values = np.asarray(logits, np.float64)
-    margins = values - np.take_along_axis(values, np.broadcast_to(labels[None, :, None], (len(values), len(labels), 1)), 2)
+    margins = values - np.take_along_axis(
+        values, np.broadcast_to(labels[None, :, None], (len(values), len(labels), 1)), 2
+    )
     margins -= (top := margins.max(2, keepdims=True))
     pull = PRIOR / len(labels)
     inverse = np.ones(len(values))

@@ -39,7 +39,9 @@ def train_group(job: Job, learners: dict[int, Learner], output: Path) -> dict[in
         trained = TrainedModel(model, job.labels, job.sources, means, stds, method(learner), temperature)
         trained.save(output / str(seed) / "model.pt")
         with files.atomic(output / str(seed) / "history.csv") as hidden:
-            pd.DataFrame(histories[seed]).astype({"epoch": int, "steps": int, "still_improving": int}).to_csv(hidden, index=False)
+            pd.DataFrame(histories[seed]).astype({"epoch": int, "steps": int, "still_improving": int}).to_csv(
+                hidden, index=False
+            )
     return histories
 
 

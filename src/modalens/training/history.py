@@ -54,4 +54,3 @@ def summary(history: History) -> dict[str, float]:
     kept["seconds"] = sum(row["seconds"] for row in history)
     kept["still_improving"] = history[-1]["still_improving"]
     return kept
-

@@ -25,9 +25,9 @@ class AdamW:
 
     @torch.no_grad()
     def step(self, gradients: Tensors, scales: Mapping[str, Tensor] | None = None) -> None:
-        """gradients: {parameter: (S, ...)}; a parameter without one stays as it is. scales: {parameter: (S,)}, as the ensemble's step_scales."""
+        """gradients: {parameter: (S, ...)}; a parameter without one stays as it is. scales: the ensemble's step_scales."""
         before = {name: self._ensemble.parameters[name].detach().clone() for name in scales or {}}
-        # The fused kernel assumes equal memory layout: a gradient that is not contiguous would update the wrong entries.
+        # The fused kernel assumes equal memory layout: other gradients would update the wrong entries.
         contiguous = {name: values.contiguous() for name, values in gradients.items()}
         kinds = (self._ensemble.parameters, contiguous, self._means, self._squares, self._steps)
         parameters, values, means, squares, steps = ([kind[name] for name in gradients] for kind in kinds)
