@@ -4,7 +4,8 @@ Needs a study whose features and splits are there (`snakemake --until features s
 clips are divided anew into training, validation and test parts, `--draws` times, since a test part of a few dozen clips
 says little. On each, every model of `--models` learns for `--steps` optimizer steps without stopping, by the library's
 own steps; every rule is then read off the same validation and test logits. `logistic` is the registry's model: solved,
-not trained. `distillation` is taught by `audio_only` and `video_only` as the library's rule keeps them.
+not trained; `logistic_audio` is it on one modality, beside `audio_only`. `distillation` is taught by `audio_only` and
+`video_only` as the library's rule keeps them.
 
 Accuracy is that of the test clips at the epoch that a rule keeps; `nats` their cross-entropy after the temperature that
 was fitted on the validation clips at that epoch; `steps` what the rule would have trained for.
@@ -39,8 +40,8 @@ from modalens.utils import device
 
 FRACTIONS = {"train": 0.7, "validation": 0.1, "test": 0.2}
 PATIENCES = (100, 200, 300, 500, 1000)  # optimizer steps
-MODELS = ("logistic", "audio_only", "video_only", "late_fusion", "distillation")
-CPU = torch.device("cpu")
+MODELS = ("logistic", "logistic_audio", "logistic_video", "audio_only", "video_only", "late_fusion", "distillation")
+BASELINE = "logistic_"  # of a name: of the one modality after it
 
 
 @dataclass
@@ -132,6 +133,8 @@ def new(name: str, shapes: dict[str, Any], classes: int, train: dataset.FeatureD
     if name.endswith("_only"):
         modality = name.removesuffix("_only")
         name, shapes = "late_fusion", {modality: shapes[modality]}
+    elif name.startswith(BASELINE):
+        name, shapes = "logistic", {name.removeprefix(BASELINE): shapes[name.removeprefix(BASELINE)]}
     model = build(name, shapes, classes, {})
     model.fit_normalizer({key: dataset.batches(values, 64) for key, values in train.features.items()})
     return model
@@ -210,14 +213,15 @@ def one_draw(study: Path, models: list[str], steps: int, limit: int, job: tuple[
 
 
 def beside_logistic(table: pd.DataFrame, rule: str) -> pd.DataFrame:
-    """Mean over tasks and draws of each model under a rule, and its difference from logistic regression on the same
-    draws with a standard error over the draws."""
+    """Mean over the draws of each task and model under a rule, and its difference from logistic regression on the same
+    modalities and draws, with a standard error over the draws."""
     kept = table[table["rule"].isin([rule, "solved"])]
     wide = kept.pivot_table(index=["task", "draw"], columns="model", values="accuracy")
     found = []
     for task, part in wide.groupby("task"):
-        for name in wide.columns:
-            gap = part[name] - part["logistic"]
+        for name in (name for name in wide.columns if not name.startswith("logistic")):
+            own = BASELINE + name.removesuffix("_only")
+            gap = part[name] - part[own if own in part else "logistic"]
             row = {"task": task, "model": name, "accuracy": part[name].mean(), "gap": gap.mean()}
             found.append(row | {"standard_error": gap.std() / math.sqrt(len(gap)) if len(gap) > 1 else math.nan})
     return pd.DataFrame(found)

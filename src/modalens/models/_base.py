@@ -77,8 +77,8 @@ class Model(nn.Module):
         return self.classify(self.embed(features))
 
     def targets(self, features: Features) -> dict[str, Tensor]:
-        """Auxiliary targets per clip (e.g. teacher logits), {name: (B, ...)}: computed once per clip and passed to `loss`
-        among the features. None by default."""
+        """Auxiliary targets per clip (e.g. teacher logits), {name: (B, ...)}: computed once per clip and passed to
+        `loss` among the features. None by default."""
         del features
         return {}
 
@@ -111,10 +111,6 @@ class TrainedModel:
     balancing: dict[str, Any] = field(default_factory=dict)  # {name: options} of the method that it was learnt with
     # What logits are divided by before they become probabilities: fitted on the validation clips at the kept epoch.
     temperature: float = 1.0
-
-    def log_probabilities(self, logits: Tensor) -> Tensor:
-        """(..., classes) as the model gives them -> calibrated, float64, on the CPU."""
-        return (logits.cpu().double() / self.temperature).log_softmax(-1)
 
     def save(self, path: Path) -> None:
         """Plain data only: the file loads without running code from it."""

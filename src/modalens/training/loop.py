@@ -93,7 +93,7 @@ def fit(
     training: TrainingOptions,
     checkpoint: Checkpoint | None = None,
 ) -> list[History]:
-    """Train models, one per seed and all on one device, in place; kept is the epoch of lowest calibrated validation loss.
+    """Train models in place, one per seed and all on one device; keep the epoch of lowest calibrated validation loss.
 
     Returns for each one row per epoch: epoch, steps (optimizer steps so far), train_loss, train_accuracy (while
     learning), validation_loss, validation_accuracy, validation_calibrated_loss and validation_temperature (see

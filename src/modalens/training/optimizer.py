@@ -25,7 +25,7 @@ class AdamW:
 
     @torch.no_grad()
     def step(self, gradients: Tensors, scales: Mapping[str, Tensor] | None = None) -> None:
-        """gradients: {parameter: (S, ...)}; a parameter without one stays as it is. scales: the ensemble's step_scales."""
+        """gradients: {parameter: (S, ...)}; others stay as they are. scales: the ensemble's step_scales."""
         before = {name: self._ensemble.parameters[name].detach().clone() for name in scales or {}}
         # The fused kernel assumes equal memory layout: other gradients would update the wrong entries.
         contiguous = {name: values.contiguous() for name, values in gradients.items()}
