@@ -61,25 +61,23 @@ Kept = tuple[int, float]  # index of the epoch, steps that were trained for
 def lowest_loss(trajectory: Trajectory, patience: float) -> Kept:
     """The rule before: plain validation loss, patience in epochs."""
     losses = [row["validation_loss"] for row in trajectory.rows]
-    best, waited = 0, 0
-    lowest = math.inf
-    for index, loss in enumerate(losses):
+    lowest, waited, seen = math.inf, 0, 0
+    while seen < len(losses) and waited < patience and lowest >= history.LEAST_PROGRESS:
         waited += 1
-        if loss < lowest - history.LEAST_PROGRESS:
-            lowest, waited = loss, 0
-        if waited >= patience or lowest < history.LEAST_PROGRESS:
-            break
-    best = int(np.argmin(losses[: index + 1]))
-    return best, trajectory.rows[index]["steps"]
+        if losses[seen] < lowest - history.LEAST_PROGRESS:
+            lowest, waited = losses[seen], 0
+        seen += 1
+    return int(np.argmin(losses[:seen])), trajectory.rows[seen - 1]["steps"]
 
 
 def calibrated(trajectory: Trajectory, patience: float) -> Kept:
     """The library's rule, without its budget."""
     rows = trajectory.rows
-    for index in range(len(rows)):
-        if history.stop_reason(rows[: index + 1], patience=int(min(patience, 1e9)), epochs=10**9, steps=10**9):
-            break
-    return history.best_epoch(rows[: index + 1]) - 1, rows[index]["steps"]
+    unlimited, seen = 10**9, 1
+    options = {"patience": int(min(patience, unlimited)), "epochs": unlimited, "steps": unlimited}
+    while seen < len(rows) and not history.stop_reason(rows[:seen], **options):
+        seen += 1
+    return history.best_epoch(rows[:seen]) - 1, rows[seen - 1]["steps"]
 
 
 def smoothed_accuracy(trajectory: Trajectory) -> Kept:

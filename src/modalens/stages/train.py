@@ -38,7 +38,7 @@ def main(arguments: argparse.Namespace) -> None:
             done = _run(job, learner, seed, arguments.output / str(seed), histories[seed], arguments.key)
             runs.append(done)
             log.info(
-                "%s seed %d (%d of %d): best epoch %.0f of %.0f%s, calibrated loss %.3f, validation accuracy %.3f, %.1f s",
+                "%s seed %d (%d of %d): best epoch %.0f of %.0f%s, validation loss %.3f, accuracy %.3f, %.1f s",
                 job.model, seed, len(runs), len(arguments.seeds), done.metrics["best_epoch"], done.metrics["epochs"],
                 " (stopped while still improving)" if done.metrics["still_improving"] else "",
                 done.metrics[CALIBRATED_LOSS], done.metrics["validation_accuracy"], done.metrics["seconds"],
