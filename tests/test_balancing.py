@@ -203,7 +203,7 @@ def test_a_history_has_a_column_for_each_further_number():
         "epoch", "steps", "train_loss", "train_accuracy",
         *(f"train_loss_{name}" for name in names), *(f"train_weight_{name}" for name in names),
         "validation_loss", "validation_accuracy", *(f"validation_loss_{name}" for name in names),
-        "validation_calibrated_loss", "validation_temperature", "seconds", "still_improving",
+        "validation_calibrated_loss", "validation_temperature", "still_improving",
     ]  # fmt: skip
     assert history[0]["validation_loss"] == pytest.approx(history[0]["validation_loss_multimodal"])
 
