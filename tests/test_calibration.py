@@ -1,4 +1,4 @@
-"""One temperature per seed: what it finds is known in closed form or by another optimiser."""
+"""One temperature per seed: what it finds is known in closed form or by another optimizer."""
 
 import numpy as np
 import pytest
