@@ -26,7 +26,8 @@ from torch.utils.data import DataLoader, Dataset
 
 from modalens.models import build
 from modalens.training import loop
-from modalens.training.ensemble import AdamW, Ensemble
+from modalens.training.ensemble import Ensemble
+from modalens.training.optimizer import AdamW
 from modalens.utils import device, hdf5
 
 SHAPES = {"audio": (64, 101), "video": (8, 2048)}  # log-mel of a second, resnet50: those of the demo study
@@ -86,7 +87,7 @@ def usual(root: Path, name: str, seed: int, epochs: int, workers: int) -> None:
     """Train one seed from a DataLoader."""
     torch.manual_seed(seed)
     model = build(name, SHAPES, CLASSES, {})
-    optimiser = torch.optim.AdamW(model.parameters(), 1e-3, weight_decay=1e-2, fused=True)
+    optimizer = torch.optim.AdamW(model.parameters(), 1e-3, weight_decay=1e-2, fused=True)
     loaders = {
         split: DataLoader(Items(root, split, model.modalities), BATCH, shuffle=split == "train", num_workers=workers)
         for split in ("train", "validation")
@@ -94,9 +95,9 @@ def usual(root: Path, name: str, seed: int, epochs: int, workers: int) -> None:
     for _ in range(epochs):
         model.train()
         for features, labels in loaders["train"]:
-            optimiser.zero_grad()
+            optimizer.zero_grad()
             model.loss(features, labels)["loss"].backward()
-            optimiser.step()
+            optimizer.step()
         model.eval()
         with torch.no_grad():
             losses = [model.loss(features, labels)["loss"] for features, labels in loaders["validation"]]
@@ -109,17 +110,17 @@ def arithmetic(name: str, steps: int) -> float:
     device.set_deterministic(1)
     torch.manual_seed(0)
     stack = Ensemble([build(name, SHAPES, CLASSES, {})])
-    optimiser = AdamW(stack, 1e-3, 1e-2)
+    optimizer = AdamW(stack, 1e-3, 1e-2)
     features = {modality: torch.randn(1, BATCH, *shape).half() for modality, shape in SHAPES.items()}
     labels = torch.arange(BATCH).remainder(CLASSES).unsqueeze(0)
     began = time.process_time()
     for _ in range(steps):
-        optimiser.step(loop.gradients(stack, features, labels)[0])
+        optimizer.step(loop.gradients(stack, features, labels)[0])
     return time.process_time() - began
 
 
 def ours(root: Path, name: str, seeds: int, epochs: int, together: int) -> tuple[float, float]:
-    training = {"epochs": epochs, "patience": epochs, "batch_size": BATCH, "device": "cpu", "together": together}
+    training = {"epochs": epochs, "patience": 10**9, "batch_size": BATCH, "device": "cpu", "together": together}
     folder = root / "train" / name
     return timed(
         "-m", "modalens", "train", "--model", name, "--training", json.dumps(training), "--seeds", *range(seeds),

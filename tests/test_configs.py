@@ -12,7 +12,7 @@ from modalens.models import build
 pytestmark = pytest.mark.slow
 CONFIGS = sorted((Path(__file__).resolve().parents[1] / "config").glob("*.yaml"))
 # Small: no size in a config depends on them.
-SHAPES = {"audio": (16, 40), "video": (8, 32)}
+SHAPES = {"audio": {"mel": 16, "time": 40}, "video": {"time": 8, "channel": 32}}
 LABELS = torch.tensor([0, 1, 2, 0])
 
 
@@ -21,7 +21,7 @@ def test_every_model_of_a_config_learns_and_answers(path):
     study = resolve(load(path))
     assert set(study["modalities"]) == set(SHAPES)
     torch.manual_seed(0)
-    features = {name: torch.randn(len(LABELS), *shape) for name, shape in SHAPES.items()}
+    features = {name: torch.randn(len(LABELS), *shape.values()) for name, shape in SHAPES.items()}
     models = {}
     # Teachers before their students.
     for name, given in sorted(study["models"].items(), key=lambda item: len(item[1]["teachers"])):

@@ -34,7 +34,7 @@ def test_each_seed_draws_its_own_clips_with_all_that_belongs_to_them():
 
 def test_shared_clips_are_the_same_for_all_seeds_but_for_the_teachers():
     _, found = lesson()
-    features, labels = found.validation_batch(slice(4, 9), 2)
+    features, labels = found.shared_batch(slice(4, 9), 2)
     assert torch.equal(labels, LABELS[4:9].expand(2, -1))
     for name, values in clips().items():
         assert torch.equal(features[name], values[4:9].expand(2, *values[4:9].shape))

@@ -12,16 +12,18 @@ import torch
 from _members import made, planted
 from test_stack import still
 from torch import nn
+from torch.nn.functional import cross_entropy
 
 from modalens.models import Model
 from modalens.plugins import registry
 from modalens.training import loop
 from modalens.training.checkpoint import Checkpoint
+from modalens.training.history import History
 from modalens.utils.errors import UserError
 
 SEEDS = [3, 0, 7]
 CLOSE = {"rtol": 1e-5, "atol": 1e-3}
-QUICK = {"batch_size": 8, "learning_rate": 3e-3, "patience": 2, "epochs": 8}
+QUICK = {"batch_size": 8, "learning_rate": 3e-3, "patience": 6, "epochs": 12}
 
 
 TRAIN, VALIDATION = planted(44, 0), planted(14, 1)
@@ -37,14 +39,14 @@ def without_seconds(history):
     return [{name: value for name, value in row.items() if name != "seconds"} for row in history]
 
 
-def assert_same(one: tuple[Model, loop.History], other: tuple[Model, loop.History], **close: float) -> None:
+def assert_same(one: tuple[Model, History], other: tuple[Model, History], **close: float) -> None:
     (model, history), (others_model, others_history) = one, other
     # Batch normalisation undoes what a layer before it adds or scales by: there gradients are nothing but rounding, and
     # parameters go anywhere without a change of any loss. What is to agree to the last bit does so for these as well.
     free = close["rtol"] > 0 and any(isinstance(part, nn.BatchNorm2d | nn.BatchNorm1d) for part in model.modules())
     assert len(history) == len(others_history)
     for row, others_row in zip(without_seconds(history), without_seconds(others_history), strict=True):
-        assert row == pytest.approx(others_row, rel=1e-3 if free else close["rtol"], abs=0)
+        assert row == pytest.approx(others_row, rel=3e-3 if free else close["rtol"], abs=0)
     for name, values in () if free else model.state_dict().items():
         torch.testing.assert_close(values, others_model.state_dict()[name], **close)
 
@@ -65,11 +67,11 @@ def test_each_seed_stops_in_its_own_epoch_and_keeps_its_own_best():
     assert len({len(history) for history in histories}) == len(SEEDS), "the seeds are to stop apart for this test"
     assert max(map(len, histories)) < 40
     for model, history in zip(models, histories, strict=True):
-        best = min(row["validation_loss"] for row in history)
-        assert history[loop.best_epoch(history) - 1]["validation_loss"] == best
+        best = min(history, key=lambda row: row["validation_calibrated_loss"])
         with torch.no_grad():
-            loss = model.eval().loss(VALIDATION.features, VALIDATION.labels)["loss"].item()
-        assert loss == pytest.approx(best, rel=1e-4)
+            logits = model.eval()(VALIDATION.features)
+        loss = cross_entropy(logits / best["validation_temperature"], VALIDATION.labels).item()
+        assert loss == pytest.approx(best["validation_calibrated_loss"], rel=1e-4)
 
 
 def test_each_seed_goes_through_all_clips_in_the_order_of_its_own_seed(monkeypatch):
@@ -139,7 +141,7 @@ def test_seeds_trained_together_resume_bit_for_bit(name, tmp_path, monkeypatch):
 def test_a_finished_training_is_read_and_not_repeated(tmp_path, monkeypatch):
     checkpoint = Checkpoint(tmp_path / "checkpoint.pt", "key")
     first = fitted("video_only", SEEDS, checkpoint)
-    assert "optimiser" not in torch.load(checkpoint.path, weights_only=True)
+    assert "optimizer" not in torch.load(checkpoint.path, weights_only=True)
     monkeypatch.setattr(loop, "_learn", None)
     again = fitted("video_only", SEEDS, checkpoint)
     for one, other in zip(zip(*again, strict=True), zip(*first, strict=True), strict=True):
@@ -181,4 +183,4 @@ def test_a_log_is_told_now_and_then(monkeypatch, caplog):
     monkeypatch.setattr(loop, "LOG_EVERY_S", 0.0)
     with caplog.at_level("INFO"):
         fitted("video_only", SEEDS)
-    assert "late_fusion seed 3, 0, 7: epoch 1 of at most 8" in caplog.text
+    assert "late_fusion seed 3, 0, 7: epoch 1 of at most 12" in caplog.text

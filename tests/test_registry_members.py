@@ -97,6 +97,8 @@ MODELS = {
     "guidance": (GUIDED, VIDEO + head(10, 16, 16) + GUIDE),
     "joint_transformer": ({**STEPS, "own_layers": 1}, encoders(1) + 2 * D + 2 * LAYER + 2 * D + head(D)),
     "late_fusion": (SMALL, AUDIO + VIDEO + head(22, 16, 16)),
+    # A weight per class and pooled feature: 16 mels x 4 steps, 3 frames of 24; a bias per class.
+    "logistic": ({}, (16 * 4 + 3 * 24 + 1) * CLASSES),
     "transformer": (STEPS, encoders(2) + head(2 * D)),
 }
 # Modalities that a model's default options name; those of `only` it states itself.

@@ -390,7 +390,7 @@ def cells(html, row):
 def write_trials(root, model, task="seen", scores=(0.9, 0.4), **more):
     count = len(scores)
     chosen = [score == min(scores) for score in scores]
-    table = {"trial": range(count), "chosen": chosen, "status": "ok", "validation_cross_entropy": scores}
+    table = {"trial": range(count), "chosen": chosen, "status": "ok", "validation_calibrated_loss": scores}
     table |= {"training.learning_rate": [0.001, 0.0123456][:count], **more}
     path = root / "search" / task / model / "trials.csv"
     path.parent.mkdir(parents=True)

@@ -12,7 +12,8 @@ from torch import nn
 from modalens.models import Model
 from modalens.models.late_fusion import LateFusion
 from modalens.plugins import registry
-from modalens.training.ensemble import AdamW, Ensemble, can_be_stacked, write_back
+from modalens.training.ensemble import Ensemble, can_be_stacked, write_back
+from modalens.training.optimizer import AdamW
 from modalens.utils.tensors import index_seeds
 
 SEEDS = (0, 1, 2)

@@ -14,7 +14,8 @@ from modalens.models import load_model
 from modalens.models.late_fusion import LateFusion
 from modalens.stages import train
 from modalens.tracking import records
-from modalens.training import checkpoint, fit_job, loop
+from modalens.training import checkpoint, fit_job, loop, setup
+from modalens.training.history import LEAST_PROGRESS
 from modalens.utils import cli, hdf5
 from modalens.utils.errors import UserError
 
@@ -62,21 +63,47 @@ def test_rows_are_joined_by_clip_id_whatever_their_order_in_the_files(study, tmp
     assert same(state(_study.trained(study)), state(_study.trained(other)))
 
 
-def test_the_model_kept_is_the_one_of_lowest_validation_loss(study):
-    folder = _study.trained(study, learning_rate=0.1, epochs=20, patience=20)
+def test_the_model_kept_is_the_one_of_lowest_calibrated_validation_loss(study):
+    folder = _study.trained(study, learning_rate=0.1, epochs=20, patience=200)
     rows = history(folder)
-    job = fit_job.read(cli.parse(train, _study.train_line(study)))
-    model = load_model(folder / "0" / "model.pt").model
+    job = setup.read(cli.parse(train, _study.train_line(study)))
+    trained = load_model(folder / "0" / "model.pt")
     with torch.no_grad():
-        found = model.loss(job.validation.features, job.validation.labels)["loss"].item()
-    assert rows.validation_loss.idxmin() < len(rows) - 1
-    assert found == pytest.approx(rows.validation_loss.min(), rel=1e-4)
+        found = (trained.model(job.validation.features) / trained.temperature).log_softmax(1)
+    best = rows.loc[rows.validation_calibrated_loss.idxmin()]
+    assert best.epoch < len(rows)
+    assert trained.temperature == best.validation_temperature
+    loss = -found[torch.arange(len(found)), job.validation.labels].mean().item()
+    assert loss == pytest.approx(best.validation_calibrated_loss, rel=1e-4)
 
 
-def test_training_stops_after_patience_epochs_without_progress(study):
-    rows = history(_study.trained(study, model="audio_only", epochs=60, patience=4))
+def test_training_stops_after_patience_steps_without_progress(study):
+    folder = _study.trained(study, model="audio_only", epochs=60, patience=28)
+    rows = history(folder)
     assert len(rows) < 60
-    assert rows.validation_loss.iloc[-4:].min() > rows.validation_loss.iloc[:-4].min() - loop.LEAST_PROGRESS
+    assert rows.steps.tolist() == [5 * epoch for epoch in rows.epoch], "36 clips in batches of 8"
+    waited = rows.validation_calibrated_loss.iloc[-6:]  # 30 steps: the first whole epoch past 28
+    assert waited.min() > rows.validation_calibrated_loss.iloc[:-6].min() - LEAST_PROGRESS
+    assert not rows.still_improving.any()
+
+
+def test_a_training_that_only_the_budget_stopped_is_marked_as_still_improving(study, caplog):
+    for budget in ({"epochs": 3}, {"steps": 15}):
+        with caplog.at_level("INFO"):
+            folder = _study.trained(study, model="video_only", learning_rate=0.001, **budget)
+        assert history(folder).still_improving.tolist() == [0, 0, 1]
+        assert records.read(folder / "record.json")[1][0].metrics["still_improving"] == 1
+    assert caplog.text.count("of 3 (stopped while still improving)") == 2
+
+
+def test_logistic_regression_is_solved_in_one_row_and_learns_what_the_picture_tells(study):
+    folder = _study.trained(study, model="logistic", options={}, seeds=[0, 1])
+    rows = history(folder)
+    assert rows[["epoch", "steps", "still_improving"]].to_numpy().tolist() == [[1, 0, 0]]
+    assert rows.validation_accuracy[0] > 0.8
+    assert same(state(folder, 0), state(folder, 1)), "nothing is drawn"
+    predictions = _study.evaluated(study, folder)
+    assert set(predictions["coalition"]) == {"", "audio", "video", "audio,video"}
 
 
 def test_the_record_has_a_run_per_seed_with_every_setting_written_out(study):
@@ -92,7 +119,7 @@ def test_the_record_has_a_run_per_seed_with_every_setting_written_out(study):
 
 def test_embedding_statistics_are_those_of_the_training_clips(study):
     found = load_model(_study.trained(study) / "0" / "model.pt")
-    job = fit_job.read(cli.parse(train, _study.train_line(study)))
+    job = setup.read(cli.parse(train, _study.train_line(study)))
     with torch.no_grad():
         embeddings = found.model.embed(job.train.features)
     for name, values in embeddings.items():
@@ -136,7 +163,7 @@ def test_resuming_gives_bit_for_bit_what_an_uninterrupted_training_gives(study, 
     interrupt(study, monkeypatch, options=options)
     with caplog.at_level("INFO"):
         resumed = _study.trained(study, options=options)
-    assert "going on after epoch 5" in caplog.text
+    assert "resuming from epoch 5" in caplog.text
     whole = _study.trained(study, options=options, output="whole")
     assert same(state(resumed), state(whole))
     pd.testing.assert_frame_equal(history(resumed).drop(columns="seconds"), history(whole).drop(columns="seconds"))
@@ -160,19 +187,19 @@ cli.run(train, sys.argv[1:])
 
 
 def test_a_stage_killed_in_its_second_seed_goes_on_there(study, caplog):
-    options = {"patience": 99, "options": _study.SMALL | {"dropout": 0.3}, "seeds": [0, 1]}
+    options = {"patience": 999, "options": _study.SMALL | {"dropout": 0.3}, "seeds": [0, 1]}
     environment = os.environ | {"PYTHONPATH": str(Path(fit_job.__file__).parents[2])}
     line = [sys.executable, "-c", KILLED, *_study.train_line(study, **options)]
     assert subprocess.run(line, env=environment, capture_output=True).returncode == -signal.SIGKILL
     folder = study / "train" / "late_fusion"
-    assert "optimiser" not in torch.load(folder / "0" / "checkpoint.pt", weights_only=True)
+    assert "optimizer" not in torch.load(folder / "0" / "checkpoint.pt", weights_only=True)
     # Snakemake deletes what a failed job declared as output.
     (folder / "0" / "model.pt").unlink()
     (folder / "0" / "history.csv").unlink()
 
     with caplog.at_level("INFO"):
         resumed = _study.trained(study, **options)
-    epochs = [record.args[0] for record in caplog.records if record.msg.startswith("going on after epoch")]
+    epochs = [record.args[0] for record in caplog.records if record.msg.startswith("resuming from epoch")]
     assert epochs == [_study.TRAINING["epochs"], 5], "the first seed was trained again, or the second from its start"
     whole = _study.trained(study, **options, output="whole")
     for seed in (0, 1):
@@ -182,7 +209,7 @@ def test_a_stage_killed_in_its_second_seed_goes_on_there(study, caplog):
 def test_seeds_trained_together_have_the_same_files_as_one_by_one(study):
     """Losses agree to 1e-4 of their value: rounding, see test_loop.py."""
     alone, together = (
-        _study.trained(study, seeds=[0, 1, 2], patience=3, output=f"at once {count}", together=count)
+        _study.trained(study, seeds=[0, 1, 2], patience=15, output=f"at once {count}", together=count)
         for count in (1, 3)
     )
     assert {path.relative_to(alone) for path in alone.rglob("*")} == {
@@ -249,10 +276,12 @@ def test_a_balanced_model_is_saved_without_what_only_its_learning_needs(study):
 def test_a_classifier_of_cosines_is_found_again_in_its_file(study):
     folder = _study.trained(study, more=balanced("mm_cosine", scale=4.0))
     found = load_model(folder / "0" / "model.pt")
-    job = fit_job.read(cli.parse(train, _study.train_line(study)))
+    job = setup.read(cli.parse(train, _study.train_line(study)))
     with torch.no_grad():
         loss = found.model.loss(job.validation.features, job.validation.labels)["loss"].item()
-    assert loss == pytest.approx(history(folder).validation_loss.min(), rel=1e-4)
+    rows = history(folder)
+    best = rows.loc[rows.validation_calibrated_loss.idxmin()]
+    assert loss == pytest.approx(best.validation_loss, rel=1e-4)
 
 
 def test_another_option_of_the_balancing_does_not_resume_a_checkpoint(study, monkeypatch, caplog):
@@ -266,8 +295,8 @@ def test_another_option_of_the_balancing_does_not_resume_a_checkpoint(study, mon
 
 def test_the_code_of_the_balancing_is_part_of_the_checkpoints_key(study):
     line = _study.train_line(study, more=balanced("agm"))
-    job = fit_job.read(cli.parse(train, line))
-    (learners,) = fit_job.groups(job, [0])
+    job = setup.read(cli.parse(train, line))
+    (learners,) = setup.seed_groups(job, [0])
     modules = fit_job.sources_of(next(iter(learners.values())))
     assert {f"modalens.balancing.{name}" for name in ("agm", "_modulation", "_base")} <= set(modules)
     assert {"modalens.models.late_fusion", "modalens.training.loop", "modalens.training.meter"} <= set(modules)
@@ -285,7 +314,7 @@ def test_what_a_search_chose_takes_the_place_of_the_settings(study):
 
 
 def test_an_unknown_precision_is_refused(study):
-    with pytest.raises(UserError, match=r"training\.precision: float32 or bfloat16 is wanted, not 'half'"):
+    with pytest.raises(UserError, match=r"training\.precision: expected float32 or bfloat16, got 'half'"):
         _study.trained(study, precision="half")
 
 
@@ -330,11 +359,11 @@ def test_shards_made_with_other_settings_do_not_mix(study):
 def test_a_misspelt_training_option_is_refused():
     line = _study.train_line(Path("nowhere"))
     line[line.index("--training") + 1] = json.dumps({"epoch": 3})
-    with pytest.raises(UserError, match="training has no option 'epoch'; did you mean 'epochs'"):
-        fit_job.read(cli.parse(train, line))
+    with pytest.raises(UserError, match=r"training: unknown option 'epoch'; did you mean 'epochs'"):
+        setup.read(cli.parse(train, line))
 
 
 def test_training_stops_when_the_task_is_solved(study):
-    rows = history(_study.trained(study, seeds=[1], learning_rate=0.1, epochs=200, patience=200), 1)
+    rows = history(_study.trained(study, seeds=[1], learning_rate=0.1, epochs=200, patience=2000), 1)
     assert len(rows) < 200
-    assert rows.validation_loss.iloc[-1] < loop.LEAST_PROGRESS
+    assert rows.validation_calibrated_loss.iloc[-1] < LEAST_PROGRESS

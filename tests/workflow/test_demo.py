@@ -12,7 +12,7 @@ from modalens.utils import hdf5
 
 ROOT = Path(__file__).resolve().parents[2]
 pytestmark = [pytest.mark.workflow, pytest.mark.timeout(1800)]
-MODELS = 4
+MODELS = 5
 TASKS = ["seen", "both"]
 SHARDS = 3
 
@@ -93,7 +93,7 @@ def test_one_task_less_trains_nothing(study):
 @pytest.mark.parametrize(
     ("source", "reruns"),
     [
-        ("evaluate.py", {"evaluate": 8, "leaderboard": 2, "relevance": 4, "report": 1, "track": 1}),
+        ("evaluate.py", {"evaluate": MODELS * len(TASKS), "leaderboard": 2, "relevance": 4, "report": 1, "track": 1}),
         ("measures/shapley.py", {"relevance": 2, "report": 1, "track": 1}),
         ("report.py", {"report": 1, "track": 1}),
     ],

@@ -65,7 +65,8 @@ def _default_models(names: list[str]) -> Config:
     whole: Config = {name: {} for name in unimodal}
     if len(names) > 1:
         whole |= {"late_fusion": {}, "distillation": {"teachers": unimodal}}
-    return whole
+    # What the others have to reach.
+    return whole | {"logistic": {}}
 
 
 def _model(name: str, given: Config | None, config: Config, rules: Config) -> Config:

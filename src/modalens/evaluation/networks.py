@@ -31,10 +31,14 @@ class Network(Protocol):
 
 
 class TorchNetwork:
-    """A torch module with `embed` and `classify`, on the device where it is; see `modalens.evaluate`."""
+    """A torch module with `embed` and `classify`, on the device where it is; see `modalens.evaluate`.
 
-    def __init__(self, model: Any, modalities: Sequence[str]) -> None:
+    temperature: what its logits are divided by before the softmax, under every condition alike.
+    """
+
+    def __init__(self, model: Any, modalities: Sequence[str], temperature: float = 1.0) -> None:
         self.model = model
+        self.temperature = temperature
         self.modalities = tuple(sorted(modalities))
 
     def embed(self, features: Mapping[str, Array]) -> dict[str, Array]:
@@ -45,7 +49,7 @@ class TorchNetwork:
     def log_probabilities(self, embeddings: Mapping[str, Array]) -> Array:
         with inference(self.model):
             logits = self.model.classify(_tensors(embeddings, self.model))
-            values: Array = logits.detach().cpu().double().log_softmax(1).numpy()
+            values: Array = (logits.detach().cpu().double() / self.temperature).log_softmax(1).numpy()
         return values
 
 

@@ -50,11 +50,12 @@ def read(
 
 
 def ablator(trained: TrainedModel, test: TestSet, batch: int) -> ModalityAblator:
-    """On the device where the model is. Means and deviations are those of the clips that it learnt from."""
+    """On the device where the model is. Means and deviations are those of the clips that it learnt from. Predictions
+    are calibrated by the temperature that was fitted on its validation clips, with all modalities in place."""
     modalities = trained.model.modalities
     means = {name: trained.model.training_mean(name).cpu().numpy() for name in modalities}
     return ModalityAblator(
-        TorchNetwork(trained.model, modalities),
+        TorchNetwork(trained.model, modalities, trained.temperature),
         test.features,
         {"mean@input": means, **test.stand_ins},
         {name: values.cpu().numpy() for name, values in trained.embedding_means.items()},

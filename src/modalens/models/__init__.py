@@ -1,6 +1,6 @@
 """Models: features of a clip -> logits. One file each; what they share is exported here."""
 
-from modalens.models._base import Features, Model, TrainedModel, build, load_model
+from modalens.models._base import Batches, Features, Model, TrainedModel, build, load_model
 from modalens.models._shapes import Shape, Shapes, named
 
-__all__ = ["Features", "Model", "Shape", "Shapes", "TrainedModel", "build", "load_model", "named"]
+__all__ = ["Batches", "Features", "Model", "Shape", "Shapes", "TrainedModel", "build", "load_model", "named"]

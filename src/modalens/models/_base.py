@@ -18,9 +18,10 @@ from modalens.utils.errors import UserError
 
 # What a model file holds beside the parameters: what the model is built from, and what is known of its training.
 DESCRIBES = ("name", "options", "shapes")
-RESTORED = ("labels", "sources", "embedding_means", "embedding_stds", "balancing")
+RESTORED = ("labels", "sources", "embedding_means", "embedding_stds", "balancing", "temperature")
 
 Features = Mapping[str, Tensor]
+Batches = Iterable[tuple[Features, Tensor]]  # ({modality: (B, ...)}, labels (B,)), once through
 
 
 class Model(nn.Module):
@@ -33,6 +34,7 @@ class Model(nn.Module):
     name: str
     options: dict[str, Any]
     takes_teachers: ClassVar[bool] = False
+    solves: ClassVar[bool] = False  # whether `solve` finds the parameters, in place of gradient descent
 
     def __init__(self, shapes: Shapes, networks: Mapping[str, Any], fusion: nn.Module, head: nn.Module) -> None:
         """shapes: of one clip's features, with named axes. networks: by modality; those without one are ignored."""
@@ -78,8 +80,8 @@ class Model(nn.Module):
         return self.classify(self.embed(features))
 
     def targets(self, features: Features) -> dict[str, Tensor]:
-        """What a clip is to be likened to beside its label, {name: (B, ...)}: fixed, so the training loop asks for it
-        once a clip and hands it to `loss` among the features. None by default."""
+        """Auxiliary targets per clip (e.g. teacher logits), {name: (B, ...)}: computed once per clip and passed to
+        `loss` among the features. None by default."""
         del features
         return {}
 
@@ -88,6 +90,11 @@ class Model(nn.Module):
         logits = self(features)
         # Cross entropy is log-softmax and negative log-likelihood in one.
         return {"loss": functional.cross_entropy(logits, labels), "logits": logits}
+
+    def solve(self, train: Batches, validation: Batches) -> None:
+        """Where `solves`: set the parameters from the training clips; what has to be chosen, by the validation clips.
+        Called once, with normalizers in place; torch's global generator is seeded."""
+        raise NotImplementedError
 
     def _normalizer(self, name: str) -> Normalizer:
         module = self.normalizers[name]
@@ -105,6 +112,8 @@ class TrainedModel:
     embedding_means: dict[str, Tensor]  # modality -> (D_m,) over the training clips
     embedding_stds: dict[str, Tensor]
     balancing: dict[str, Any] = field(default_factory=dict)  # {name: options} of the method that it was learnt with
+    # What logits are divided by before they become probabilities: fitted on the validation clips at the kept epoch.
+    temperature: float = 1.0
 
     def save(self, path: Path) -> None:
         """Plain data only: the file loads without running code from it."""
@@ -117,6 +126,7 @@ class TrainedModel:
             "embedding_means": self.embedding_means,
             "embedding_stds": self.embedding_stds,
             "balancing": self.balancing,
+            "temperature": self.temperature,
             "state": {name: value.cpu() for name, value in self.model.state_dict().items()},
         }
         torch_file.write(path, content)

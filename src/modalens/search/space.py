@@ -1,5 +1,5 @@
-"""What a search may vary, {dotted path: range} -> the settings of its trials. A range is a list of choices or {low,
-high, log}; a path begins with `options.`, `training.` or `balancing.` (an option of the model's balancing method)."""
+"""Search space, {dotted path: range} -> the settings of its trials. A range is a list of choices or {low, high, log};
+a path begins with `options.`, `training.` or `balancing.` (an option of the model's balancing method)."""
 
 import copy
 from collections.abc import Iterator, Mapping, Sequence
@@ -9,12 +9,13 @@ from zlib import crc32
 
 import numpy as np
 
+from modalens.training.history import CALIBRATED_LOSS
 from modalens.utils.errors import UserError
 
 Settings = dict[str, dict[str, Any]]  # options, training, balancing
 Drawn = dict[str, Any]  # path -> value
 
-SCORE = "validation_cross_entropy"  # nats; what trials are compared by
+SCORE = CALIBRATED_LOSS  # nats; trials are compared by what epochs are compared by
 PARTS = ("options", "training", "balancing")
 REPEATS = 100  # draws in a row that give nothing new, after which a space of choices counts as used up
 
@@ -91,13 +92,13 @@ def _way(path: str, settings: Settings) -> list[str]:
 def _check(path: str, given: Any) -> None:
     part, _, rest = path.partition(".")
     if part not in PARTS or not rest:
-        raise UserError(f"search: {path!r} is no path: options., training. or balancing. and the option is wanted")
+        raise UserError(f"search: expected options., training. or balancing. and an option, got {path!r}")
     if isinstance(given, Mapping):
         if not {"low", "high"} <= set(given) <= {"low", "high", "log"}:
-            raise UserError(f"search: {path}: a list of choices or {{low, high, log}} is wanted, not {dict(given)}")
+            raise UserError(f"search: {path}: expected a list of choices or {{low, high, log}}, got {dict(given)}")
         if given["low"] >= given["high"]:
             raise UserError(f"search: {path}: low, {given['low']}, must be less than high, {given['high']}")
         if given.get("log") and given["low"] <= 0:
             raise UserError(f"search: {path}: low must be above 0 where log is true")
     elif not isinstance(given, list) or not given:
-        raise UserError(f"search: {path}: a list of choices or {{low, high, log}} is wanted, not {given!r}")
+        raise UserError(f"search: {path}: expected a list of choices or {{low, high, log}}, got {given!r}")

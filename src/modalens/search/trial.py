@@ -1,4 +1,4 @@
-"""One trial of a search: settings, the models that they make, and what these say of the validation split."""
+"""One trial of a search: settings, the models trained with them, and their scores on the validation split."""
 
 import math
 import tempfile
@@ -9,19 +9,17 @@ from pathlib import Path
 from statistics import fmean
 from typing import Any
 
-import torch
-from torch.nn import functional
-
-from modalens.balancing import unwrap
-from modalens.models import Model, build
+from modalens.models import build
 from modalens.plugins import registry
 from modalens.plugins.options import resolve
 from modalens.search.space import SCORE, Drawn, Settings, apply_overrides
 from modalens.training import loop
-from modalens.training.dataset import FeatureDataset
-from modalens.training.setup import BATCH, Job, seed_groups
+from modalens.training.history import summary
+from modalens.training.setup import Job, seed_groups
 from modalens.utils.cli import log
 from modalens.utils.errors import UserError
+
+KEPT = (SCORE, "validation_accuracy", "best_epoch", "epochs", "seconds")
 
 Result = dict[str, Any]  # status (ok or diverged) and numbers, means over seeds
 
@@ -67,34 +65,13 @@ def run_trial(job: Job, seeds: Sequence[int]) -> Result:
             # A drawn learning rate may be too high: that is a result, the others go on.
             log.info("search: %s", error)
             return {"status": "diverged", SCORE: math.inf}
-        for learner, history in zip(learners.values(), histories, strict=True):
-            found.append(
-                {
-                    **validate(unwrap(learner), job.validation, job.device),
-                    "best_epoch": float(loop.best_epoch(history)),
-                    "epochs": float(len(history)),
-                    "seconds": sum(row["seconds"] for row in history),
-                }
-            )
+        found += [{name: summary(history)[name] for name in KEPT} for history in histories]
     return {"status": "ok", **{name: fmean(one[name] for one in found) for name in found[0]}}
-
-
-@torch.no_grad()
-def validate(model: Model, clips: FeatureDataset, where: torch.device) -> dict[str, float]:
-    """Mean cross-entropy of the labels in nats, and accuracy."""
-    model.eval()
-    loss, hits = 0.0, 0
-    for start in range(0, len(clips), BATCH):
-        features, labels = clips.batch(slice(start, start + BATCH), where)
-        logits = model(features)
-        loss += float(functional.cross_entropy(logits.float(), labels, reduction="sum"))
-        hits += int((logits.argmax(1) == labels).sum())
-    return {SCORE: loss / len(clips), "validation_accuracy": hits / len(clips)}
 
 
 @contextmanager
 def with_teachers(job: Job, seeds: Sequence[int], teachers_of: Sequence[int]) -> Iterator[Job]:
-    """The job with teachers for the trials' seeds: those of the study's seeds, in order, as no others are trained."""
+    """The job with teachers for the trials' seeds: those of the study's seeds, in order, since there are no others."""
     with tempfile.TemporaryDirectory() as folder:
         teachers = {name: Path(folder) / name for name in job.teachers}
         for name, found in job.teachers.items():

@@ -1,13 +1,13 @@
 """Stage `search`: settings of one model on one task, chosen on the validation split with a stated number of trials.
 
-The first trial is the config's own settings, and every model gets as many trials as the others. Reads the training and
+The first trial is the config's own settings, and every model gets the same number of trials. Reads the training and
 validation splits, never the test one.
 
-Trials are compared by the cross-entropy of the validation labels, mean over the trial's seeds, of the models that
-training keeps. Not by accuracy: on few clips it moves in steps, many trials are equal, and luck decides. Not by the
-loss that was descended: its size may be what is varied, as the weight of a teacher is.
+Trials are compared as epochs are: by the calibrated cross-entropy of the validation labels, at the epoch that training
+keeps, mean over the trial's seeds. Not by accuracy: on few clips it moves in steps, many trials are equal, and luck
+decides. Not by the training loss: its size may be what is varied, as the weight of a teacher is.
 
-A trial that was done is not done again, after an interruption or with a larger budget.
+Finished trials are cached: an interrupted search resumes, and a larger budget adds to them.
 """
 
 import argparse
@@ -34,8 +34,8 @@ from modalens.utils.errors import UserError
 
 
 class TrialCache:
-    """Results of trials by all that decides them, in a file that is no output: Snakemake deletes those of a job that
-    failed."""
+    """Results of trials by a digest of all that decides them. The file is not an output of the rule: Snakemake deletes
+    the outputs of a job that failed."""
 
     def __init__(self, path: Path) -> None:
         self._path = path

@@ -11,15 +11,18 @@ from typing import Any
 
 from modalens.balancing import Learner, unwrap
 from modalens.tracking import records
-from modalens.training import loop, setup
+from modalens.training import setup
 from modalens.training.fit_job import checkpoint_path, log, method, train_group
+from modalens.training.history import CALIBRATED_LOSS, History, summary
 from modalens.training.setup import Job, read, seed_groups
 from modalens.utils import cli, device
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     setup.add_arguments(parser)
-    parser.add_argument("--chosen", type=Path, help="JSON file with what takes the place of the three above")
+    parser.add_argument(
+        "--chosen", type=Path, help="JSON file of a search: options, training and balancing to use instead"
+    )
     parser.add_argument("--seeds", type=int, nargs="+", required=True)
     parser.add_argument("--output", type=Path, required=True, help="folder that gets {seed}/model.pt")
     cli.add_common(parser, "key", "threads", "record")
@@ -35,9 +38,10 @@ def main(arguments: argparse.Namespace) -> None:
             done = _run(job, learner, seed, arguments.output / str(seed), histories[seed], arguments.key)
             runs.append(done)
             log.info(
-                "%s seed %d (%d of %d): best epoch %.0f of %.0f, validation loss %.3f, accuracy %.3f, %.1f s",
+                "%s seed %d (%d of %d): best epoch %.0f of %.0f%s, validation loss %.3f, accuracy %.3f, %.1f s",
                 job.model, seed, len(runs), len(arguments.seeds), done.metrics["best_epoch"], done.metrics["epochs"],
-                done.metrics["validation_loss"], done.metrics["validation_accuracy"], done.metrics["seconds"],
+                " (stopped while still improving)" if done.metrics["still_improving"] else "",
+                done.metrics[CALIBRATED_LOSS], done.metrics["validation_accuracy"], done.metrics["seconds"],
             )  # fmt: skip
     records.write(arguments.record, "train", runs)
     # Until here they stay: Snakemake deletes the outputs of a job that failed, and its finished seeds are not to be
@@ -47,19 +51,16 @@ def main(arguments: argparse.Namespace) -> None:
 
 
 def _settled(arguments: argparse.Namespace) -> argparse.Namespace:
-    """With the settings that a search has chosen, where there was one."""
+    """With the settings that a search has chosen, if there was one."""
     if arguments.chosen:
         chosen = json.loads(arguments.chosen.read_text(encoding="utf-8"))
         vars(arguments).update({name: chosen[name] for name in CHOSEN})
     return arguments
 
 
-def _run(
-    job: Job, learner: Learner, seed: int, folder: Path, history: list[dict[str, float]], key: dict[str, Any]
-) -> records.Run:
+def _run(job: Job, learner: Learner, seed: int, folder: Path, history: History, key: dict[str, Any]) -> records.Run:
     model, balancing = unwrap(learner), method(learner)
-    best = history[loop.best_epoch(history) - 1]
-    metrics = {f"best_{name}" if name == "epoch" else name: value for name, value in best.items() if name != "seconds"}
+    metrics = summary(history)
     # "variant": MLflow's compare view opens on the first params that differ, in alphabetical order; model, seed and
     # task are to be those.
     params = {f"variant.{name}": value for name, value in model.options.items()}
@@ -72,8 +73,6 @@ def _run(
         "clips": len(job.train),
         "training.used_device": job.device.type,
     }
-    metrics["epochs"] = float(len(history))
-    metrics["seconds"] = sum(row["seconds"] for row in history)
     metrics["parameters"] = float(sum(values.numel() for values in model.parameters()))
     artifacts = [str(folder / "history.csv")]
     return records.Run({**key, "seed": seed}, params, metrics, history, artifacts)

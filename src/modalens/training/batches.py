@@ -1,4 +1,4 @@
-"""Clips as the seeds of a stack see them: the same for all, but for the order, and what each one's teachers say."""
+"""Training data for S stacked seeds: shared features, per-seed shuffling, per-seed teacher targets."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -14,7 +14,7 @@ from modalens.utils.tensors import Tensors, index_seeds
 
 @dataclass
 class SeedBatches:
-    """Clips as S seeds see them. targets: {name: (S, N, ...)}, by each seed's own teachers."""
+    """Clips of a split for S seeds. targets: {name: (S, N, ...)}, by each seed's own teachers."""
 
     clips: FeatureDataset
     targets: Tensors
@@ -23,7 +23,7 @@ class SeedBatches:
     @classmethod
     @torch.no_grad()
     def from_models(cls, models: Sequence[Learner], clips: FeatureDataset, size: int) -> Self:
-        """Teachers answer here, once a clip instead of once an epoch. size: clips at once; it changes no answer."""
+        """Teachers are run here, once per clip instead of once per epoch. size: clips at once; changes no result."""
         device = next(models[0].parameters()).device
         answers: list[list[Tensors]] = [[] for _ in models]
         for start in range(0, len(clips), size):
@@ -43,7 +43,7 @@ class SeedBatches:
         features |= index_seeds(flat, (first + rows).flatten().to(self.device))
         return {name: values.unflatten(0, rows.shape) for name, values in features.items()}, labels.view(rows.shape)
 
-    def validation_batch(self, rows: slice, seeds: int) -> tuple[Tensors, Tensor]:
+    def shared_batch(self, rows: slice, seeds: int) -> tuple[Tensors, Tensor]:
         """The same clips for all seeds: {name: (S, B, ...)}, labels (S, B)."""
         features, labels = self.clips.batch(rows, self.device)
         wide = {name: values.expand(seeds, *values.shape) for name, values in features.items()}

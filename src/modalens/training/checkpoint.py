@@ -1,4 +1,4 @@
-"""Where an interrupted training goes on."""
+"""Checkpoints: from where an interrupted training resumes."""
 
 import logging
 import time

@@ -1,4 +1,4 @@
-"""Several seeds of one model as one: parameters side by side, all losses from one call."""
+"""Several seeds of one model, trained as one: stacked parameters, all losses from one call."""
 
 import logging
 from collections.abc import Mapping, Sequence
@@ -6,11 +6,10 @@ from collections.abc import Mapping, Sequence
 import torch
 from torch import Tensor, nn
 from torch.func import functional_call, vmap
-from torch.optim.adamw import adamw
 
 from modalens.balancing import Balancing, Learner
 from modalens.models import Features
-from modalens.utils.tensors import Tensors, index_seeds, unsqueeze_like
+from modalens.utils.tensors import Tensors, index_seeds
 
 log = logging.getLogger(__name__)
 
@@ -71,7 +70,7 @@ class Ensemble:
         return self.gradients(terms["loss"])
 
     def step_scales(self, terms: Tensors) -> Tensors:
-        """{parameter: (S,)}: what part of the optimiser's step it is to take, where that is not the whole one."""
+        """{parameter: (S,)}: multiplier of the optimizer step; 1 if absent."""
         return self.learner.step_scales(self, terms) if isinstance(self.learner, Balancing) else {}
 
     def values(self, place: int) -> Tensors:
@@ -90,57 +89,13 @@ class Ensemble:
 
     @torch.no_grad()
     def load(self, state: Tensors) -> None:
-        """What `state` of a ensemble of as many seeds returned."""
+        """What `state` of an ensemble of as many seeds returned."""
         for name, values in (self.parameters | self.buffers).items():
             values.copy_(state[name])
 
     def _one(self, state: Tensors, features: Features, labels: Tensor) -> Tensors:
         terms: Tensors = functional_call(self._loss, state, (features, labels))
         return terms
-
-
-class AdamW:
-    """torch's AdamW, fused, on the parameters of a ensemble; betas and epsilon are its defaults.
-
-    Not torch.optim.AdamW: making one imports torch's compiler, 2 s of every job.
-    """
-
-    def __init__(self, ensemble: Ensemble, learning_rate: float, weight_decay: float) -> None:
-        self._stack = ensemble
-        self._learning_rate, self._weight_decay = learning_rate, weight_decay
-        self._means = {name: torch.zeros_like(values.detach()) for name, values in ensemble.parameters.items()}
-        self._squares = {name: values.clone() for name, values in self._means.items()}
-        self._steps = {name: torch.zeros((), device=ensemble.device) for name in self._means}
-
-    @torch.no_grad()
-    def step(self, gradients: Tensors, paces: Mapping[str, Tensor] | None = None) -> None:
-        """gradients: {parameter: (S, ...)}; a parameter without one stays as it is. paces: as the ensemble's."""
-        before = {name: self._stack.parameters[name].detach().clone() for name in paces or {}}
-        # The fused kernel walks through memory: a gradient laid out otherwise than its parameter goes to other entries.
-        laid = {name: values.contiguous() for name, values in gradients.items()}
-        kinds = (self._stack.parameters, laid, self._means, self._squares, self._steps)
-        parameters, values, means, squares, steps = ([kind[name] for name in gradients] for kind in kinds)
-        adamw(
-            parameters, values, means, squares, [], steps,
-            lr=self._learning_rate, weight_decay=self._weight_decay, beta1=0.9, beta2=0.999, eps=1e-8,
-            fused=True, amsgrad=False, maximize=False,
-        )  # fmt: skip
-        for name, pace in (paces or {}).items():
-            after = self._stack.parameters[name]
-            after.copy_(torch.lerp(before[name], after, unsqueeze_like(pace, after)))
-
-    def keep(self, places: Tensor) -> None:
-        """As the ensemble's."""
-        self._means, self._squares = index_seeds(self._means, places), index_seeds(self._squares, places)
-
-    def state(self) -> dict[str, Tensors]:
-        return {"means": self._means, "squares": self._squares, "steps": self._steps}
-
-    def load(self, state: dict[str, Tensors]) -> None:
-        """What `state` for a ensemble of as many seeds returned."""
-        for kind, tensors in self.state().items():
-            for name, values in tensors.items():
-                values.copy_(state[kind][name])
 
 
 class _Loss(nn.Module):
@@ -155,7 +110,7 @@ class _Loss(nn.Module):
 
 
 def write_back(model: Learner, values: Tensors) -> None:
-    """`Stack.values` into a model."""
+    """Copy `Ensemble.values` into a model."""
     with torch.no_grad():
         for name, own in (*model.named_parameters(), *model.named_buffers()):
             own.copy_(values[name])

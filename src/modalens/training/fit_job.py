@@ -17,7 +17,8 @@ from torch import Tensor
 
 from modalens.balancing import Balancing, Learner, unwrap
 from modalens.models import Model, TrainedModel
-from modalens.training import batches, dataset, ensemble, loop, meter
+from modalens.stats import calibration
+from modalens.training import batches, dataset, ensemble, history, loop, meter, optimizer
 from modalens.training.checkpoint import Checkpoint
 from modalens.training.setup import BATCH, Job
 from modalens.utils import files
@@ -25,7 +26,7 @@ from modalens.utils import files
 log = logging.getLogger(__name__)
 
 
-def train_group(job: Job, learners: dict[int, Learner], output: Path) -> dict[int, loop.History]:
+def train_group(job: Job, learners: dict[int, Learner], output: Path) -> dict[int, history.History]:
     """Train models in place; write {seed}/model.pt and {seed}/history.csv, and leave a checkpoint beside the first."""
     checkpoint = Checkpoint(checkpoint_path(output, next(iter(learners))), _key(job, learners))
     found = loop.fit(list(learners.values()), list(learners), job.train, job.validation, job.training, checkpoint)
@@ -33,10 +34,14 @@ def train_group(job: Job, learners: dict[int, Learner], output: Path) -> dict[in
     for seed, learner in learners.items():
         model = unwrap(learner).eval()
         means, stds = embedding_statistics(model, job.train, job.device)
-        trained = TrainedModel(model, job.labels, job.sources, means, stds, method(learner))
+        best = histories[seed][history.best_epoch(histories[seed]) - 1]
+        temperature = best[history.TEMPERATURE]
+        trained = TrainedModel(model, job.labels, job.sources, means, stds, method(learner), temperature)
         trained.save(output / str(seed) / "model.pt")
         with files.atomic(output / str(seed) / "history.csv") as hidden:
-            pd.DataFrame(histories[seed]).astype({"epoch": int}).to_csv(hidden, index=False)
+            pd.DataFrame(histories[seed]).astype({"epoch": int, "steps": int, "still_improving": int}).to_csv(
+                hidden, index=False
+            )
     return histories
 
 
@@ -80,7 +85,7 @@ def _key(job: Job, learners: dict[int, Learner]) -> str:
 
 
 def sources_of(learner: Learner) -> list[str]:
-    """Modules whose code decides what it becomes: those of its parts and their classes, and the loop's."""
+    """Modules whose code decides the trained parameters: those of its parts and their classes, and the loop's."""
     modules = {base.__module__ for part in learner.modules() for base in type(part).__mro__}
-    learning = {module.__name__ for module in (loop, batches, meter, ensemble)}
+    learning = {module.__name__ for module in (loop, batches, meter, ensemble, optimizer, history, calibration)}
     return sorted(learning | {name for name in modules if name.startswith("modalens.")})

@@ -3,7 +3,7 @@
 import logging
 import math
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -11,40 +11,47 @@ import torch
 from torch import Tensor
 
 from modalens.balancing import Balancing, Learner
-from modalens.models import Features
+from modalens.models import Features, Model
+from modalens.stats.calibration import fit_temperature
 from modalens.training.batches import SeedBatches
 from modalens.training.checkpoint import Checkpoint, random_state, set_random_state
 from modalens.training.dataset import FeatureDataset
-from modalens.training.ensemble import AdamW, Ensemble, write_back
+from modalens.training.ensemble import Ensemble, write_back
+from modalens.training.history import CALIBRATED_LOSS, TEMPERATURE, History, best_epoch, stop_reason
 from modalens.training.meter import Meter
+from modalens.training.optimizer import AdamW
 from modalens.utils.errors import UserError
 from modalens.utils.progress import LOG_EVERY_S
 from modalens.utils.tensors import Tensors, index_seeds
 
 log = logging.getLogger(__name__)
 
-# Nats of validation loss. A model that has solved its task lowers the loss by ever smaller steps: not worth an epoch.
-LEAST_PROGRESS = 0.005
 # Added to a seed for what dropout draws, which is not to be the numbers that the initial values were made of.
 DROPOUT = 2**31
-
-History = list[dict[str, float]]
 
 
 @dataclass(frozen=True, kw_only=True)
 class TrainingOptions:
-    """patience: epochs without a validation loss lower by LEAST_PROGRESS before stopping. precision: float32, or
-    bfloat16 for the products of the learning steps; parameters, validation and all that is kept are float32. together:
-    seeds trained as one at most; 0: all of them on a GPU, one on a CPU."""
+    """Training lasts `epochs` epochs or `steps` optimizer steps, whichever ends first, or until nothing is gained.
 
-    epochs: int = 60
+    patience: optimizer steps without a calibrated validation loss lower by history.LEAST_PROGRESS before stopping; at
+    least history.LEAST_EPOCHS epochs. Steps, since a small data set has few of them in an epoch. precision: float32, or
+    bfloat16 for the forward and backward pass; weights, validation and checkpoints stay float32. together: most seeds
+    that are trained as one; 0: all of them on a GPU, one on a CPU.
+    """
+
+    epochs: int = 500
+    steps: int = 20_000
     batch_size: int = 32
     learning_rate: float = 1e-3
     weight_decay: float = 1e-2
-    patience: int = 8
+    patience: int = 300
     device: str = "auto"
     precision: str = "float32"
     together: int = 0
+
+    def stop_reason(self, history: History) -> str:
+        return stop_reason(history, patience=self.patience, epochs=self.epochs, steps=self.steps)
 
 
 @dataclass
@@ -55,26 +62,16 @@ class _Seed:
     history: History = field(default_factory=list)
     best: Tensors = field(default_factory=dict)
 
-    def stopped(self, training: TrainingOptions) -> bool:
-        waited, lowest = 0, math.inf
-        for row in self.history:
-            waited += 1
-            if row["validation_loss"] < lowest - LEAST_PROGRESS:
-                waited, lowest = 0, row["validation_loss"]
-        # A loss is never negative: from here no progress can be made.
-        solved = lowest < LEAST_PROGRESS
-        return solved or waited >= training.patience or len(self.history) >= training.epochs
-
 
 @dataclass
 class _State:
-    """All that changes while training. learning: places in `seeds` of those that have not stopped, in the ensemble's
+    """All that changes while training. learning: indices in `seeds` of those that have not stopped, in the ensemble's
     order; the batches' targets are theirs."""
 
     seeds: list[_Seed]
     learning: list[int]
     ensemble: Ensemble
-    optimiser: AdamW
+    optimizer: AdamW
     batches: dict[str, SeedBatches]
 
     def keep(self, learning: list[int]) -> None:
@@ -82,7 +79,7 @@ class _State:
         if 0 < len(learning) < len(self.learning):
             places = torch.tensor([self.learning.index(place) for place in learning], device=self.ensemble.device)
             self.ensemble.keep(places)
-            self.optimiser.keep(places)
+            self.optimizer.keep(places)
             for batches in self.batches.values():
                 batches.targets = index_seeds(batches.targets, places)
         self.learning = learning
@@ -96,42 +93,52 @@ def fit(
     training: TrainingOptions,
     checkpoint: Checkpoint | None = None,
 ) -> list[History]:
-    """Train models, one a seed and all on one device, in place to their parameters of lowest validation loss.
+    """Train models in place, one per seed and all on one device; keep the epoch of lowest calibrated validation loss.
 
-    Returns for each one row an epoch: epoch, train_loss, train_accuracy (while learning), validation_loss,
-    validation_accuracy, seconds (the epoch's, shared by the seeds that learnt in it), and train_ and validation_ of any
-    other number among the terms of the loss. Each becomes what it would be alone, but for rounding, and for dropout:
-    what it draws depends on the seeds that are trained together.
+    Returns for each one row per epoch: epoch, steps (optimizer steps so far), train_loss, train_accuracy (while
+    learning), validation_loss, validation_accuracy, validation_calibrated_loss and validation_temperature (see
+    training.history), still_improving (1 in a last row that only the budget ended, else 0), seconds (the epoch's,
+    shared by the seeds that learnt in it), and train_ and validation_ of any other number among the terms of the loss.
+    Each model becomes what it would be alone, but for rounding, and for dropout: what it draws depends on the seeds
+    that are trained together. A model that solves for its own parameters has one row, of 0 steps.
     """
+    solves = isinstance(models[0], Model) and models[0].solves
     state = _begin(models, seeds, {"train": train, "validation": validation}, training)
     if saved := checkpoint and checkpoint.read():
         _restore(state, saved)
-    told = time.monotonic()
+    last_logged = time.monotonic()
     while state.learning:
         started = time.perf_counter()
-        rows = [one | other for one, other in zip(_learn(state, training), _validate(state, training), strict=True)]
+        learnt = _solve(state, models, seeds, training) if solves else _learn(state, training)
+        rows = [one | other for one, other in zip(learnt, _validate(state, training), strict=True)]
         seconds = (time.perf_counter() - started) / len(rows)
+        epoch = 1 + len(state.seeds[state.learning[0]].history)
+        steps = 0 if solves else epoch * math.ceil(len(train) / training.batch_size)
+        going_on = []
         for at, (place, row) in enumerate(zip(state.learning, rows, strict=True)):
-            history = state.seeds[place].history
-            epoch = len(history) + 1.0
             if not math.isfinite(row["train_loss"] + row["validation_loss"]):
                 raise UserError(
-                    f"{models[place].name} seed {seeds[place]}: the loss is not finite in epoch {epoch:.0f}; "
+                    f"{models[place].name} seed {seeds[place]}: the loss is not finite in epoch {epoch}; "
                     "lower the learning rate"
                 )
-            history.append({"epoch": epoch, **row, "seconds": seconds})
+            history = state.seeds[place].history
+            history.append({"epoch": float(epoch), "steps": float(steps), **row, "seconds": seconds})
+            reason = "solved" if solves else training.stop_reason(history)
+            history[-1]["still_improving"] = float(reason == "budget")
             if best_epoch(history) == len(history):
                 state.seeds[place].best = state.ensemble.values(at)
+            if not reason:
+                going_on.append(place)
         if isinstance(state.ensemble.learner, Balancing):
             state.ensemble.learner.after_epoch(state.ensemble.buffers, rows)
-        state.keep([place for place in state.learning if not state.seeds[place].stopped(training)])
+        state.keep(going_on)
         if checkpoint and checkpoint.due() and state.learning:
             checkpoint.write(_saved(state))
         # A line now and then: a log of a cluster job stays readable.
-        if time.monotonic() - told >= LOG_EVERY_S and state.learning:
-            told = time.monotonic()
+        if time.monotonic() - last_logged >= LOG_EVERY_S and state.learning:
+            last_logged = time.monotonic()
             names = ", ".join(str(seeds[place]) for place in state.learning)
-            log.info("%s seed %s: epoch %.0f of at most %d", models[0].name, names, epoch, training.epochs)
+            log.info("%s seed %s: epoch %d of at most %d", models[0].name, names, epoch, training.epochs)
     for model, seed in zip(models, state.seeds, strict=True):
         write_back(model, seed.best)
     if checkpoint:
@@ -145,11 +152,6 @@ def gradients(ensemble: Ensemble, features: Features, labels: Tensor) -> tuple[T
     return ensemble.descent_gradients(terms), {name: values.detach() for name, values in terms.items()}
 
 
-def best_epoch(history: History) -> int:
-    """Number, from 1, of the epoch of lowest validation loss; the earlier of equals."""
-    return 1 + min(range(len(history)), key=lambda index: history[index]["validation_loss"])
-
-
 def _begin(
     models: Sequence[Learner], seeds: Sequence[int], clips: dict[str, FeatureDataset], training: TrainingOptions
 ) -> _State:
@@ -157,8 +159,8 @@ def _begin(
     batches = {name: SeedBatches.from_models(models, part, training.batch_size) for name, part in clips.items()}
     orders = [_Seed(torch.Generator().manual_seed(seed)) for seed in seeds]
     torch.manual_seed(seeds[0] + DROPOUT)
-    optimiser = AdamW(ensemble, training.learning_rate, training.weight_decay)
-    return _State(orders, list(range(len(seeds))), ensemble, optimiser, batches)
+    optimizer = AdamW(ensemble, training.learning_rate, training.weight_decay)
+    return _State(orders, list(range(len(seeds))), ensemble, optimizer, batches)
 
 
 def _learn(state: _State, training: TrainingOptions) -> list[dict[str, float]]:
@@ -170,20 +172,53 @@ def _learn(state: _State, training: TrainingOptions) -> list[dict[str, float]]:
     for rows in torch.stack(orders).to(batches.clips.labels.device).split(training.batch_size, dim=1):
         features, labels = batches.training_batch(rows)
         directions, terms = gradients(state.ensemble, features, labels)
-        state.optimiser.step(directions, state.ensemble.step_scales(terms))
+        state.optimizer.step(directions, state.ensemble.step_scales(terms))
         meter.add(terms, labels)
     return meter.rows("train")
 
 
-@torch.no_grad()
+def _solve(
+    state: _State, models: Sequence[Learner], seeds: Sequence[int], training: TrainingOptions
+) -> list[dict[str, float]]:
+    """In place of learning steps, for models that find their own parameters."""
+    train, validation = (state.batches[name].clips for name in ("train", "validation"))
+    for model, seed in zip(models, seeds, strict=True):
+        assert isinstance(model, Model)
+        torch.manual_seed(seed)
+        device = state.ensemble.device
+        model.solve(_in_order(train, device, training), _in_order(validation, device, training))
+    state.ensemble = Ensemble(models, training.precision)
+    return _measure(state, "train", training)[0].rows("train")
+
+
 def _validate(state: _State, training: TrainingOptions) -> list[dict[str, float]]:
+    """With one temperature per seed, fitted to all of its logits in float64."""
+    meter, logits = _measure(state, "validation", training)
+    labels = state.batches["validation"].clips.labels.cpu().numpy()
+    found = zip(*fit_temperature(logits.cpu().double().numpy(), labels), strict=True)
+    calibrated = [{CALIBRATED_LOSS: float(loss), TEMPERATURE: float(temperature)} for temperature, loss in found]
+    return [row | more for row, more in zip(meter.rows("validation"), calibrated, strict=True)]
+
+
+@torch.no_grad()
+def _measure(state: _State, split: str, training: TrainingOptions) -> tuple[Meter, Tensor]:
+    """Terms of the loss in evaluation mode, and all logits (S, N, C)."""
     state.ensemble.train(False)
-    batches = state.batches["validation"]
-    meter = Meter(len(batches.clips))
+    batches = state.batches[split]
+    meter, logits = Meter(len(batches.clips)), []
     for start in range(0, len(batches.clips), training.batch_size):
-        features, labels = batches.validation_batch(slice(start, start + training.batch_size), len(state.ensemble))
-        meter.add(state.ensemble.terms(features, labels), labels)
-    return meter.rows("validation")
+        features, labels = batches.shared_batch(slice(start, start + training.batch_size), len(state.ensemble))
+        terms = state.ensemble.terms(features, labels)
+        meter.add(terms, labels)
+        logits.append(terms["logits"].float())
+    return meter, torch.cat(logits, dim=1)
+
+
+def _in_order(
+    clips: FeatureDataset, device: torch.device, training: TrainingOptions
+) -> Iterator[tuple[Tensors, Tensor]]:
+    for start in range(0, len(clips), training.batch_size):
+        yield clips.batch(slice(start, start + training.batch_size), device)
 
 
 def _saved(state: _State) -> dict[str, Any]:
@@ -196,7 +231,7 @@ def _saved(state: _State) -> dict[str, Any]:
         "seeds": seeds,
         "orders": [seed.order.get_state() for seed in state.seeds],
         "ensemble": state.ensemble.state(),
-        "optimiser": state.optimiser.state(),
+        "optimizer": state.optimizer.state(),
         "random": random_state(),
     }
 
@@ -204,11 +239,11 @@ def _saved(state: _State) -> dict[str, Any]:
 def _restore(state: _State, saved: dict[str, Any]) -> None:
     for seed, was in zip(state.seeds, saved["seeds"], strict=True):
         seed.history, seed.best = was["history"], was["best"]
-    log.info("going on after epoch %d", max(len(seed.history) for seed in state.seeds))
+    log.info("resuming from epoch %d", max(len(seed.history) for seed in state.seeds))
     state.keep(saved["learning"])
     if state.learning:
         for seed, order in zip(state.seeds, saved["orders"], strict=True):
             seed.order.set_state(order)
         state.ensemble.load(saved["ensemble"])
-        state.optimiser.load(saved["optimiser"])
+        state.optimizer.load(saved["optimizer"])
         set_random_state(saved["random"])

@@ -1,4 +1,4 @@
-"""What a history says of an epoch: means over clips, one a seed."""
+"""Epoch averages of loss terms and accuracy, per seed."""
 
 import torch
 from torch import Tensor
@@ -16,7 +16,7 @@ class Meter:
         self._hits: Tensor | None = None
 
     def add(self, terms: Tensors, labels: Tensor) -> None:
-        """terms: of a stack; those of shape (S,) are means over the batch. labels: (S, B)."""
+        """terms: of an ensemble; those of shape (S,) are means over the batch. labels: (S, B)."""
         for name, values in terms.items():
             if values.dim() == 1:
                 share = values.float() * labels.shape[1]

@@ -1,4 +1,4 @@
-"""What is trained: clips of a split, settings, and the models as they are before their first step."""
+"""A training job: data, options, freshly initialised models."""
 
 import argparse
 import hashlib
@@ -21,7 +21,7 @@ from modalens.utils.csv_tables import read_table
 from modalens.utils.errors import UserError
 
 BATCH = 64  # clips at once where their number changes no result
-TRIED = 4  # clips on which a stack of the seeds has to agree with each of them alone
+TRIED = 4  # clips on which the stacked seeds have to agree with each of them alone
 PRECISIONS = ("float32", "bfloat16")
 
 
@@ -59,7 +59,7 @@ def read(arguments: argparse.Namespace) -> Job:
     splits, folders = arguments.splits, dict(arguments.modalities)
     training = loop.TrainingOptions(**resolve(loop.TrainingOptions, arguments.training, "training"))
     if training.precision not in PRECISIONS:
-        raise UserError(f"training.precision: {' or '.join(PRECISIONS)} is wanted, not {training.precision!r}")
+        raise UserError(f"training.precision: expected {' or '.join(PRECISIONS)}, got {training.precision!r}")
     where = device.resolve_device(training.device)
     labels = read_table(splits / "classes.csv")["label"].tolist()
     tables = {name: dataset.read_split(splits / f"{name}.csv") for name in ("train", "validation")}
