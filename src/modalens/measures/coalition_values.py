@@ -4,12 +4,13 @@ from typing import Any
 
 import pandas as pd
 
+from modalens.measures._base import Measure
 from modalens.measures._predictions import Coalitions, chosen
 from modalens.stats.bootstrap import kind_of
 from modalens.stats.coalitions import coalitions, to_text
 
 
-class CoalitionValues:
+class CoalitionValues(Measure):
     """Whether some modalities suffice cannot be told from leaving one out, but where there are two: here each coalition
     is compared with all of them.
 

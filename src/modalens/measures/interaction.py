@@ -5,11 +5,12 @@ from typing import Any
 
 import pandas as pd
 
+from modalens.measures._base import Measure
 from modalens.measures._predictions import Coalitions, chosen
 from modalens.stats.coalitions import coalitions, interaction_values
 
 
-class Interaction:
+class Interaction(Measure):
     """Shapley interaction index (Grabisch and Roubens 1999) of each pair, exact over the 2^M coalitions.
 
     Equal Shapley values tell redundant modalities from synergistic ones as little as a sum tells its parts; this does.
