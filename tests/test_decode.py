@@ -1,4 +1,5 @@
 from collections.abc import Callable
+from fractions import Fraction
 from functools import partial
 from pathlib import Path
 
@@ -10,19 +11,21 @@ from PIL import Image
 from test_fuzz import damaged
 
 from modalens.media import timestamps
-from modalens.media.container import decoded, open_media, packets, probe, stream_of
+from modalens.media.container import open_media, packets, stream_of
 from modalens.media.failure_causes import ClipError
+from modalens.media.probe import probe
 from modalens.media.pyav_video import (
+    Pen,
     _by_dependence,
-    _Damage,
     _from_key,
     _in_order,
-    _Pen,
     _prefix,
     _reader,
     _unreferenced,
     frames_at,
+    square,
 )
+from modalens.media.reading import FrameDamage, decoded
 from modalens.media.timestamps import timeline
 from modalens.media.video import DECODERS, _decord_frames, fit, frame_indices, read_frames, read_key_frames
 
@@ -99,8 +102,8 @@ def all_frames(path: Path, limit: int = 1000) -> dict[int, av.VideoFrame]:
     return found
 
 
-def pixels(frame: av.VideoFrame) -> np.ndarray:
-    return np.rot90(frame.to_ndarray(format="rgb24"), (frame.rotation // 90) % 4)
+def pixels(frame: av.VideoFrame, aspect: Fraction = Fraction(1)) -> np.ndarray:
+    return np.rot90(square(frame.to_ndarray(format="rgb24"), aspect), (frame.rotation // 90) % 4)
 
 
 def unreferenced(path: Path) -> list[int]:
@@ -119,7 +122,7 @@ def assert_same_frames(path: Path, limit: int = 1000) -> None:
     for _ in range(2):
         ticks = np.unique(rng.choice(there, 6))
         for frame, tick in zip(frames_at(path, line, ticks), ticks.tolist(), strict=True):
-            assert np.array_equal(frame, pixels(everything[tick])), (path.name, tick)
+            assert np.array_equal(frame, pixels(everything[tick], line.aspect)), (path.name, tick)
 
 
 @pytest.mark.parametrize("name", ENCODINGS)
@@ -129,7 +132,7 @@ def test_what_no_frame_depends_on_is_left_out_and_the_pixels_stay(tmp_path: Path
     assert len(unreferenced(path)) < 75
     assert_same_frames(path)
     line = timeline(path, None, None)
-    found = list(_by_dependence(path, line, line.ticks, _Pen()))
+    found = list(_by_dependence(path, line, line.ticks, Pen(Fraction(1))))
     # Where decoding cannot begin anywhere, or a frame may be in two halves, all of it is decoded in order.
     assert (len(found) == 75) == (name not in ("no key frame but the first", "interlaced"))
 
@@ -175,7 +178,7 @@ def test_a_file_is_read_up_to_the_frame_and_no_further(
         for index in (20, 50, 40):
             tick, key = int(line.ticks[index]), int(line.keys[index // 30])
             queue = packets_from(key)
-            (frame,) = _from_key(codec, queue, key, [tick], _Pen())
+            (frame,) = _from_key(codec, queue, key, [tick], Pen(Fraction(1)))
             assert np.array_equal(frame, pixels(everything[tick]))
             assert next(queue).pts == order[order.index(tick) + 1]
 
@@ -185,14 +188,14 @@ def test_frames_closer_together_than_usual_are_told_apart(tmp_path: Path, find: 
     path = film(tmp_path / "a.mp4", [*range(0, 400, 40), 405, 410, *range(440, 800, 40)])
     line = timeline(path, None, None)
     wanted = [3, 9, 10, 11, 12, 15]
-    assert shown(np.stack(list(find(path, line, line.ticks[wanted], _Pen())))) == wanted
+    assert shown(np.stack(list(find(path, line, line.ticks[wanted], Pen(Fraction(1)))))) == wanted
 
 
 def test_avi_without_time_stamps_gives_the_frame_and_not_the_one_before(shared: Path) -> None:
     path = shared / "clips" / "media__sample.avi"
     line, everything = timeline(path, None, None), all_frames(path, 60)
     ticks = line.ticks[[7, 31]]
-    for frame, tick in zip(_in_order(path, line, ticks, _Pen(), seek=True), ticks.tolist(), strict=True):
+    for frame, tick in zip(_in_order(path, line, ticks, Pen(Fraction(1)), seek=True), ticks.tolist(), strict=True):
         assert np.array_equal(frame, pixels(everything[tick]))
 
 
@@ -250,7 +253,7 @@ def test_a_key_frame_that_is_none_is_not_believed(shared: Path) -> None:
     line, everything = timeline(path, None, None), all_frames(path)
     assert pictures == len(line.keys) == 5
     seen = {frame.tobytes() for frame in frames}
-    assert seen == {fit(pixels(everything[tick]), 32, 32).tobytes() for tick in line.keys.tolist()}
+    assert seen == {fit(pixels(everything[tick], line.aspect), 32, 32).tobytes() for tick in line.keys.tolist()}
 
 
 def all_of(path: Path, indices: list[int]) -> np.ndarray:
@@ -413,7 +416,7 @@ def test_a_vp8_picture_that_depends_on_what_was_in_memory_is_damaged(shared: Pat
 
 
 def test_damage_reaches_what_was_decoded_after_it_until_a_key_frame() -> None:
-    damage = _Damage(sought=False)
+    damage = FrameDamage(sought=False)
     damage.starts += [(0, 0), (9, 90)]
     damage.bad = [(4, 70), (11, 80)]
     assert not damage.reaches(3, 30)
@@ -428,7 +431,7 @@ def test_damage_reaches_what_was_decoded_after_it_until_a_key_frame() -> None:
 
 
 def test_nothing_before_the_first_key_frame_is_trusted_where_that_was_sought() -> None:
-    damage = _Damage(sought=True)
+    damage = FrameDamage(sought=True)
     assert damage.reaches(0, 0)
     damage.starts.append((2, 20))
     assert damage.reaches(1, 10)

@@ -15,7 +15,8 @@ from _forms import options
 from badserver import movie
 
 from modalens.datasets.known_answer import KnownAnswer
-from modalens.media.container import decoded, stream_of
+from modalens.media.container import stream_of
+from modalens.media.reading import decoded
 from modalens.media.sources import DownloadOptions
 from modalens.media.video import SAME_FRAME, fit
 from modalens.stages import decode
