@@ -28,6 +28,8 @@ PREROLL_S = 0.5
 ROUNDING = 1
 # Codecs that send nothing while nobody speaks.
 DISCONTINUOUS = ("opus", "amr_nb", "amr_wb", "speex", "silk", "evrc", "qcelp", "g729", "g723_1")
+# Formats without time stamps: FFmpeg counts, and counts wrong after another rate.
+UNSTAMPED = ("aac", "ac3", "amr", "dts", "eac3", "mp3")
 # Power of the mono mix by that of the loudest channel, below which the audio is called lost: -20 dB.
 LOST_IN_MIX = 0.01
 
@@ -69,7 +71,9 @@ def read_waveform(
             except av.FFmpegError as error:
                 raise ClipError("too_short", f"no audio at {begin:.2f} s: {one_line(error.strerror)}") from error
         zero -= _delay_s(container, stream)
-        for piece in pieces(decoded(container, stream, damage), zero, limit_s, sample_rate, channel == "mix"):
+        stamped = container.format.name not in UNSTAMPED
+        frames = decoded(container, stream, damage)
+        for piece in pieces(frames, zero, limit_s, sample_rate, mix=channel == "mix", stamped=stamped):
             row.add(piece)
         codec, claims = stream.codec_context.codec.canonical_name, bool(stream.duration or container.duration)
         promise = promised(container, stream, opening) if end_s is None else None

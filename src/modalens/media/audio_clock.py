@@ -25,13 +25,16 @@ class Piece:
     powers: list[float]
 
 
-def pieces(frames: Iterator[Any], zero: float, limit_s: float, rate: int, mix: bool) -> Iterator[Piece]:
+def pieces(
+    frames: Iterator[Any], zero: float, limit_s: float, rate: int, *, mix: bool, stamped: bool
+) -> Iterator[Piece]:
     """Audio from decoded frames until limit_s, at `rate`; zero: the time stamp, in seconds, that is the time 0.
 
+    mix: to mono. stamped: the container has time stamps; else FFmpeg made them from the lengths of frames.
     A new piece begins where time stamps leave a gap, and where the stream changes its rate, channels or format.
     """
     source: _Resampler | None = None
-    for start_s, fresh, frame in timed(frames, zero):
+    for start_s, fresh, frame in timed(frames, zero, stamped=stamped):
         if source is not None and (fresh or source.kind != _kind(frame)):
             yield from source.drained(None)
             source = None
@@ -77,7 +80,7 @@ class _Resampler:
         self._powers = [one + other for one, other in zip(earlier, channel_powers(channels), strict=True)]
 
 
-def timed(frames: Iterator[Any], zero: float) -> Iterator[tuple[float, bool, Any]]:
+def timed(frames: Iterator[Any], zero: float, *, stamped: bool = True) -> Iterator[tuple[float, bool, Any]]:
     """(second at which it starts, whether it does not follow the one before, frame).
 
     The samples are the clock; time stamps set it anew where AHEAD of them in a row are off to the same side, by more
@@ -86,7 +89,8 @@ def timed(frames: Iterator[Any], zero: float) -> Iterator[tuple[float, bool, Any
     clock: float | None = None
     queue: deque[tuple[float | None, float, Any]] = deque()
     for frame in frames:
-        stamp = None if frame.pts is None else float(frame.pts * frame.time_base) - zero
+        believed = frame.pts is not None and (stamped or (clock is None and not queue))
+        stamp = float(frame.pts * frame.time_base) - zero if believed else None
         queue.append((stamp, frame.samples / frame.sample_rate, frame))
         if len(queue) > AHEAD:
             start_s, fresh = _set(clock, queue)

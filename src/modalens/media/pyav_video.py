@@ -96,11 +96,9 @@ def upright(pixels: Pixels, matrix: tuple[int, int, int, int] | None) -> Pixels:
         pixels, a, b = pixels[:, ::-1], -a, -b
     degrees = math.degrees(math.atan2(b, a))  # clockwise, since y points down
     turns = round(degrees / 90)
-    pixels = np.ascontiguousarray(np.rot90(pixels, -turns))
-    rest = degrees - 90 * turns
-    if abs(rest) <= 1:
-        return pixels
-    return np.asarray(Image.fromarray(pixels).rotate(-rest, Image.Resampling.BILINEAR))
+    if abs(degrees - 90 * turns) <= 1:
+        return np.ascontiguousarray(np.rot90(pixels, -turns))
+    return np.asarray(Image.fromarray(np.ascontiguousarray(pixels)).rotate(-degrees, Image.Resampling.BILINEAR))
 
 
 def _drawn(path: str | Path, line: Timeline, ticks: NDArray[np.int64], pen: Pen) -> Iterator[Pixels]:
