@@ -22,7 +22,7 @@ SIGNATURES = (
 # FFmpeg calls these media; a clip never is one. A playlist could even make it open other addresses.
 NOT_CLIPS = ("image2", "_pipe", "tty", "hls", "concat", "dash", "webvtt", "srt", "ass", "ffmetadata")
 HEAD_BYTES = 1 << 20
-# FFmpeg's decoders of these check where data ends when they work with two threads on a picture, not with one.
+# FFmpeg's decoders of these check where data ends when they work with two threads on a frame, not with one.
 UNCHECKED = ("vp8", "vp9")
 
 
@@ -115,7 +115,7 @@ def window(start_s: float | None, end_s: float | None, first_s: float, last_s: f
     begin = first_s if start_s is None else start_s
     end = last_s if end_s is None else end_s
     slack = OVERRUN * (end - begin)
-    # An explicit 0 means "from the start", even where sound begins a moment before the picture.
+    # An explicit 0 means "from the start", even where audio begins a moment before the video.
     if end > last_s + slack or (start_s and begin < first_s - slack) or min(end, last_s) <= max(begin, first_s):
         raise ClipError("too_short", f"expected {begin:.2f} to {end:.2f} s, got {first_s:.2f} to {last_s:.2f} s")
     return max(begin, first_s), min(end, last_s)
@@ -133,7 +133,7 @@ def packets(container: Any, streams: list, report: Callable[[list[Message]], Non
     while True:
         try:
             packet = next(queue, None)
-        except av.FFmpegError:
+        except (av.FFmpegError, IndexError):  # PyAV: a stream that came up late, at the end
             packet = None
         if report is not None:
             report(messages())

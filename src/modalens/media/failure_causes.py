@@ -1,6 +1,6 @@
-"""Why a clip is not there: the one table of causes, and the messages of yt-dlp, ffmpeg and the system that mean them.
+"""Failure causes of clips: one table, with the messages of yt-dlp, ffmpeg and the system that mean each of them.
 
-A permanent cause is never tried again; a transient one is on the next run, and only then. The first row of the table
+A permanent cause is never retried; a transient one is on the next run, and only then. The first row of the table
 whose pattern is found in a message names its cause, so the order of the rows decides between several that fit.
 """
 

@@ -26,7 +26,7 @@ from modalens.media.reading import FrameDamage, decoded, of_codec
 from modalens.media.timestamps import Timeline
 
 Pixels = NDArray[np.uint8]
-KEPT = 16  # pictures
+KEPT = 16  # frames
 
 
 def frames_at(path: str | Path, line: Timeline, ticks: NDArray[np.int64], pen: "Pen | None" = None) -> Iterator[Pixels]:
@@ -38,8 +38,8 @@ def frames_at(path: str | Path, line: Timeline, ticks: NDArray[np.int64], pen: "
     if line.codec.name not in UNCHECKED:
         yield from _drawn(path, line, ticks, pen)
         return
-    # Where data is missing, FFmpeg leaves what was in the picture's memory, and does not notice all of it. So twice:
-    # over earlier pictures, and, as these are kept, over new memory.
+    # Where data is missing, FFmpeg leaves what was in the frame's memory, and does not notice all of it. So twice:
+    # over earlier frames, and, as these are kept, over new memory.
     prints = [zlib.crc32(pixels.data) for pixels in _drawn(path, line, ticks, pen)]
     for at, pixels in enumerate(_drawn(path, replace(line, packets=[]), ticks, Pen(line.aspect, KEPT))):
         if zlib.crc32(pixels.data) != prints[at]:
@@ -91,7 +91,7 @@ def upright(pixels: Pixels, matrix: tuple[int, int, int, int] | None) -> Pixels:
     if matrix is None or not (matrix[0] or matrix[1]) or not (matrix[2] or matrix[3]):
         return np.ascontiguousarray(pixels)
     a, b, c, d = matrix
-    # A reflection is a turn of the picture that was mirrored left to right before.
+    # A reflection is a rotation of the frame mirrored left to right.
     if a * d - b * c < 0:
         pixels, a, b = pixels[:, ::-1], -a, -b
     degrees = math.degrees(math.atan2(b, a))  # clockwise, since y points down
@@ -101,14 +101,26 @@ def upright(pixels: Pixels, matrix: tuple[int, int, int, int] | None) -> Pixels:
     return np.asarray(Image.fromarray(np.ascontiguousarray(pixels)).rotate(-degrees, Image.Resampling.BILINEAR))
 
 
+class _Doubtful(Exception):
+    """FFmpeg complained of what a frame depends on."""
+
+
 def _drawn(path: str | Path, line: Timeline, ticks: NDArray[np.int64], pen: Pen) -> Iterator[Pixels]:
     done = 0
-    first = _by_dependence if line.single else partial(_in_order, seek=True)
     # Some containers seek badly: what a seek did not find is looked for from the start.
-    for find in (first, partial(_in_order, seek=False)):
-        for pixels in find(path, line, ticks[done:], pen):
-            done += 1
-            yield pixels
+    first = _by_dependence if line.single else partial(_in_order, seek=True)
+    ways: list[Callable[..., Iterator[Pixels]]] = [first, partial(_in_order, seek=True), partial(_in_order, seek=False)]
+    doubtful = not line.single
+    for number, find in enumerate(ways):
+        # A seek passes over the complaint and not over the damage; decoding from the start tells what it was worth.
+        if number == 1 and doubtful:
+            continue
+        try:
+            for pixels in find(path, line, ticks[done:], pen):
+                done += 1
+                yield pixels
+        except _Doubtful:
+            doubtful = True
         if done == len(ticks):
             return
     if encrypted(Path(path)):
@@ -181,10 +193,10 @@ def _from_key(codec: Any, queue: Iterator[Any], key: int | None, wanted: list[in
             try:
                 frames = codec.decode(given)
             except av.FFmpegError:
-                damage.lost(order[packet.pts], packet.pts)
+                damage.lost_packet(codec, packet, order[packet.pts])
                 continue
-            if of_codec(codec, messages()):
-                damage.lost(order[packet.pts], packet.pts)
+            if of_codec(codec, messages()) or packet.is_corrupt:
+                damage.lost_packet(codec, packet, order[packet.pts])
             for frame in frames:
                 # A field may have a packet of its own, and the other half of the wanted frame be in the next one.
                 if frame.interlaced_frame:
@@ -198,7 +210,7 @@ def _from_key(codec: Any, queue: Iterator[Any], key: int | None, wanted: list[in
     codec.flush_buffers()
     while wanted and wanted[0] in found:
         if damage.reaches(order.get(wanted[0], 0), wanted[0]):
-            return
+            raise _Doubtful
         yield found.pop(wanted.pop(0))
 
 
@@ -209,9 +221,9 @@ def _prefix(codec: Any) -> int:
 
 
 def _unreferenced(data: memoryview, prefix: int) -> bool:
-    """Whether no other picture is drawn from that of an H.264 packet (ITU-T H.264, 7.4.1), and nothing else is in it.
+    """Whether no other frame is predicted from that of an H.264 packet (ITU-T H.264, 7.4.1), and nothing else is in it.
 
-    FFmpeg's own `skip_frame` also passes over what has no picture in it, such as a reference that is damaged.
+    FFmpeg's own `skip_frame` also passes over what has no frame in it, such as a reference that is damaged.
     """
     at, slices = 0, 0
     while at + prefix < len(data):

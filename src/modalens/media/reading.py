@@ -12,6 +12,8 @@ from modalens.media.container import container_errors
 from modalens.media.failure_causes import one_line
 from modalens.media.ffmpeg_log import Message, messages
 
+# What these cannot decode harms nothing but what refers to it.
+ALONE = ("h264", "hevc", "vvc", "libdav1d", "av1", "mjpeg")
 REORDERED = 16  # frames that a decoder may hold back to put them in order: the most of H.264 and HEVC
 
 
@@ -48,7 +50,14 @@ class FrameDamage:
         self.starts: list[tuple[float, float]] = [(-2, -math.inf)]
 
     def lost(self, place: int, tick: int | None) -> None:
+        """tick: None where more may be lost than this frame."""
         self.bad.append((place, math.inf if tick is None else tick))
+
+    def lost_packet(self, codec: Any, packet: Any, place: int) -> None:
+        # The decoders of MPEG-1 to 4 mix up their references after an error, even in a frame that is none; and around a
+        # corrupt packet others may be missing.
+        alone = codec.name in ALONE and not packet.is_corrupt
+        self.lost(place, packet.pts if alone else None)
 
     def came(self, frame: Any, place: int) -> None:
         """Of a frame that comes out of the decoder."""
@@ -83,7 +92,7 @@ def decoded(container: Any, stream: Any, damage: Damage | None = None, sought: b
         messages()
         try:
             packet = next(queue)
-        except (StopIteration, av.FFmpegError):
+        except (StopIteration, av.FFmpegError, IndexError):  # PyAV: a stream that came up late, at the end
             damage.container += container_errors(container, messages())
             yield from (frame for _, frame in held)
             return
@@ -95,11 +104,11 @@ def decoded(container: Any, stream: Any, damage: Damage | None = None, sought: b
             wrong = of_codec(stream.codec_context, [*said, *messages()])
         except av.FFmpegError as error:
             frames, wrong = [], [one_line(error.strerror)]
-        if packet.is_corrupt and not video:
+        if packet.is_corrupt:
             wrong.append("the packet is corrupt")
         if wrong:
             damage.lose(packet, wrong[-1])
-            reach.lost(last, packet.pts)
+            reach.lost_packet(stream.codec_context, packet, last)
         if not video:
             yield from frames
             continue

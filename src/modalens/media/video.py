@@ -40,7 +40,7 @@ SAME_FRAME = 0.5
 BLOCK = 8
 SAME_BLOCK = 1.5
 LOG_BYTES = 10_000
-# Of the decoder; what containers and scalers say is no damage to a picture.
+# Of the decoder; what containers and scalers say is no damage to a frame.
 COMPLAINT = re.compile(rb"\[(?!mov,|matroska,|avi |flv |swscaler |NULL |in |buffer |Parsed)")
 
 
@@ -109,7 +109,7 @@ def read_key_frames(
     """Like read_frames, but of the key frames nearest in time to the centres of the parts: these decode by themselves.
 
     Also the largest distance from a centre in seconds, and how many different key frames there are among the frames.
-    A key frame that appears after the part is none of it; one before it may be nearest. Raises ClipError, "damaged"
+    A key frame after the window does not count; one before it may be nearest. Raises ClipError, "damaged"
     without any.
     """
     line, begin, end = _window(path, start_s, end_s)
@@ -124,7 +124,7 @@ def read_key_frames(
 
 
 def still(frames: Frames) -> bool:
-    """Whether frames (count, H, W, 3) show one picture: no part of it, BLOCK pixels wide, changes brightness."""
+    """Whether frames (count, H, W, 3) are a still picture: no block, BLOCK pixels wide, changes brightness."""
     count, height, width, _ = frames.shape
     if count < 2:
         return False
