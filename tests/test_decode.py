@@ -263,7 +263,11 @@ def all_of(path: Path, indices: list[int]) -> np.ndarray:
 
 @needs_decord
 def test_decord_and_pyav_see_the_same_pixels(shared: Path) -> None:
-    names = ["clips/mmaction2__demo.mp4", "clips/video_features__v_GGSY1Qvo990.mp4", "clips/moviepy__example2.mp4"]
+    names = [
+        "clips/decord__flipping_a_pancake.mkv",
+        "clips/video_features__v_GGSY1Qvo990.mp4",
+        "clips/moviepy__example2.mp4",
+    ]
     turned = ["bad_inputs/decord__video_90.mov", "bad_inputs/decord__video_180.mov", "bad_inputs/decord__video_270.mov"]
     for name in [*names, *turned]:
         ours, used = read_frames(shared / name, None, None, 3, 64, 64)
@@ -404,7 +408,7 @@ def test_what_is_shown_before_a_damaged_frame_and_drawn_from_it_is_damaged(tmp_p
     assert set(all_frames(path)) & {shown_at for shown_at, _, _ in after} == set()
 
 
-@pytest.mark.parametrize("seed", [89, 122, 123, 148])
+@pytest.mark.parametrize("seed", [70, 91, 103, 115, 145])
 def test_a_vp8_picture_that_depends_on_what_was_in_memory_is_damaged(shared: Path, tmp_path: Path, seed: int) -> None:
     """FFmpeg finds no fault with these."""
     content = (shared / "clips" / "moviepy__big_buck_bunny_432_433.webm").read_bytes()

@@ -202,39 +202,39 @@ def every_frame(path: Path) -> np.ndarray:
 
 
 def strictly(path: Path) -> np.ndarray:
-    """(N, SIDE, SIDE, 3): frames of the groups, from key frame to key frame, of which FFmpeg says nothing at all."""
+    """(N, SIDE, SIDE, 3): frames before which FFmpeg says nothing, back to the key frame in the order of decoding."""
     if any("corrupt" not in text for text in complaints(path, "none")):
         return np.empty((0, SIDE, SIDE, 3), np.uint8)
-    frames, groups, bad, key = [], {}, set(), 0
+    frames, places, complained, group, key = [], {}, {}, 0, 0
     with av.open(str(path)) as container:
         stream = container.streams.video[0]
         context, aspect = stream.codec_context, stream.sample_aspect_ratio or Fraction(1)
         context.options, context.thread_type = {"err_detect": "explode"}, "SLICE"
         context.thread_count = 2 if context.name in ("vp8", "vp9") else 1
-        group, queue = 0, container.demux(stream)
+        queue = container.demux(stream)
         while True:
             messages()
             try:
                 packet = next(queue)
-                group += packet.is_keyframe
-                key = packet.pts if packet.is_keyframe else key
-                # What an open group shows before its key frame is the end of the group before.
-                groups[packet.pts] = group - (packet.pts is not None and key is not None and packet.pts < key)
-                found = packet.decode()
-                broken = packet.is_corrupt
-            except StopIteration:
+            except (StopIteration, av.FFmpegError, IndexError):
                 break
-            except (av.FFmpegError, IndexError):
+            group += packet.is_keyframe
+            key = packet.pts if packet.is_keyframe else key
+            # What an open group shows before its key frame is the end of the group before.
+            leads = packet.pts is not None and key is not None and packet.pts < key
+            places[packet.pts] = group - leads, len(places)
+            try:
+                found, broken = packet.decode(), packet.is_corrupt
+            except av.FFmpegError:
                 found, broken = [], True
             if broken or any(one.error and one.speaker == context.name for one in messages()):
-                bad.add(groups.get(packet.pts, group))
+                complained.setdefault(places[packet.pts][0], places[packet.pts][1])
             for frame in found:
-                frames.append((frame.pts, square(frame.to_ndarray(format="rgb24"), aspect)))
+                at, place = places.get(frame.pts, (group, len(places)))
+                frames.append((at, place, square(frame.to_ndarray(format="rgb24"), aspect)))
                 if frame.is_corrupt:
-                    bad.add(groups.get(frame.pts, group))
-            if packet.size == 0:
-                break
-    kept = [fit(frame, SIDE, SIDE) for pts, frame in frames if groups.get(pts, -1) not in bad]
+                    complained[at] = min(place, complained.get(at, place))
+    kept = [fit(frame, SIDE, SIDE) for at, place, frame in frames if place < complained.get(at, len(places) + 1)]
     return np.stack(kept) if kept else np.empty((0, SIDE, SIDE, 3), np.uint8)
 
 
