@@ -270,7 +270,7 @@ def test_decord_and_pyav_see_the_same_pixels(shared: Path) -> None:
     ]
     turned = ["bad_inputs/decord__video_90.mov", "bad_inputs/decord__video_180.mov", "bad_inputs/decord__video_270.mov"]
     for name in [*names, *turned]:
-        ours, used = read_frames(shared / name, None, None, 3, 64, 64)
+        ours, used = read_frames(shared / name, None, None, 3, 64, 64, DECODERS)
         assert used == "decord", name
         assert np.array_equal(ours, read_frames(shared / name, None, None, 3, 64, 64, ("pyav",))[0]), name
 
@@ -282,7 +282,7 @@ def test_decord_is_not_trusted_where_it_is_wrong(shared: Path) -> None:
     line = timeline(path, None, None)
     for wanted in (np.array([4, 23, 42, 60]), np.arange(60, 75)):
         assert _decord_frames(path, line, wanted, 64, 64) is None
-    assert read_frames(path, None, None, 8, 64, 64)[1] == "pyav"
+    assert read_frames(path, None, None, 8, 64, 64, DECODERS)[1] == "pyav"
 
 
 def test_a_window_beyond_the_end_is_too_short(tmp_path: Path) -> None:

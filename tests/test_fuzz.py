@@ -260,7 +260,7 @@ def test_decord_passes_no_damage_either(tmp_path: Path) -> None:
             path = tmp_path / f"{number}{source.suffix}"
             path.write_bytes(damaged(source.read_bytes(), kind, np.random.default_rng(FIRST_SEED + number)))
             try:
-                frames, used = read_frames(path, None, None, COUNT, SIDE, SIDE)
+                frames, used = read_frames(path, None, None, COUNT, SIDE, SIDE, DECODERS)
             except ClipError:
                 continue
             if used == "decord":

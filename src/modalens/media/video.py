@@ -4,12 +4,15 @@ Source of the sampling: the middle frame of equal segments (Wang et al. 2016, Te
 """
 
 import contextlib
+import functools
 import os
 import re
 import tempfile
 import zlib
 from collections.abc import Iterator
+from importlib.util import find_spec
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -20,16 +23,9 @@ from modalens.media.failure_causes import ClipError, note
 from modalens.media.pyav_video import Pen, frames_at
 from modalens.media.timestamps import Timeline, timeline
 
-try:
-    import decord
-
-    # Its FFmpeg draws over what it cannot decode, and only says so.
-    decord.logging.set_level(decord.logging.INFO)
-except (ImportError, OSError):  # wheels for Linux x86-64 only
-    decord = None
-
 Frames = NDArray[np.uint8]
-DECODERS = ("decord", "pyav") if decord else ("pyav",)
+# decord has wheels for Linux on x86-64 only, and an FFmpeg of its own: it is imported where it is asked for.
+DECODERS = ("decord", "pyav") if find_spec("decord") else ("pyav",)
 # decord never read a programme or transport stream right, and spins for minutes on some.
 NOT_FOR_DECORD = ("mpeg", "mpegts", "mpegvideo")
 
@@ -67,7 +63,7 @@ def read_frames(
     count: int,
     resize: int,
     crop: int,
-    decoders: tuple[str, ...] = DECODERS,
+    decoders: tuple[str, ...] = ("pyav",),
 ) -> tuple[Frames, str]:
     """Frames (count, crop, crop, 3) uint8 RGB as they are shown, and the decoder's name.
 
@@ -168,11 +164,21 @@ def _decord_frames(path: str | Path, line: Timeline, wanted: NDArray, resize: in
     return frames if same and not pen.mirrored else None
 
 
+@functools.cache
+def _decord() -> Any:
+    import decord
+
+    # Its FFmpeg draws over what it cannot decode, and only says so.
+    decord.logging.set_level(decord.logging.INFO)
+    return decord
+
+
 def _by_decord(
     path: str | Path, line: Timeline, wanted: NDArray, resize: int, crop: int
 ) -> tuple[list[Frames], int, Frames] | None:
     """Frames, and the place and the pixels of the one that is cheapest to check."""
     try:
+        decord = _decord()
         reader = decord.VideoReader(str(Path(path).absolute()), num_threads=1)
         clock = reader.get_frame_timestamp(np.arange(len(reader)))[:, 0].astype(np.float64)
         times = (line.ticks[wanted] - line.start) * float(line.base)
