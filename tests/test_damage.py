@@ -119,6 +119,7 @@ def test_what_only_the_demuxer_reports_is_damage(folder: Path, name: str) -> Non
     assert len(read_frames(path, 0.0, 1.0, 2, 32, 32)[0]) == 2
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("codec", ["libvpx-vp9", "libvpx", "libx264", "mpeg4", "libx265", "mpeg2video"])
 @pytest.mark.parametrize("lost", [(20, 21, 22), (0, 1, 130), tuple(range(30, 90, 7))])
 def test_frames_that_a_decoder_complains_of_are_damaged(tmp_path: Path, codec: str, lost: tuple[int, ...]) -> None:

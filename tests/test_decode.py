@@ -6,11 +6,12 @@ from pathlib import Path
 import av
 import numpy as np
 import pytest
+from ffmpeg import ffmpeg
 from filming import film, shown
 from PIL import Image
 from test_fuzz import damaged
 
-from modalens.media import timestamps
+from modalens.media import timestamps, video
 from modalens.media.container import open_media, packets, stream_of
 from modalens.media.failure_causes import ClipError
 from modalens.media.probe import probe
@@ -283,6 +284,23 @@ def test_decord_is_not_trusted_where_it_is_wrong(shared: Path) -> None:
     for wanted in (np.array([4, 23, 42, 60]), np.arange(60, 75)):
         assert _decord_frames(path, line, wanted, 64, 64) is None
     assert read_frames(path, None, None, 8, 64, 64, DECODERS)[1] == "pyav"
+
+
+@needs_decord
+@pytest.mark.parametrize("name", ["a.ts", "a.mpg"])
+def test_decord_is_not_asked_for_mpeg_streams(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str) -> None:
+    """It spins for a minute on some, and was wrong about the others."""
+
+    def asked(*_: object) -> None:
+        raise AssertionError("decord was asked")
+
+    monkeypatch.setattr(video, "_by_decord", asked)
+    path, source = tmp_path / name, film(tmp_path / "a.mp4", EVEN)
+    ffmpeg("-i", source, "-c:v", "mpeg2video", "-qscale:v", 2, "-bf", 0, path)
+    frames, used = read_frames(path, None, None, 4, 32, 32, DECODERS)
+    assert used == "pyav"
+    # Programme streams begin some milliseconds late: a centre may fall on the frame before.
+    assert np.abs(np.array(shown(frames)) - [12, 37, 62, 87]).max() <= 1
 
 
 def test_a_window_beyond_the_end_is_too_short(tmp_path: Path) -> None:

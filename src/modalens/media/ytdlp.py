@@ -119,7 +119,7 @@ class YtDlpSession:
             "max_filesize": options.max_bytes,
             "progress_hooks": [functools.partial(_cap, limit=options.max_bytes)],
             "socket_timeout": options.socket_timeout_s,
-            # modalens.download tries again, and knows how much time is left.
+            # download.py retries, and knows how much time is left.
             "retries": 0,
             "extractor_retries": 0,
             "fragment_retries": options.retries,
