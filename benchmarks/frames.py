@@ -111,7 +111,7 @@ class Clip:
         read_frames(self.path, None, self.end_s, COUNT, RESIZE, CROP, ("pyav",))
 
     def read_decord(self) -> None:
-        read_frames(self.path, None, self.end_s, COUNT, RESIZE, CROP)
+        read_frames(self.path, None, self.end_s, COUNT, RESIZE, CROP, DECODERS)
 
     def read_keyframe(self) -> None:
         read_key_frames(self.path, None, self.end_s, COUNT, RESIZE, CROP)

@@ -148,7 +148,7 @@ def test_a_file_that_is_another_under_the_same_name_is_decoded_again(shard):
 
 @pytest.mark.parametrize("changed", ["frames_made", "decoding"])
 def test_another_way_to_decode_makes_all_anew(shard, changed):
-    setattr(shard, changed, {"frames_made": "other code", "decoding": {"decoder": "pyav"}}[changed])
+    setattr(shard, changed, {"frames_made": "other code", "decoding": {"decoder": "decord"}}[changed])
     assert shard.run() == (2, 2)
 
 

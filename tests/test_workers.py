@@ -1,14 +1,18 @@
+import contextlib
 import ctypes
 import os
 import signal
 import subprocess
+import sys
+import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from modalens.media.failure_causes import ClipError
+from modalens.media import worker_pool, worker_process
+from modalens.media.failure_causes import ClipError, note
 from modalens.media.worker_pool import WAITING_PER_WORKER, map_clips
 
 pytestmark = pytest.mark.slow
@@ -122,3 +126,117 @@ def chatter() -> int:
 def test_what_a_decoder_prints_does_not_reach_the_log(capfd: pytest.CaptureFixture[str]) -> None:
     list(map_clips(chatter, [("a", ())], 1, 10, 2048))
     assert capfd.readouterr() == ("", "")
+
+
+STAGE = """
+import sys
+from modalens.media.worker_pool import map_clips
+from test_workers import hang_and_note
+if __name__ == "__main__":
+    tasks = [(str(number), (sys.argv[1], sys.argv[2] if number == 1 else "sleep")) for number in range(2)]
+    list(map_clips(hang_and_note, tasks, 2, float(sys.argv[3]), 2048))
+"""
+
+
+def hang_and_note(folder: str, how: str) -> None:
+    """Hang, once the numbers of this process and of one that it started are in the folder."""
+    child = subprocess.Popen(["sleep", "600"])
+    Path(folder, f"{os.getpid()}").touch()
+    Path(folder, f"{child.pid}").touch()
+    if how == "spin":
+        while True:
+            pass
+    elif how == "hang in C":
+        ctypes.PyDLL(None).sleep(600)
+    elif how == "stop":
+        os.kill(os.getpid(), signal.SIGSTOP)
+    time.sleep(600)
+
+
+def running(numbers: set[int]) -> set[int]:
+    """Those of the processes that live."""
+    found = set()
+    for number in numbers:
+        state = Path(f"/proc/{number}/stat")
+        with contextlib.suppress(OSError):
+            if state.read_text().rpartition(")")[2].split()[0] not in "ZX":
+                found.add(number)
+    return found
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
+@pytest.mark.parametrize("how", ["sleep", "spin", "hang in C", "stop"])
+@pytest.mark.parametrize("end", [signal.SIGKILL, signal.SIGTERM])
+def test_a_worker_that_hangs_does_not_outlive_a_killed_stage(tmp_path: Path, how: str, end: signal.Signals) -> None:
+    script, folder = tmp_path / "stage.py", tmp_path / "numbers"
+    script.write_text(STAGE)
+    folder.mkdir()
+    paths = [str(Path(worker_pool.__file__).parents[2]), str(Path(__file__).parent)]
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(paths)}
+    stage = subprocess.Popen([sys.executable, str(script), str(folder), how, "600"], env=environment)
+    try:
+        for _ in range(600):
+            numbers = {int(path.name) for path in folder.iterdir()}
+            if len(numbers) == 4:
+                break
+            time.sleep(0.05)
+        assert len(running(numbers)) == 4
+    finally:
+        stage.send_signal(end)
+        stage.wait()
+    for _ in range(100):
+        alive = running(numbers)
+        # What a stopped worker started is nobody's any more; all else goes.
+        if not alive or (how in ("stop", "hang in C") and len(alive) <= 1):
+            break
+        time.sleep(0.1)
+    for number in alive:
+        os.kill(number, signal.SIGKILL)
+    assert len(alive) <= (how in ("stop", "hang in C"))
+    workers = {number for number in alive if number in numbers}
+    assert len(workers) <= 1
+
+
+@pytest.mark.parametrize("how", ["sleep", "spin"])
+def test_a_worker_ends_by_itself_when_nobody_ends_it(how: str) -> None:
+    """A stage that is stopped cannot keep to the limit."""
+    number = os.fork()
+    if number == 0:
+        worker_process._limit_own_time(0.2)
+        while how == "spin":
+            pass
+        time.sleep(60)
+        os._exit(0)
+    _, status = os.waitpid(number, 0)
+    assert os.WIFSIGNALED(status)
+    assert os.WTERMSIG(status) == signal.SIGALRM
+
+
+def look_later(path: str) -> None:
+    """Note the timer of this process when it has answered."""
+
+    def look() -> None:
+        time.sleep(0.5)
+        Path(path).write_text(str(signal.getitimer(signal.ITIMER_REAL)[0]))
+
+    threading.Thread(target=look, daemon=True).start()
+
+
+def test_a_worker_that_waits_for_its_next_clip_has_no_limit(tmp_path: Path) -> None:
+    def slowly() -> Iterator[tuple[str, tuple]]:
+        yield "a", (str(tmp_path / "timer"),)
+        time.sleep(1.5)
+        assert (tmp_path / "timer").read_text() == "0.0"
+
+    assert len(list(map_clips(look_later, slowly(), 1, 5, 2048))) == 1
+
+
+def warned(cause: str) -> int:
+    note(cause, "a detail\nof two lines")
+    return 1
+
+
+def test_what_a_reader_notes_comes_with_its_answer() -> None:
+    ((_, outcome),) = map_clips(warned, [("a", ("cut_short",))], 1, 10, 2048)
+    assert (outcome.value, outcome.cause) == (1, "")
+    assert outcome.notes == (("cut_short", "a detail of two lines"),)

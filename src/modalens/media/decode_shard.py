@@ -5,6 +5,7 @@ import logging
 from collections.abc import Callable, Iterator
 from typing import Any, ClassVar, Literal, Protocol
 
+from modalens.media.failure_causes import one_line
 from modalens.media.status import STATUS, seconds, status, write_record, write_status
 from modalens.media.worker_pool import Outcome, Task, map_clips
 from modalens.utils import hdf5, row_cache
@@ -61,15 +62,28 @@ def decode_shard(arguments: argparse.Namespace, form: Form) -> None:
         for clip_id, outcome in _decoded(arguments, stage, attempts, windows):
             array, decoder, *values = outcome.value or (None, "")
             row = status(clip_id, outcome)
-            if array is not None and (cause := form.flag(array, *values)):
-                rejected = cause in arguments.reject
-                row |= {"cause": cause, "status": "failed" if rejected else "ok"}
+            if array is not None:
+                row |= _flagged([*outcome.notes, (form.flag(array, *values), "")], arguments.reject)
             if array is not None and row["status"] == "ok":
                 writer.append(clip_id, array, keys[clip_id])
             row |= dict(zip(cells, values, strict=False))
             rows.append({**row, "decoder": decoder, "seconds": round(outcome.seconds, 3), "key": keys[clip_id]})
     write_status(arguments.status, rows, columns)
     write_record(arguments, stage, arguments.output, rows, decoded=float(len(windows)))
+
+
+def _flagged(notes: list[tuple[str, str]], reject: list[str]) -> dict[str, str]:
+    """Cells of a clip that was decoded. notes: (cause, detail) of what its reader and its modality found, "" for none.
+
+    A clip has one cause: one to reject if there is any, else the first.
+    """
+    found = [(cause, detail) for cause, detail in notes if cause]
+    if not found:
+        return {}
+    rejected = [cause for cause, _ in found if cause in reject]
+    details = [detail if len(found) == 1 else f"{cause}: {detail}".removesuffix(": ") for cause, detail in found]
+    cause = rejected[0] if rejected else found[0][0]
+    return {"cause": cause, "detail": one_line("; ".join(details)), "status": "failed" if rejected else "ok"}
 
 
 def _sources(arguments: argparse.Namespace, form: Form, good: Rows) -> dict[str, tuple[Any, ...]]:
@@ -114,7 +128,11 @@ def _keep(arguments: argparse.Namespace, columns: tuple[str, ...], keys: dict[st
 def _decoded(
     arguments: argparse.Namespace, stage: str, attempts: Attempts, windows: dict[str, tuple[Any, ...]]
 ) -> Iterator[tuple[str, Outcome]]:
-    """windows: (path, start_s, end_s) by clip id. What kills its worker is tried the next way; the last way counts."""
+    """windows: (path, start_s, end_s) by clip id. What kills its worker is tried the next way; the last way counts.
+
+    The time of an outcome is that of all its ways.
+    """
+    spent: dict[str, float] = {}
     for number, (function, options) in enumerate(attempts):
         if number and not windows:
             break
@@ -122,6 +140,7 @@ def _decoded(
         again = {}
         answers = map_clips(function, tasks, arguments.workers, arguments.timeout, arguments.memory_mb)
         for clip_id, outcome in progress(answers, stage, "clips", len(windows)):
+            spent[clip_id] = outcome.seconds = spent.get(clip_id, 0.0) + outcome.seconds
             if outcome.cause in MACHINE and number + 1 < len(attempts):
                 again[clip_id] = windows[clip_id]
             else:

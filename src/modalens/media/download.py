@@ -1,7 +1,7 @@
-"""One clip from the web or the disk: the segment only, the true cause when it cannot be had, never half a file.
+"""Download one clip, or find it on the disk: the requested segment only, a cause if that fails, never half a file.
 
-Runs in a worker that can be killed (modalens.workers); `download` keeps to its own limits all the same, so that what
-it started is ended and what it wrote is cleaned up.
+Runs in a worker that can be killed (media/worker_pool.py); `download` keeps to its own limits all the same, so that
+what it started is ended and what it wrote is cleaned up.
 """
 
 import contextlib
@@ -27,7 +27,7 @@ from modalens.utils.errors import UserError
 
 YOUTUBE_ID = re.compile(r"[A-Za-z0-9_-]{11}")
 SCHEME = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*:")
-# Asked again within one run. A site's rate limit is, only if it says for how long.
+# Retried within one run; a rate limit only if the site says how long to wait.
 PASSING = ("network", "rate_limit")
 # A cut-off stream may end this many seconds before the wanted end without being called incomplete.
 MISSING_S = 0.5
@@ -52,20 +52,20 @@ def address(source: str) -> str | Path:
     if source.startswith("youtube:"):
         video = source.removeprefix("youtube:")
         if not YOUTUBE_ID.fullmatch(video):
-            raise ClipError("bad_url", f"{video!r} is no YouTube id: 11 letters, digits, - or _ are wanted")
+            raise ClipError("bad_url", f"expected a YouTube id (11 letters, digits, - or _), got {video!r}")
         return f"https://www.youtube.com/watch?v={video}"
     if re.match(r"https?:", source, re.IGNORECASE):
         with contextlib.suppress(ValueError):  # urlsplit: a port or an IPv6 address that is none
             parts = urlsplit(source)
             if parts.hostname and parts.port != 0 and not re.search(r"[\s\x00-\x1f\x7f]", source):
                 return source
-        raise ClipError("bad_url", f"{source!r} is no address")
+        raise ClipError("bad_url", f"expected an http(s) address, got {source!r}")
     with contextlib.suppress(OSError, ValueError):  # a name too long, a zero byte
         if Path(source).exists():
             return Path(source)
     if SCHEME.match(source):
-        raise ClipError("bad_url", f"only youtube:, http: and https: are fetched, not {source[:60]!r}")
-    raise ClipError("missing", f"{source[:200]} is not there")
+        raise ClipError("bad_url", f"expected youtube:, http: or https:, got {source[:60]!r}")
+    raise ClipError("missing", f"not found: {source[:200]}")
 
 
 def download(
@@ -73,12 +73,12 @@ def download(
 ) -> Fetched:
     """Fetch `source` to `destination` + a suffix; a file on the disk is used where it lies. In a main thread only.
 
-    start_s, end_s: seconds of the source, None is its start or end. Raises ClipError with a cause of modalens.causes.
+    start_s, end_s: seconds of the source, None is its start or end. Raises ClipError with a cause of failure_causes.
     """
     where = address(source)
     if isinstance(where, Path):
         if not where.is_file():
-            raise ClipError("not_media", f"{source} is no file")
+            raise ClipError("not_media", f"expected a file: {source}")
         return Fetched(where, start_s, end_s)
     folder = scratch(destination)
     deadline = time.monotonic() + options.timeout_s
@@ -91,7 +91,7 @@ def download(
             request = _Request(where, start_s, end_s, folder, options)
             return _place(_persistently(request, deadline), destination)
     except _OutOfTime:
-        raise ClipError("timeout", f"not fetched after {options.timeout_s:g} s") from None
+        raise ClipError("timeout", f"not downloaded within {options.timeout_s:g} s") from None
     except (ClipError, MemoryError):
         raise
     except Exception as error:
@@ -130,19 +130,19 @@ def _persistently(request: _Request, deadline: float) -> Fetched:
             if not left or error.cause not in PASSING or (error.cause == "rate_limit" and asked is None):
                 raise error from failure
             if time.monotonic() + wait >= deadline:
-                raise ClipError(error.cause, f"{error.detail}; to be asked again in {wait:.0f} s") from failure
+                raise ClipError(error.cause, f"{error.detail}; retry after {wait:.0f} s") from failure
         time.sleep(wait)
     raise AssertionError("unreachable")
 
 
 def _attempt(request: _Request) -> Fetched:
-    """Look the address up, fetch the part, or the whole of a plain file that cannot be cut where it lies."""
+    """Look the address up, fetch the segment, or the whole of a plain file whose server cannot cut it."""
     start_s, end_s = request.start_s, request.end_s
     with ytdlp.YtDlpSession(request.scratch, request.options) as site:
         info = site.look_up(request.url)
         duration = info.get("duration")
         if duration and start_s is not None and start_s >= duration:
-            raise ClipError("too_short", f"the part begins at {start_s:g} s, the video ends at {duration:g} s")
+            raise ClipError("too_short", f"expected a window from {start_s:g} s, the video ends at {duration:g} s")
         metadata = {key: info[key] for key in METADATA if info.get(key)}
         plain = bool(info.get("direct"))
         # ffmpeg resolves names by itself: of a page that anybody may have made, it is given no address to follow.
@@ -187,7 +187,7 @@ def _place(fetched: Fetched, destination: Path) -> Fetched:
     if not head:
         raise ClipError("network", "the server sent nothing")
     if head[:1] == b"<":
-        raise ClipError("not_media", f"the server sent a text: {head[:80].decode(errors='replace')}")
+        raise ClipError("not_media", f"expected media, got text: {head[:80].decode(errors='replace')}")
     suffix = fetched.path.suffix if re.fullmatch(r"\.\w{1,5}", fetched.path.suffix) else ""
     path = destination.with_name(destination.name + suffix)
     fetched.path.replace(path)

@@ -1,10 +1,11 @@
-"""Why a clip is not there: the one table of causes, and the messages of yt-dlp, ffmpeg and the system that mean them.
+"""Failure causes of clips: one table, with the messages of yt-dlp, ffmpeg and the system that mean each of them.
 
-A permanent cause is never tried again; a transient one is on the next run, and only then. The first row of the table
+A permanent cause is never retried; a transient one is on the next run, and only then. The first row of the table
 whose pattern is found in a message names its cause, so the order of the rows decides between several that fit.
 """
 
 import re
+import warnings
 from dataclasses import dataclass
 
 from modalens.utils.secrets import redacted
@@ -22,6 +23,25 @@ class ClipError(Exception):
         super().__init__(cause, detail)
         self.cause = cause
         self.detail = one_line(detail)
+
+
+class ClipNote(UserWarning):
+    """What a clip that can be used is to be flagged with. cause: a name of CAUSES; detail: one line.
+
+    Readers warn of it (`warnings.warn`); a worker collects the warnings, so that the stage can write them down.
+    """
+
+    def __init__(self, cause: str, detail: str) -> None:
+        super().__init__(f"{cause}: {detail}")
+        self.cause, self.detail = cause, one_line(detail)
+
+    def __reduce__(self) -> tuple[type, tuple[str, str]]:
+        return ClipNote, (self.cause, self.detail)
+
+
+def note(cause: str, detail: str) -> None:
+    """Flag the clip that is being read."""
+    warnings.warn(ClipNote(cause, detail), stacklevel=3)
 
 
 @dataclass(frozen=True)
@@ -43,28 +63,28 @@ class Cause:
 CAUSES = (
     Cause(
         "disk_full",
-        "There was no room left to write it.",
+        "The disk was full.",
         permanent=False,
         stops_after=1,
         patterns=(r"No space left on device", r"Disk quota exceeded", r"\[Errno (28|122)\]"),
     ),
     Cause(
         "bot_wall",
-        "The site wanted proof that no program asks.",
+        "The site asked for a CAPTCHA (bot check).",
         permanent=False,
         stops_after=1,
         patterns=(r"confirm you.?re not a bot", r"requiring a captcha", r"anti-bot challenge", r"unusual traffic"),
     ),
     Cause(
         "rate_limit",
-        "The site wanted fewer requests.",
+        "The site limited the rate of requests.",
         permanent=False,
         stops_after=3,
         patterns=(r"HTTP Error 429", r"Too Many Requests", r"rate.?limited", r"isn.t available, try again later"),
     ),
     Cause(
         "private",
-        "Its owner lets only invited people see it.",
+        "Private; only invited accounts may watch it.",
         permanent=True,
         patterns=(
             r"private video", r"video is private", r"HTTP Error 401", r"401 Unauthorized",
@@ -73,13 +93,13 @@ CAUSES = (
     ),
     Cause(
         "age",
-        "It is shown only to those who sign in as grown up.",
+        "Age-restricted; needs a signed-in account.",
         permanent=True,
         patterns=(r"confirm your age", r"age.?restricted", r"inappropriate for some users", r"rated TV-"),
     ),
     Cause(
         "members_only",
-        "It is shown only to members or buyers, or is copy-protected.",
+        "Only for members or buyers, or protected by DRM.",
         permanent=True,
         patterns=(
             r"channel.?s members", r"Join this channel", r"members-only", r"requires payment", r"purchase this video",
@@ -88,7 +108,7 @@ CAUSES = (
     ),
     Cause(
         "region",
-        "It is not shown in the country that asked.",
+        "Not available in the country of the request.",
         permanent=True,
         patterns=(
             r"(not|n.t) (made this video )?available (in|from) your (country|location|region)",
@@ -97,7 +117,7 @@ CAUSES = (
     ),
     Cause(
         "live",
-        "It had not been broadcast yet, or was being broadcast.",
+        "A live stream that had not begun or was still running.",
         permanent=False,
         patterns=(
             r"live event (will begin|has ended)", r"Premieres in", r"Premiere will begin", r"is not live",
@@ -107,7 +127,7 @@ CAUSES = (
     ),
     Cause(
         "network",
-        "The connection or the server failed on the way.",
+        "The connection or the server failed.",
         permanent=False,
         stops_after=20,
         patterns=(
@@ -124,7 +144,7 @@ CAUSES = (
     ),
     Cause(
         "no_format",
-        "The site named it but offered no stream that yt-dlp could read; a newer yt-dlp may.",
+        "No format that yt-dlp could download; a newer yt-dlp may.",
         permanent=False,
         patterns=(
             r"Requested format is not available", r"Only images are available", r"not available on this app",
@@ -133,7 +153,7 @@ CAUSES = (
     ),
     Cause(
         "removed",
-        "It is no longer on the site.",
+        "No longer on the site.",
         permanent=True,
         patterns=(
             r"removed by the (uploader|user)", r"has been removed", r"account.* (terminated|closed)",
@@ -145,20 +165,20 @@ CAUSES = (
     ),
     Cause(
         "forbidden",
-        "The server refused to hand it out and did not say why.",
+        "The server refused access (HTTP 403) without a reason.",
         permanent=False,
         stops_after=30,
         patterns=(r"HTTP Error 403", r"403 Forbidden", r"access denied", r"Sign in", r"login required"),
     ),
     Cause(
         "too_large",
-        "It was larger than the study allows.",
+        "Larger than download.max_bytes.",
         permanent=True,
         patterns=(r"larger than max-filesize", r"File too large", r"\[Errno 27\]"),
     ),
     Cause(
         "bad_url",
-        "The list holds no address that can be asked.",
+        "Not a valid address.",
         permanent=True,
         patterns=(
             r"is not a valid URL", r"Invalid URL", r"unknown url type", r"looks truncated", r"url scheme",
@@ -168,28 +188,36 @@ CAUSES = (
     ),
     Cause(
         "not_media",
-        "What is there is no sound or picture file.",
+        "Not a media file.",
         permanent=True,
         patterns=(r"Unsupported URL", r"No video formats found", r"There.?s no video in", r"no media"),
     ),
     Cause(
         "too_short",
-        "It ends before the part that the list asks for.",
+        "The media ends before the requested window.",
         permanent=True,
         patterns=(r"Output file is empty", r"Output file does not contain any stream"),
     ),
-    Cause("damaged", "It is there and does not decode.", permanent=True, patterns=(r"Invalid data", r"moov atom")),
-    Cause("missing", "No file of that name was on the disk.", permanent=False),
-    Cause("no_audio", "It has no sound track.", permanent=True),
-    Cause("no_video", "It has no picture track.", permanent=True),
-    Cause("muted", "Its sound track is silent.", permanent=True),
-    Cause("still_picture", "Its picture never changes.", permanent=True),
-    Cause("unsupported", "It is coded or encrypted in a way that the decoders here cannot read.", permanent=True),
-    Cause("timeout", "It took longer than the study allows.", permanent=False),
-    Cause("crashed", "The program that read it died.", permanent=False),
-    Cause("memory", "It wanted more memory than the study allows.", permanent=False),
-    Cause("not_tried", "The stage had stopped before its turn came.", permanent=False),
-    Cause("unknown", "It failed in a way that the table does not know; the detail says how.", permanent=False),
+    Cause("damaged", "Damaged: it does not decode.", permanent=True, patterns=(r"Invalid data", r"moov atom")),
+    Cause("missing", "File not found.", permanent=False),
+    Cause("no_audio", "No audio track.", permanent=True),
+    Cause("no_video", "No video track.", permanent=True),
+    Cause("muted", "The audio is silent.", permanent=True),
+    Cause("still_picture", "The video is a still picture.", permanent=True),
+    Cause("cut_short", "The media ends before its container says; the detail gives both durations.", permanent=True),
+    Cause("late_start", "The recording begins between key frames; the video starts at the first one.", permanent=True),
+    Cause("gaps", "Time stamps leave gaps in the audio; they are silence.", permanent=True),
+    Cause(
+        "lost_in_mix",
+        "The mono mix loses the audio: its channels are out of phase, or only a low-frequency channel is loud.",
+        permanent=True,
+    ),
+    Cause("unsupported", "Unsupported codec, or encrypted.", permanent=True),
+    Cause("timeout", "Took longer than the time limit.", permanent=False),
+    Cause("crashed", "The decoder crashed.", permanent=False),
+    Cause("memory", "Exceeded the memory limit.", permanent=False),
+    Cause("not_tried", "Not tried: the stage stopped before.", permanent=False),
+    Cause("unknown", "Unknown failure; the detail holds the message.", permanent=False),
 )  # fmt: skip
 
 BY_NAME = {cause.name: cause for cause in CAUSES}

@@ -1,4 +1,4 @@
-"""What earlier runs found out about each clip: one small JSON file beside its media file.
+"""Cached results of earlier runs: one small JSON file a clip, beside its media file.
 
 It is no output of the rule, since Snakemake deletes those before a job runs again. One file a clip, written by whoever
 fetched the clip at the moment it came: a killed stage forgets nothing, and another number of shards changes nothing.
@@ -41,7 +41,7 @@ def write(destination: Path, wanted: FetchRequest, row: dict[str, Any]) -> None:
 
 
 def read(destination: Path, wanted: FetchRequest) -> dict[str, Any]:
-    """The row that `write` was given, {} if there is none that still holds."""
+    """The cached row, or {} if absent or stale."""
     try:
         entry = json.loads(_place(destination).read_text(encoding="utf-8"))
         before, file = entry.pop("wanted"), entry.pop("file")
@@ -102,7 +102,7 @@ def _asked(wanted: FetchRequest, names: tuple[str, ...]) -> dict[str, Any]:
 
 
 def _state(path: str) -> list[int]:
-    """Size and time of a file: [] if it is not there."""
+    """Size and modification time of a file; [] if not found."""
     try:
         found = Path(path).stat()
     except (OSError, ValueError):

@@ -1,4 +1,4 @@
-"""How fast to ask a site, when to stop asking, and what to ask for on the next run. The caller sleeps."""
+"""Request rate limit: how long to wait before a clip, when to stop, what to try on the next run. The caller sleeps."""
 
 import contextlib
 import json
@@ -12,7 +12,7 @@ from modalens.media import failure_causes
 
 try:
     import fcntl
-except ImportError:  # Windows: each process keeps its own pace
+except ImportError:  # Windows: each process limits itself
     fcntl = None  # type: ignore[assignment]
 
 JITTER = 0.5
@@ -21,12 +21,12 @@ FAR = 1000
 
 
 class RateLimiter:
-    """One for a stage, shared by all its workers; with the file `book`, by all jobs of a study that run at a time.
+    """Rate limiter shared by a stage's workers and, via the lock file `book`, by all concurrent jobs of a study.
 
-    delay(now) books the next start: seconds to wait until then, so that starts are `interval_s` apart, give or take
-    JITTER of it (a regular beat is what walls look for). saw(cause) after each clip, "" for one that went well.
-    `stopped` is "" until a cause has come `stops_after` times in a row; then one line for the user, and no further
-    clip is started: those left get the status of `not_tried`. now: of time.time() where there is a book.
+    delay(now): reserves the next start and returns the seconds to wait, so that starts are `interval_s` apart, plus or
+    minus JITTER of it (bot checks look for regular intervals). report_outcome(cause): after each clip, "" for success.
+    `stopped`: "" until a cause has come `stops_after` times in a row; then one line for the user, and no further clip
+    starts: the rest is `not_tried`. now: time.time() where there is a lock file.
     """
 
     def __init__(self, interval_s: float, rng: random.Random | None = None, book: Path | None = None) -> None:
@@ -55,14 +55,14 @@ class RateLimiter:
             times = f"{self._row} times in a row: " if self._row > 1 else ""
             self.stopped = (
                 f"stopped early, {times}{failure_causes.BY_NAME[cause].sentence} ({detail or cause}). "
-                "What was fetched is kept; run again to go on with the rest"
+                "What was fetched is kept; run again to resume"
             )
             with self._open() as pages:
                 pages |= {"stopped_at": time.time(), "stopped": self.stopped}
 
     @contextlib.contextmanager
     def _open(self) -> Iterator[dict[str, Any]]:
-        """The next start and the last stop, for one process at a time. Without a book, or a lock, those of this one."""
+        """The next start and the last stop, for one process at a time; without a lock file, of this process only."""
         with contextlib.ExitStack() as stack:
             file = None
             if self._book is not None and fcntl is not None:
@@ -73,16 +73,16 @@ class RateLimiter:
                     self._pages = json.loads(file.read() or "{}")
             yield self._pages
             if file is not None:
-                # A full disk is no reason to lose the pace.
+                # A full disk is no reason to lose the rate limit.
                 with contextlib.suppress(OSError):
                     file.truncate(0)
                     file.write(json.dumps(self._pages))
 
 
 def pending_clips(clip_ids: Iterable[str], earlier: Mapping[str, tuple[str, str]]) -> list[str]:
-    """Clips to ask for, given the (status, cause) rows of an earlier run: the new and the transient ones.
+    """Clips to try, given the (status, cause) rows of an earlier run: the new ones and transient failures.
 
-    Those whose turn never came are first: else the same dead hosts would stop every run at the same place.
+    Those never tried are first: else the same dead hosts would stop every run at the same place.
     """
     untried, transient = [], []
     for clip_id in clip_ids:

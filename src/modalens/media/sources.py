@@ -13,9 +13,9 @@ ADDRESS = re.compile(r"youtube:|[A-Za-z][A-Za-z0-9+.-]*://", re.IGNORECASE)
 
 @dataclass(frozen=True)
 class DownloadOptions:
-    """max_height, prefer_codec: of the picture. max_bytes, timeout_s: of one clip. socket_timeout_s: of one answer.
+    """max_height, prefer_codec: of the video. max_bytes, timeout_s: of one clip. socket_timeout_s: of one response.
 
-    retries: further attempts after a passing failure, backoff_s apart at first, then twice as long each, with jitter.
+    retries: further attempts after a transient failure, with exponential backoff from backoff_s and jitter.
     sleep_s: between the starts of two clips, for modalens.media.rate_limit. cookies: a file in Netscape format, never
     written to. private_addresses: whether this machine and its own network are asked, too. proxy: "" is the system's
     own setting; env:NAME and file:PATH say where an address with a password is.
@@ -36,7 +36,7 @@ class DownloadOptions:
 
 @dataclass(frozen=True)
 class Fetched:
-    """path: the media file. start_s, end_s: the wanted part, counted from the file's first time stamp.
+    """path: the media file. start_s, end_s: the requested window, counted from the file's first time stamp.
 
     metadata: title, description, tags, categories, uploader, where the source tells them.
     """

@@ -1,35 +1,33 @@
-"""Frames of a part of a clip: decord where it can be trusted, PyAV for all else.
+"""Frames of a window of a clip: by PyAV, or by decord where that can be trusted.
 
 Source of the sampling: the middle frame of equal segments (Wang et al. 2016, Temporal Segment Networks, test time).
 """
 
 import contextlib
+import functools
 import os
 import re
 import tempfile
 import zlib
 from collections.abc import Iterator
+from importlib.util import find_spec
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from PIL import Image
 
 from modalens.media.container import UNCHECKED, window
-from modalens.media.failure_causes import ClipError
-from modalens.media.pyav_video import frames_at
+from modalens.media.failure_causes import ClipError, note
+from modalens.media.pyav_video import Pen, frames_at
 from modalens.media.timestamps import Timeline, timeline
 
-try:
-    import decord
-
-    # Its FFmpeg draws over what it cannot decode, and only says so.
-    decord.logging.set_level(decord.logging.INFO)
-except (ImportError, OSError):  # wheels for Linux x86-64 only
-    decord = None
-
 Frames = NDArray[np.uint8]
-DECODERS = ("decord", "pyav") if decord else ("pyav",)
+# decord has wheels for Linux on x86-64 only, and an FFmpeg of its own: it is imported where it is asked for.
+DECODERS = ("decord", "pyav") if find_spec("decord") else ("pyav",)
+# decord never read a programme or transport stream right, and spins for minutes on some.
+NOT_FOR_DECORD = ("mpeg", "mpegts", "mpegvideo")
 
 # Mean difference of two decodings of one frame, of 255. Where they agreed on real clips it was 0.00; another frame of
 # the same shot, or colours converted otherwise, gave 1 and more.
@@ -38,7 +36,7 @@ SAME_FRAME = 0.5
 BLOCK = 8
 SAME_BLOCK = 1.5
 LOG_BYTES = 10_000
-# Of the decoder; what containers and scalers say is no damage to a picture.
+# Of the decoder; what containers and scalers say is no damage to a frame.
 COMPLAINT = re.compile(rb"\[(?!mov,|matroska,|avi |flv |swscaler |NULL |in |buffer |Parsed)")
 
 
@@ -65,15 +63,16 @@ def read_frames(
     count: int,
     resize: int,
     crop: int,
-    decoders: tuple[str, ...] = DECODERS,
+    decoders: tuple[str, ...] = ("pyav",),
 ) -> tuple[Frames, str]:
-    """Frames (count, crop, crop, 3) uint8 RGB, upright, and the decoder's name.
+    """Frames (count, crop, crop, 3) uint8 RGB as they are shown, and the decoder's name.
 
-    Shorter side to `resize`, then the centre `crop`. Pixels are taken as square. start_s, end_s: None is the start or
-    the end of the video. Raises ClipError; "damaged" when one of the sampled frames does not decode.
+    Upright, mirrored where the display matrix says so, of square pixels: the shorter side is resized to `resize`, then
+    the centre `crop` is taken. start_s, end_s: None is the start or the end of the video. decoders: the first that can
+    be trusted with the file is used. Raises ClipError; "damaged" when one of the sampled frames does not decode, or
+    FFmpeg complains of the container. Warns with ClipNote: cut_short, late_start.
     """
-    line = timeline(path, start_s, end_s)
-    begin, end = window(start_s, end_s, float(line.times[0]), line.end_s)
+    line, begin, end = _window(path, start_s, end_s)
     indices = frame_indices(line.times, begin, end, count)
     wanted, places = np.unique(indices, return_inverse=True)
     frames = _decord_frames(path, line, wanted, resize, crop) if "decord" in decoders else None
@@ -84,17 +83,32 @@ def read_frames(
     return np.stack(frames)[places], used
 
 
+def _window(path: str | Path, start_s: float | None, end_s: float | None) -> tuple[Timeline, float, float]:
+    """The frames around a window, and its start and end where frames are that decode."""
+    line = timeline(path, start_s, end_s)
+    try:
+        begin, end = window(start_s, end_s, line.first_s, line.end_s)
+    except ClipError as error:
+        # Of the whole file, the container's promise is not known yet.
+        missing = end_s is not None and end_s > line.end_s and timeline(path, None, None).cut_short
+        raise ClipError(error.cause, f"{error.detail}; {missing}") if missing else error from None
+    if line.cut_short:
+        note("cut_short", f"video: {line.cut_short}")
+    if line.late and (start_s or 0.0) < line.first_s:
+        note("late_start", f"video starts at {line.first_s:.2f} s, the first key frame")
+    return line, begin, end
+
+
 def read_key_frames(
     path: str | Path, start_s: float | None, end_s: float | None, count: int, resize: int, crop: int
 ) -> tuple[Frames, str, float, int]:
     """Like read_frames, but of the key frames nearest in time to the centres of the parts: these decode by themselves.
 
     Also the largest distance from a centre in seconds, and how many different key frames there are among the frames.
-    A key frame that appears after the part is none of it; one before it may be nearest. Raises ClipError, "damaged"
+    A key frame after the window does not count; one before it may be nearest. Raises ClipError, "damaged"
     without any.
     """
-    line = timeline(path, start_s, end_s)
-    begin, end = window(start_s, end_s, float(line.times[0]), line.end_s)
+    line, begin, end = _window(path, start_s, end_s)
     times = line.times[np.isin(line.ticks, line.keys)]
     times = times[times < end]
     if not len(times):
@@ -106,7 +120,7 @@ def read_key_frames(
 
 
 def still(frames: Frames) -> bool:
-    """Whether frames (count, H, W, 3) show one picture: no part of it, BLOCK pixels wide, changes brightness."""
+    """Whether frames (count, H, W, 3) are a still picture: no block, BLOCK pixels wide, changes brightness."""
     count, height, width, _ = frames.shape
     if count < 2:
         return False
@@ -136,16 +150,27 @@ def _decord_frames(path: str | Path, line: Timeline, wanted: NDArray, resize: in
     may be the same, and PyAV must see one late frame the same (late, because a lost frame shifts all that follow).
     It also draws over damage: its FFmpeg must have had nothing to complain of, and be able to notice.
     """
-    if line.codec.name in UNCHECKED:
+    if line.codec.name in UNCHECKED or line.format in NOT_FOR_DECORD or line.aspect != 1 or line.late:
         return None
     with _stderr() as printed:
         found = _by_decord(path, line, wanted, resize, crop)
     if found is None or any(COMPLAINT.match(text) for text in printed[0].splitlines()):
         return None
     frames, suspect, claim = found
-    (proof,) = frames_at(path, line, line.ticks[wanted[[suspect]]])
+    pen = Pen(line.aspect)
+    (proof,) = frames_at(path, line, line.ticks[wanted[[suspect]]], pen)
+    # decord turns frames and mirrors none, which a symmetric one would not show.
     same = proof.shape == claim.shape and np.abs(proof.astype(np.int16) - claim).mean() < SAME_FRAME
-    return frames if same else None
+    return frames if same and not pen.mirrored else None
+
+
+@functools.cache
+def _decord() -> Any:
+    import decord
+
+    # Its FFmpeg draws over what it cannot decode, and only says so.
+    decord.logging.set_level(decord.logging.INFO)
+    return decord
 
 
 def _by_decord(
@@ -153,6 +178,7 @@ def _by_decord(
 ) -> tuple[list[Frames], int, Frames] | None:
     """Frames, and the place and the pixels of the one that is cheapest to check."""
     try:
+        decord = _decord()
         reader = decord.VideoReader(str(Path(path).absolute()), num_threads=1)
         clock = reader.get_frame_timestamp(np.arange(len(reader)))[:, 0].astype(np.float64)
         times = (line.ticks[wanted] - line.start) * float(line.base)

@@ -7,21 +7,20 @@ and called an exit inside a task a timeout.)
 """
 
 import contextlib
-import ctypes
 import multiprocessing
 import os
-import resource
 import signal
 import sys
 import time
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
 from itertools import count
 from multiprocessing.connection import Connection, wait
 from typing import Any
 
-from modalens.media.failure_causes import ClipError, one_line
+from modalens.media.worker_process import Outcome, serve
 from modalens.utils.errors import UserError
+
+__all__ = ["Outcome", "Task", "map_clips"]
 
 Task = tuple[str, tuple]
 
@@ -30,17 +29,6 @@ CLIPS_PER_PROCESS = 100
 # Answers that wait for a slower clip before them: enough to keep the others busy, few enough to hold in memory.
 WAITING_PER_WORKER = 16
 START_S = 120.0
-PR_SET_PDEATHSIG = 1
-
-
-@dataclass
-class Outcome:
-    """value of a clip that went well (cause ""), else why it did not; seconds it took in the worker."""
-
-    value: Any = None
-    cause: str = ""
-    detail: str = ""
-    seconds: float = 0.0
 
 
 def map_clips(
@@ -50,6 +38,7 @@ def map_clips(
 
     function: importable by name. A clip fails alone: by ClipError with its own cause, any other exception "crashed",
     MemoryError "memory", more than timeout_s seconds "timeout" (its process group is killed), a dead worker "crashed".
+    A worker whose parent dies ends with it; one that nobody kills ends GRACE_S after timeout_s by itself.
     memory_mb: what one worker may allocate. At most WAITING_PER_WORKER * workers clips are held at a time.
     """
     remaining = iter(tasks)
@@ -144,7 +133,7 @@ class _Worker:
         ours = {name for name in sys.modules if name.startswith("modalens.")} | {self._function.__module__}
         context.set_forkserver_preload(sorted(ours - {"__main__"}))
         self.pipe, theirs = context.Pipe()
-        self._process = context.Process(target=_serve, args=(theirs, self._function, self._memory_mb), daemon=True)
+        self._process = context.Process(target=serve, args=(theirs, self._function, self._memory_mb), daemon=True)
         self._process.start()
         theirs.close()
         self._ready, self._given, self.deadline = False, 0, time.monotonic() + START_S
@@ -167,7 +156,7 @@ class _Worker:
         self.deadline = self._began + self._timeout_s
         # A worker that died while idle is found by look().
         with contextlib.suppress(OSError):
-            self.pipe.send(self._args)
+            self.pipe.send((self._args, self._timeout_s))
 
     def _kill(self) -> str:
         """End the worker and what it started; say how it ended."""
@@ -191,35 +180,3 @@ def _closed(pipe: Connection) -> bool:
         return pipe.poll() and pipe.recv() is None
     except Exception:
         return True
-
-
-def _serve(pipe: Connection, function: Callable, memory_mb: int) -> None:
-    """The worker's life: one answer for each clip, until the pipe closes."""
-    os.setsid()
-    if sys.platform == "linux":  # elsewhere a worker that hangs outlives a killed stage
-        ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
-    # Decoders print bytes of the file (dmlc/decord#299): no log wants them.
-    silence = os.open(os.devnull, os.O_RDWR)
-    for stream in (0, 1, 2):
-        os.dup2(silence, stream)
-    with contextlib.suppress(ValueError, OSError):  # macOS refuses
-        # What is written to, not the address space: the script engine that yt-dlp starts reserves 64 GB of that.
-        resource.setrlimit(resource.RLIMIT_DATA, (memory_mb << 20, memory_mb << 20))
-    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
-    pipe.send(True)
-    while True:
-        try:
-            args = pipe.recv()
-        except EOFError:
-            return
-        began = time.monotonic()
-        try:
-            outcome = Outcome(value=function(*args))
-        except ClipError as error:
-            outcome = Outcome(cause=error.cause, detail=error.detail)
-        except MemoryError as error:
-            outcome = Outcome(cause="memory", detail=one_line(f"more than {memory_mb} MB wanted {error}"))
-        except Exception as error:
-            outcome = Outcome(cause="crashed", detail=one_line(f"{type(error).__name__}: {error}"))
-        outcome.seconds = time.monotonic() - began
-        pipe.send(outcome)

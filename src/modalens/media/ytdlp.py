@@ -1,4 +1,4 @@
-"""All of yt-dlp: look an address up, then fetch it or a part of it. Nothing of the user's own yt-dlp is read.
+"""All use of yt-dlp: look an address up, then download it or a segment. The user's own yt-dlp settings are not read.
 
 The Python interface reads no configuration file and no netrc; plugins are switched off; no postprocessor, no command
 and no external downloader but ffmpeg is ever named.
@@ -42,14 +42,14 @@ class Failed(Exception):
 
 @functools.cache
 def ffmpeg() -> str | None:
-    """The ffmpeg that cuts segments and joins picture and sound: imageio-ffmpeg's, else the system's."""
+    """The ffmpeg that cuts segments and merges video and audio: imageio-ffmpeg's, else the system's."""
     with contextlib.suppress(ImportError, RuntimeError):
         return str(importlib.import_module("imageio_ffmpeg").get_ffmpeg_exe())
     return shutil.which("ffmpeg")
 
 
 class YtDlpSession:
-    """One address, one folder. `with Session(folder, options) as site`; options: modalens.download.Options."""
+    """One address, one folder. `with YtDlpSession(folder, options) as site`; options: DownloadOptions."""
 
     def __init__(self, folder: Path, options: Any) -> None:
         os.environ["YTDLP_NO_PLUGINS"] = "1"
@@ -70,7 +70,7 @@ class YtDlpSession:
         if info.get("_type") == "playlist":
             entries = [entry for entry in info.get("entries") or [] if entry]
             if len(entries) != 1:
-                raise Failed(f"no media of its own at this address, but {len(entries)} videos")
+                raise Failed(f"no media: expected one video at this address, got {len(entries)}")
             info = entries[0]
         if info.get("live_status") in LIVE:
             raise Failed("this video is currently live" if info["live_status"] == "is_live" else "it is yet to come")
@@ -109,7 +109,7 @@ class YtDlpSession:
         FFmpegPostProcessor._ffmpeg_location.set(ffmpeg())
         height, codec = options.max_height, options.prefer_codec
         params = {
-            # Within the height with sound; else the smallest there is; else picture or sound alone.
+            # Within the height with audio; else the smallest there is; else video or audio alone.
             "format": f"bv*[height<=?{height}]+ba/b[height<=?{height}]/wv*+ba/w/wv*/ba",
             "format_sort": [f"vcodec:{codec}", "acodec:aac"] if codec else [],
             "merge_output_format": "mp4/mkv",
@@ -119,7 +119,7 @@ class YtDlpSession:
             "max_filesize": options.max_bytes,
             "progress_hooks": [functools.partial(_cap, limit=options.max_bytes)],
             "socket_timeout": options.socket_timeout_s,
-            # modalens.download tries again, and knows how much time is left.
+            # download.py retries, and knows how much time is left.
             "retries": 0,
             "extractor_retries": 0,
             "fragment_retries": options.retries,

@@ -19,6 +19,7 @@ QUIET = 1e-4  # of full scale; a step that never gets louder is silent
 WORD_STEPS, WORD_BANDS = 16, 8  # the word has a bit for each of their product
 NEAR = 0.94
 SHIFT_S = 1.5  # a copy may begin so much earlier or later
+CHANNELS = ("mix", "loudest")
 SHOWN_SIDE = 128  # pixels of a spectrogram for a reader
 
 
@@ -30,19 +31,26 @@ class Audio(Modality):
     keep = True
     word_tolerance = 0.15
 
-    def __init__(self, *, sample_rate: int = 16_000, seconds: float = 10.0) -> None:
-        """sample_rate: samples a second. seconds: of a row; longer clips are cut, shorter ones end in silence."""
+    def __init__(self, *, sample_rate: int = 16_000, seconds: float = 10.0, channel: str = "mix") -> None:
+        """sample_rate: samples a second. seconds: of a row; longer clips are cut, shorter ones end in silence.
+
+        channel: "mix" of all channels, or the "loudest": where the mix loses the audio, its status says `lost_in_mix`.
+        """
         if sample_rate < 1 or round(sample_rate * seconds) < 1:
             raise UserError(f"audio: {seconds} s at {sample_rate} Hz hold no sample")
-        self.sample_rate, self.seconds = sample_rate, seconds
+        if channel not in CHANNELS:
+            raise UserError(f"audio: channel: expected {' or '.join(CHANNELS)}, got {channel!r}")
+        self.sample_rate, self.seconds, self.channel = sample_rate, seconds, channel
 
     def attributes(self) -> dict[str, Any]:
-        return {"form": self.form, "sample_rate": self.sample_rate, "seconds": self.seconds}
+        made = {"form": self.form, "sample_rate": self.sample_rate, "seconds": self.seconds}
+        # Rows from before there was a choice are mixes.
+        return made if self.channel == "mix" else {**made, "channel": self.channel}
 
     def attempts(self) -> list[Attempt]:
         from modalens.media.audio import read_waveform  # a decoder: seconds, and not everywhere
 
-        return [(read_waveform, (self.sample_rate, self.seconds))]
+        return [(read_waveform, (self.sample_rate, self.seconds, self.channel))]
 
     def flag(self, row: Array, *cells: Any) -> str:
         from modalens.media.audio import muted

@@ -29,7 +29,7 @@ class Video(Modality):
         *,
         count: int = 8,
         sampling: str = "uniform",
-        decoder: str = "decord",
+        decoder: str = "pyav",
         resize: int = 256,
         crop: int = 224,
     ) -> None:
@@ -39,8 +39,8 @@ class Video(Modality):
         nearest to these: several times faster; `time_error_s` of a clip's status says how far off the worst of its
         frames is, `key_frames` how many different ones it got.
 
-        decoder: what reads uniform frames first, "decord" or "pyav"; key frames and what decord cannot be trusted with
-        are read by PyAV. resize: pixels of the shorter side before cropping. crop: pixels of the square centre crop.
+        decoder: "pyav", or "decord": uniform frames by decord where PyAV finds that it can be trusted, which takes
+        longer. resize: pixels of the shorter side before cropping. crop: pixels of the square centre crop.
         """
         if count < 1 or crop < 1:
             raise UserError(f"video: count and crop: expected at least 1, got {min(count, crop)}")
