@@ -23,20 +23,20 @@ if not workflow.config_settings.configfiles:
     configfile: Path(workflow.basedir) / "config" / "config.yaml"
 
 
-# Outside conda the Python that runs Snakemake, activated or not; in an environment of conda's the one that it brings.
-CONDA = DeploymentMethod.CONDA in workflow.deployment_settings.deployment_method
-PYTHON = "python" if CONDA else sys.executable
-
 try:
     STUDY = resolve(config)
     # Jobs import modalens from this checkout, installed or not, in a conda environment or not. (Snakemake takes
     # PYTHONPATH out of a conda environment's, so it is part of each command.) And they know the study's plugins.
-    environment = (
-        "set -euo pipefail; "
-        f"export PYTHONPATH={shlex.quote(str(Path(workflow.basedir) / 'src'))}${{PYTHONPATH:+:$PYTHONPATH}}; "
-        f"export {registry.ENVIRONMENT}={shlex.quote(os.environ[registry.ENVIRONMENT])}; "
-    )
-    shell.prefix(environment.replace("{", "{{").replace("}", "}}"))
+    environment = [
+        "set -euo pipefail",
+        f"export PYTHONPATH={shlex.quote(str(Path(workflow.basedir) / 'src'))}${{PYTHONPATH:+:$PYTHONPATH}}",
+        f"export {registry.ENVIRONMENT}={shlex.quote(os.environ[registry.ENVIRONMENT])}",
+    ]
+    if DeploymentMethod.CONDA not in workflow.deployment_settings.deployment_method:
+        # The Python that runs Snakemake, activated or not; conda's environments bring their own.
+        environment.append(f'python() {{ {shlex.quote(sys.executable)} "$@"; }}')
+    prefix = "; ".join(environment) + "; "
+    shell.prefix(prefix.replace("{", "{{").replace("}", "}}"))
     R = f"{STUDY['results']}/{STUDY['name']}"
     call = wiring.read_call(sys.argv[1:])
     main = workflow.is_main_process
@@ -153,7 +153,7 @@ def entry(wildcards):
 def model_features(wildcards):
     """One file a modality, not one a shard: else a graph has models times shards edges."""
     return expand(
-        f"{R}/features/{{modality}}/all.jsonl",
+        f"{R}/features/{{modality}}/all.txt",
         modality=STUDY["models"][wildcards.model]["modalities"],
     )
 

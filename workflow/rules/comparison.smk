@@ -54,7 +54,7 @@ rule search:
             "stages/search", *model_code(wildcards.model, *teachers(wildcards))
         ),
     shell:
-        "{PYTHON:q} -m modalens search --model {params.model:q} --options {params.options:q} "
+        "python -m modalens search --model {params.model:q} --options {params.options:q} "
         "--training {params.training:q} --balancing {params.balancing:q} --space {params.space:q} "
         "--budget {params.budget:q} --draw-seed {params.draw_seed:q} --seeds {params.seeds:q} "
         "--modalities {params.modalities:q} --teachers {params.teachers:q} --teacher-seeds {params.teacher_seeds:q} "
@@ -90,6 +90,6 @@ rule leaderboard:
         key=lambda wildcards: settings({"task": wildcards.task}),
         code=code("stages/leaderboard"),
     shell:
-        "{PYTHON:q} -m modalens leaderboard --predictions {input:q} --reference {params.reference:q} "
+        "python -m modalens leaderboard --predictions {input:q} --reference {params.reference:q} "
         "--bootstrap {params.bootstrap:q} --confidence {params.confidence:q} --key {params.key:q} "
         "--output {output.table:q} --record {output.record:q} 2> {log:q}"

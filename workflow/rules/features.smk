@@ -23,7 +23,7 @@ rule features:
         device=STUDY["training"]["device"],
         made=lambda wildcards: MADE[wildcards.modality],
     shell:
-        "{PYTHON:q} -m modalens features --encoder {params.encoder:q} --options {params.options:q} "
+        "python -m modalens features --encoder {params.encoder:q} --options {params.options:q} "
         "--made {params.made:q} --key {params.key:q} --device {params.device:q} --threads {threads} --input {input:q} "
         "--output {output.data:q} --record {output.record:q} 2> {log:q}"
 
@@ -34,10 +34,12 @@ rule feature_list:
         data=expand(f"{R}/features/{{{{modality}}}}/{{shard}}.h5", shard=SHARDS),
         records=expand(f"{R}/features/{{{{modality}}}}/{{shard}}.json", shard=SHARDS),
     output:
-        f"{R}/features/{{modality}}/all.jsonl",
+        f"{R}/features/{{modality}}/all.txt",
     log:
         f"{R}/logs/feature_list/{{modality}}.log",
     localrule: True
+    conda:
+        "../../envs/tables.yaml"
     params:
         folder=lambda wildcards, output: Path(output[0]).parent,
     shell:
@@ -73,6 +75,6 @@ rule replacements:
             f"modalities/{entry(wildcards)['kind']}",
         ),
     shell:
-        "{PYTHON:q} -m modalens replacements --encoder {params.encoder:q} --options {params.options:q} "
+        "python -m modalens replacements --encoder {params.encoder:q} --options {params.options:q} "
         "--modality {params.modality:q} --decode {params.decode:q} --key {params.key:q} --device {params.device:q} "
         "--output {output.data:q} --record {output.record:q} 2> {log:q}"

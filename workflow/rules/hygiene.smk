@@ -28,7 +28,7 @@ rule fingerprints:
         forms=settings(FORMS),
         made=MADE["fingerprints"],
     shell:
-        "{PYTHON:q} -m modalens fingerprints --clips {input.clips:q} --decoded {params.decoded:q} --forms {params.forms:q} --made {params.made:q} "
+        "python -m modalens fingerprints --clips {input.clips:q} --decoded {params.decoded:q} --forms {params.forms:q} --made {params.made:q} "
         "--output {params.folder:q} --record {output.record:q} 2> {log:q}"
 
 
@@ -74,6 +74,6 @@ rule duplicates:
             *(f"modalities/{form['modality']}" for form in FORMS.values()),
         ),
     shell:
-        "{PYTHON:q} -m modalens duplicates --study {params.study:q} --tasks {params.tasks:q} --forms {params.forms:q} "
+        "python -m modalens duplicates --study {params.study:q} --tasks {params.tasks:q} --forms {params.forms:q} "
         "--near {params.near:q} {params.threshold:q} {params.overlap:q} "
         "--output {params.folder:q} --record {output.record:q} 2> {log:q}"

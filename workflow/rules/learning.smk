@@ -47,7 +47,7 @@ rule splits:
         ],
         code=code("stages/splits"),
     shell:
-        "{PYTHON:q} -m modalens splits --labels {input.labels:q} --study {params.study:q} --stages {params.stages:q} "
+        "python -m modalens splits --labels {input.labels:q} --study {params.study:q} --stages {params.stages:q} "
         "--fractions {params.fractions:q} --seed {params.seed:q} {params.overlap:q} "
         "--output {params.folder:q} --record {output.record:q} 2> {log:q}"
 
@@ -108,7 +108,7 @@ rule train:
             "stages/train", *model_code(wildcards.model, *teachers(wildcards))
         ),
     shell:
-        "{PYTHON:q} -m modalens train --model {params.model:q} --options {params.options:q} "
+        "python -m modalens train --model {params.model:q} --options {params.options:q} "
         "--training {params.training:q} --balancing {params.balancing:q} {params.chosen:q} "
         "--seeds {params.seeds:q} --modalities {params.modalities:q} --teachers {params.teachers:q} --splits {params.splits:q} "
         "--threads {threads} --key {params.key:q} --output {params.folder:q} --record {output.record:q} 2> {log:q}"
@@ -150,7 +150,7 @@ rule evaluate:
         ),
         code=lambda wildcards: code("stages/evaluate", *model_code(wildcards.model)),
     shell:
-        "{PYTHON:q} -m modalens evaluate --models {params.folder:q} --seeds {params.seeds:q} --test {input.test:q} "
+        "python -m modalens evaluate --models {params.folder:q} --seeds {params.seeds:q} --test {input.test:q} "
         "--modalities {params.modalities:q} --replacements {params.replacements:q} "
         "--conditions {params.conditions:q} --device {params.device:q} --threads {threads} --key {params.key:q} "
         "--output {output.data:q} --record {output.record:q} 2> {log:q}"

@@ -48,7 +48,7 @@ rule clips:
         memory=STUDY["media"]["memory_mb"],
         code=code("stages/clips", f"datasets/{STUDY['dataset']['name']}"),
     shell:
-        "{PYTHON:q} -m modalens clips --dataset {params.dataset:q} --shard {input:q} --media {params.media:q} "
+        "python -m modalens clips --dataset {params.dataset:q} --shard {input:q} --media {params.media:q} "
         "--download {params.download:q} {params.offline:q} --runs {params.runs:q} --run {params.run:q} "
         "--workers {threads} --timeout {params.timeout:q} --memory-mb {params.memory:q} "
         "--output {output.status:q} --metadata {output.metadata:q} --record {output.record:q} 2> {log:q}"
@@ -89,7 +89,7 @@ for form, entry_of in FORMS.items():
             made=MADE[form],
             consumers=consumers(form),
         shell:
-            "{PYTHON:q} -m modalens decode --modality {params.modality:q} --options {params.options:q} "
+            "python -m modalens decode --modality {params.modality:q} --options {params.options:q} "
             "--clips {input.clips:q} {params.column:q} --reject {params.reject:q} "
             "--workers {threads} --timeout {params.timeout:q} --memory-mb {params.memory:q} "
             "--made {params.made:q} --consumers {params.consumers:q} "

@@ -34,7 +34,7 @@ rule relevance:
         ),
         code=lambda wildcards: code("stages/relevance", f"measures/{wildcards.measure}"),
     shell:
-        "{PYTHON:q} -m modalens relevance --measure {wildcards.measure:q} --options {params.options:q} "
+        "python -m modalens relevance --measure {wildcards.measure:q} --options {params.options:q} "
         "--predictions {input:q} --key {params.key:q} --output {output.table:q} --record {output.record:q} 2> {log:q}"
 
 
@@ -99,7 +99,7 @@ rule report:
         files=[FILES.digest(name) for name in ("config.yaml", "manifest/answers.json")],
         code=code("stages/report", "reporting/templates/report.html.j2"),
     shell:
-        "{PYTHON:q} -m modalens report --study {params.study:q} --config {input.config:q} "
+        "python -m modalens report --study {params.study:q} --config {input.config:q} "
         "--output {output.page:q} --record {output.record:q} 2> {log:q}"
 
 
@@ -127,5 +127,5 @@ rule track:
         experiment=STUDY["mlflow"]["experiment"],
         code=code("stages/track"),
     shell:
-        "{PYTHON:q} -m modalens track --study {params.study:q} --records {input.listing:q} "
+        "python -m modalens track --study {params.study:q} --records {input.listing:q} "
         "--tracking-uri {params.uri:q} --experiment {params.experiment:q} --output {output:q} 2> {log:q}"
