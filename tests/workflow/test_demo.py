@@ -24,7 +24,7 @@ def study(checkout):
     config["dataset"] |= {"clips": 90}
     config["training"] = {"epochs": 2}
     config["relevance"] = {"bootstrap": 100}
-    config["frames"]["keep"] = True
+    config["modalities"]["video"]["keep"] = True
     made = checkout(config)
     made.snakemake()
     return made
@@ -66,8 +66,7 @@ def test_a_changed_teacher_retrains_its_student(study):
 
 def test_new_clips_touch_only_their_shards(study):
     plan = study.plan(dataset={**study.config["dataset"], "clips": 91})
-    study.plan()  # back to the first manifest
-    assert (plan["clips"], plan["frames"], plan["waveforms"], plan["features"]) == (1, 1, 1, 2)
+    assert (plan["clips"], plan["frames"], plan["waveforms"], plan["features"], plan["feature_list"]) == (1, 1, 1, 2, 2)
     assert plan["train"] == MODELS * len(TASKS)
 
 
@@ -87,15 +86,14 @@ def test_a_changed_label_column_needs_no_media_work(study):
 
 def test_one_task_less_trains_nothing(study):
     assert study.plan(tasks=["seen"]) == {"duplicates": 1, "report": 1, "track": 1}
-    study.plan()
 
 
 @pytest.mark.parametrize(
     ("source", "reruns"),
     [
-        ("evaluate.py", {"evaluate": 8, "leaderboard": 2, "relevance": 4, "report": 1, "track": 1}),
+        ("stages/evaluate.py", {"evaluate": 8, "leaderboard": 2, "relevance": 4, "report": 1, "track": 1}),
         ("measures/shapley.py", {"relevance": 2, "report": 1, "track": 1}),
-        ("report.py", {"report": 1, "track": 1}),
+        ("stages/report.py", {"report": 1, "track": 1}),
     ],
 )
 def test_changed_source_of_one_stage_reruns_from_that_stage_on(study, source, reruns):
@@ -119,8 +117,8 @@ def content(path):
 @pytest.mark.parametrize(
     ("module", "target", "sign"),
     [
-        ("modalens frames", "frames/0.h5", "frames/.0.h5.*.part"),
-        ("modalens features", "features/resnet50/0.h5", "features/resnet50/.0.h5.*.part"),
+        ("modalens decode", "frames/0.h5", "frames/.0.h5.*.part"),
+        ("modalens features", "features/video/0.h5", "features/video/.0.h5.*.part"),
         ("modalens train", "train/both/late_fusion/1/model.pt", "train/both/late_fusion/0/model.pt"),
     ],
 )
