@@ -109,7 +109,5 @@ PLUGINS = {
 @pytest.mark.parametrize("stage", sorted(stages()))
 def test_a_stage_imports_nothing_that_its_environment_lacks(stage):
     folders = [ROOT / "src" / "modalens" / kind for kind in PLUGINS.get(stage, ())]
-    plugins = [
-        f"modalens.{folder.name}.{path.stem}" for folder in folders for path in sorted(folder.glob("[!_]*.py"))
-    ]
+    plugins = [f"modalens.{folder.name}.{path.stem}" for folder in folders for path in sorted(folder.glob("[!_]*.py"))]
     assert imports(stages()[stage], "modalens.__main__", f"modalens.stages.{stage}", *plugins) == ""

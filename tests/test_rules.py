@@ -43,7 +43,9 @@ def test_every_substitution_of_a_shell_line_is_quoted(path):
 
 @pytest.mark.parametrize("field", ["input", "params.study", "wildcards.task", "output[0]", "params.key!r"])
 def test_a_substitution_that_is_not_quoted_is_found(field):
-    assert unquoted(f'rule a:\n    shell:\n        # why\n        "x {{input:q}} "\n        "y {{{field}}}"\n') == [field]
+    assert unquoted(f'rule a:\n    shell:\n        # why\n        "x {{input:q}} "\n        "y {{{field}}}"\n') == [
+        field
+    ]
 
 
 @pytest.mark.parametrize("path", FILES, ids=lambda path: path.name)

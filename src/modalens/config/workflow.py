@@ -1,8 +1,8 @@
 """What the Snakefile knows before it has a graph: how it was called, the manifest, and the files that no rule makes.
 
 A call that runs no job (`snakemake -n`, `--lint`, `--summary` ...) writes nothing into a study: what it would write
-goes to a draft in the system's temporary folder, and the plan is made from that. A call that runs jobs holds the study's
-lock first. The processes of its jobs take what it has written.
+goes to a draft in the system's temporary folder, and the plan is made from that. A call that runs jobs holds the lock
+of the study first. The processes of its jobs take what it has written.
 """
 
 import atexit
@@ -36,7 +36,7 @@ NO_JOBS = (
     "list_untracked", "print_compilation", "rulegraph", "summary", "unlock",
 )  # fmt: skip
 
-_held: list[IO[str]] = []
+_held: dict[Path, IO[str]] = {}
 
 
 @dataclass(frozen=True)
@@ -69,6 +69,8 @@ def lock(study: Path, snakemakes: Path = Path(".snakemake/locks")) -> None:
     Snakemake locks only after it has read the Snakefile and planned. Its own lock is asked too: it stays when Snakemake
     is killed, and jobs of that call may still be at work.
     """
+    if study.resolve() in _held:
+        return
     try:
         study.mkdir(parents=True, exist_ok=True)
         file = (study / ".lock").open("a")
@@ -80,7 +82,7 @@ def lock(study: Path, snakemakes: Path = Path(".snakemake/locks")) -> None:
         raise UserError(f"another snakemake call is at work on {study}; nothing was changed") from None
     except OSError:
         pass  # a file system without locks: Snakemake's own is left
-    _held.append(file)
+    _held[study.resolve()] = file
     for path in sorted(snakemakes.glob("*.lock")):
         with path.open(encoding="utf-8") as locked:
             if any(line.startswith(f"{study}/") for line in locked):
