@@ -133,7 +133,8 @@ def ours(root: Path, name: str, seeds: int, epochs: int, together: int) -> tuple
     training = {"epochs": epochs, "patience": epochs, "batch_size": BATCH, "device": "cpu", "together": together}
     folder = root / "train" / name
     return timed(
-        "-m", "modalens", "train", "--model", "late_fusion", "--training", json.dumps(training), "--seeds", *range(seeds),
+        "-m", "modalens", "train", "--model", "late_fusion", "--training", json.dumps(training),
+        "--seeds", *range(seeds),
         "--modalities", *(f"{modality}={root / 'features' / modality}" for modality in shapes(name)),
         "--splits", root / "splits", "--output", folder, "--record", folder / "record.json",
     )  # fmt: skip
