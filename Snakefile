@@ -1,4 +1,9 @@
 # The flow, in order. Each rule calls one module of src/modalens; `all` is the report and its runs in MLflow.
+from snakemake.utils import min_version
+
+min_version("9.0")
+
+
 include: "workflow/rules/common.smk"
 include: "workflow/rules/resources.smk"
 include: "workflow/rules/media.smk"
@@ -10,6 +15,7 @@ include: "workflow/rules/results.smk"
 
 
 rule all:
+    """The report, and the runs of all stages in MLflow."""
     default_target: True
     input:
         f"{R}/report/index.html",

@@ -13,7 +13,7 @@ from typing import Any
 import yaml
 from machine import ROOT, machine, timed
 
-TARGETS = ("features/resnet50/0.h5", "features/log_mel/0.h5", "fingerprints/0.csv")
+TARGETS = ("features/video/0.h5", "features/audio/0.h5", "fingerprints/0.csv")
 
 
 def call(folder: Path, clips: int) -> dict[str, Any]:
@@ -29,7 +29,7 @@ def call(folder: Path, clips: int) -> dict[str, Any]:
 
 
 def worked(folder: Path) -> dict[str, float]:
-    records = {"decoded": "frames/0.json", "encoded": "features/resnet50/0.json"}
+    records = {"decoded": "frames/0.json", "encoded": "features/video/0.json"}
     texts = {name: (folder / "added" / path).read_text() for name, path in records.items()}
     return {name: json.loads(text)["runs"][0]["metrics"][name] for name, text in texts.items()}
 

@@ -21,7 +21,7 @@ import numpy as np
 import pandas as pd
 import torch
 import torchvision
-from machine import machine
+from machine import machine, python_path
 from torch import Tensor, nn
 
 from modalens.encoders.resnet50 import MEAN, STD, Resnet50
@@ -83,7 +83,7 @@ def stage(folder: Path, clips: int, arguments: argparse.Namespace) -> tuple[floa
     ]
     command += ["--input", folder / "in.h5", "--output", folder / "out.h5", "--record", folder / "out.json"]
     command += ["--device", arguments.device, "--threads", arguments.threads]
-    environment = os.environ | {"PYTHONPATH": str(ROOT / "src")}
+    environment = os.environ | {"PYTHONPATH": python_path()}
     environment.pop("PYTHONDONTWRITEBYTECODE", None)
     script = "import resource, subprocess, sys; subprocess.run(sys.argv[1:], check=True); "
     script += "print(resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss)"

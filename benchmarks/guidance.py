@@ -22,10 +22,9 @@ from machine import machine
 from modalens.models import Model, build
 from modalens.utils import device
 
-SHAPES = {"audio": (64, 1001), "video": (8, 2048)}  # log-mel of 10 s, resnet50
+SHAPES = {"audio": {"mel": 64, "time": 1001}, "video": {"time": 8, "channel": 2048}}  # log-mel of 10 s, resnet50
 CLASSES = 31
 RESAMPLES = 2000
-EXPERTS = {"video": "video_only", "audio": "audio_only"}
 
 
 def answering(model: Model, features: dict[str, torch.Tensor], where: torch.device) -> Callable[[], float]:
@@ -79,12 +78,12 @@ def main() -> None:
     for target, guide in (("video", "audio"), ("audio", "video")):
         models = {
             "guidance": build("guidance", SHAPES, CLASSES, {"target": target, "guide": guide}),
-            "expert": build(EXPERTS[target], SHAPES, CLASSES, {}),
-            "second expert": build(EXPERTS[target], SHAPES, CLASSES, {}),
+            "expert": build("late_fusion", {target: SHAPES[target]}, CLASSES, {}),
+            "second expert": build("late_fusion", {target: SHAPES[target]}, CLASSES, {}),
             "late_fusion": build("late_fusion", SHAPES, CLASSES, {}),
         }
         for clips in arguments.clips:
-            every = {name: torch.randn(clips, *shape, device=where) for name, shape in SHAPES.items()}
+            every = {name: torch.randn(clips, *shape.values(), device=where) for name, shape in SHAPES.items()}
             calls = {
                 name: answering(model.to(where).eval(), {one: every[one] for one in model.modalities}, where)
                 for name, model in models.items()

@@ -31,9 +31,14 @@ def machine() -> dict[str, object]:
     }
 
 
+def python_path() -> str:
+    """This checkout first, then what the user's environment has."""
+    return os.pathsep.join(filter(None, [str(ROOT / "src"), os.environ.get("PYTHONPATH", "")]))
+
+
 def timed(*arguments: object) -> tuple[float, float]:
     """Seconds, and seconds of processors, of one Python process and its children. One that fails ends the benchmark."""
-    environment = os.environ | {"PYTHONPATH": str(ROOT / "src"), "OMP_NUM_THREADS": "1"}
+    environment = os.environ | {"PYTHONPATH": python_path(), "OMP_NUM_THREADS": "1"}
     environment.pop("PYTHONDONTWRITEBYTECODE", None)
     before, began = resource.getrusage(resource.RUSAGE_CHILDREN), time.perf_counter()
     done = subprocess.run([sys.executable, *map(str, arguments)], env=environment, capture_output=True, text=True)

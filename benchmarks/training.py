@@ -30,11 +30,19 @@ from modalens.training.ensemble import Ensemble
 from modalens.training.optimizer import AdamW
 from modalens.utils import device, hdf5
 
-SHAPES = {"audio": (64, 101), "video": (8, 2048)}  # log-mel of a second, resnet50: those of the demo study
+SHAPES = {
+    "audio": {"mel": 64, "time": 101},
+    "video": {"time": 8, "channel": 2048},
+}  # log-mel of a second, resnet50: those of the demo study
 CLASSES = 31
 SHARDS = 8
 BATCH = 32
 ROUTES = {"items, no workers": 0, "items, 2 workers": 2}
+
+
+def shapes(model: str) -> dict[str, dict[str, int]]:
+    """What a model is given: `audio_only` is late fusion of that modality alone, as in a config."""
+    return {name: shape for name, shape in SHAPES.items() if model in ("late_fusion", f"{name}_only")}
 
 
 def study(root: Path, clips: int) -> None:
@@ -44,9 +52,12 @@ def study(root: Path, clips: int) -> None:
     shard = np.arange(clips) % SHARDS
     for modality, shape in SHAPES.items():
         for number in range(SHARDS):
-            with hdf5.write(root / "features" / modality / f"{number}.h5", {"encoder": "synthetic"}) as writer:
+            made = {"encoder": "synthetic", "axes": list(shape)}
+            with hdf5.write(root / "features" / modality / f"{number}.h5", made) as writer:
                 for index in np.flatnonzero(shard == number):
-                    writer.append(names[index], draw.standard_normal(shape, np.float32).astype(np.float16))
+                    writer.append(
+                        names[index], draw.standard_normal(tuple(shape.values()), np.float32).astype(np.float16)
+                    )
     labels = [f"class{number:02d}" for number in draw.integers(0, CLASSES, clips)]
     table = pd.DataFrame({"clip_id": names, "shard": shard, "group": names, "label": labels})
     (root / "splits").mkdir()
@@ -86,7 +97,7 @@ class Items(Dataset):
 def usual(root: Path, name: str, seed: int, epochs: int, workers: int) -> None:
     """Train one seed from a DataLoader."""
     torch.manual_seed(seed)
-    model = build(name, SHAPES, CLASSES, {})
+    model = build("late_fusion", shapes(name), CLASSES, {})
     optimizer = torch.optim.AdamW(model.parameters(), 1e-3, weight_decay=1e-2, fused=True)
     loaders = {
         split: DataLoader(Items(root, split, model.modalities), BATCH, shuffle=split == "train", num_workers=workers)
@@ -109,9 +120,9 @@ def arithmetic(name: str, steps: int) -> float:
     """Seconds of processor of one seed's learning steps, on one batch in memory as the features are stored."""
     device.set_deterministic(1)
     torch.manual_seed(0)
-    stack = Ensemble([build(name, SHAPES, CLASSES, {})])
+    stack = Ensemble([build("late_fusion", shapes(name), CLASSES, {})])
     optimizer = AdamW(stack, 1e-3, 1e-2)
-    features = {modality: torch.randn(1, BATCH, *shape).half() for modality, shape in SHAPES.items()}
+    features = {modality: torch.randn(1, BATCH, *shape.values()).half() for modality, shape in shapes(name).items()}
     labels = torch.arange(BATCH).remainder(CLASSES).unsqueeze(0)
     began = time.process_time()
     for _ in range(steps):
@@ -123,8 +134,9 @@ def ours(root: Path, name: str, seeds: int, epochs: int, together: int) -> tuple
     training = {"epochs": epochs, "patience": 10**9, "batch_size": BATCH, "device": "cpu", "together": together}
     folder = root / "train" / name
     return timed(
-        "-m", "modalens", "train", "--model", name, "--training", json.dumps(training), "--seeds", *range(seeds),
-        "--modalities", *(f"{modality}={root / 'features' / modality}" for modality in SHAPES),
+        "-m", "modalens", "train", "--model", "late_fusion", "--training", json.dumps(training),
+        "--seeds", *range(seeds),
+        "--modalities", *(f"{modality}={root / 'features' / modality}" for modality in shapes(name)),
         "--splits", root / "splits", "--output", folder, "--record", folder / "record.json",
     )  # fmt: skip
 
@@ -152,7 +164,9 @@ def main() -> None:
     line = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     line.add_argument("--clips", type=int, default=2000, help="19000 for a study of the size of Kinetics-Sounds")
     line.add_argument("--epochs", type=int, default=2)
-    line.add_argument("--models", nargs="+", default=["audio_only", "late_fusion"], help="such as take no teachers")
+    line.add_argument(
+        "--models", nargs="+", default=["audio_only", "late_fusion"], help="late_fusion, or MODALITY_only"
+    )
     line.add_argument("--seeds", type=int, default=3)
     line.add_argument("--output", type=Path, default=ROOT / "benchmarks" / "results" / "training.json")
     for hidden, kind in (("usual", Path), ("seed", int), ("workers", int)):

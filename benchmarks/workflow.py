@@ -19,7 +19,7 @@ from typing import Any
 
 import matplotlib.pyplot as plt
 import yaml
-from machine import machine
+from machine import machine, python_path
 
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -36,7 +36,7 @@ def study(folder: Path, clips: int, per_shard: int) -> Path:
         "dataset": {"name": "folder", "csv": str(folder / "clips.csv"), "media": str(folder)},
         "tasks": ["label"],
         "shards": max(1, clips // per_shard),
-        "encoders": {"resnet50": {"weights": "untrained"}},
+        "modalities": {"audio": "log_mel", "video": {"encoder": "resnet50", "options": {"weights": "untrained"}}},
         "models": {"audio_only": {}, "video_only": {}, "late_fusion": {}},
         "seeds": [0, 1, 2, 3, 4],
     }
@@ -45,20 +45,33 @@ def study(folder: Path, clips: int, per_shard: int) -> Path:
     return path
 
 
+READ = """
+import sys
+from pathlib import Path
+from modalens.config import resolve, workflow
+study = resolve.resolve(resolve.load(Path(sys.argv[1])))
+workflow.ensure_manifest(study, Path(study["results"]) / study["name"] / "manifest")
+"""
+
+
 def snakemake(config: Path, *arguments: str) -> tuple[float, float, float, str]:
     """(seconds, seconds of processor, MB of the largest process, what was printed) of one call."""
-    command = [sys.executable, "-m", "snakemake", "--cores", "1", "--configfile", str(config), *arguments]
+    command = ["-m", "snakemake", *arguments, "--cores", "1", "--configfile", str(config)]
     command += ["--directory", str(config.parent), "--snakefile", str(ROOT / "Snakefile"), "--nocolor"]
-    report = config.parent / "time.json"
+    return measured(config.parent / "time.json", command)
+
+
+def measured(report: Path, arguments: list[str]) -> tuple[float, float, float, str]:
+    """The same of one Python process and its children."""
     # A process of its own counts the memory of its own children only.
     code = "import json, resource, subprocess, sys; r = subprocess.run(sys.argv[2:]).returncode; "
     code += "used = resource.getrusage(resource.RUSAGE_CHILDREN); "
     code += "json.dump([used.ru_utime + used.ru_stime, used.ru_maxrss], open(sys.argv[1], 'w')); sys.exit(r)"
     started = time.perf_counter()
     done = subprocess.run(
-        [sys.executable, "-c", code, str(report), *command],
+        [sys.executable, "-c", code, str(report), sys.executable, *arguments],
         cwd=ROOT, text=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
-        env={**os.environ, "PYTHONPATH": str(ROOT / "src")},
+        env={**os.environ, "PYTHONPATH": python_path()},
     )  # fmt: skip
     seconds = time.perf_counter() - started
     if done.returncode:
@@ -76,7 +89,8 @@ def measure(clips: int, per_shard: int) -> dict[str, Any]:
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         config = study(folder, clips, per_shard)
-        first, first_cpu, first_mb, _ = snakemake(config, "-n", "--quiet", "rules")
+        # As a call does that runs jobs: a dry run would write it to a draft, each time.
+        first, first_cpu, first_mb, _ = measured(folder / "time.json", ["-c", READ, str(config)])
         dry, dry_cpu, dry_mb, text = snakemake(config, "-n", "--quiet", "rules")
         planned = jobs(text)
         *_, listing = snakemake(config, "--summary")
@@ -90,8 +104,8 @@ def measure(clips: int, per_shard: int) -> dict[str, Any]:
             sys.exit(f"the simulated study of {clips} clips is not finished: {text[-2000:]}")
     return {
         "clips": clips, "shards": max(1, clips // per_shard), "jobs": planned,
-        "manifest_s": round(max(0.0, first - dry), 1), "dry_run_s": round(dry, 1), "no_op_s": round(idle, 1),
-        "manifest_cpu_s": round(max(0.0, first_cpu - dry_cpu), 1), "dry_run_cpu_s": round(dry_cpu, 1),
+        "manifest_s": round(first, 1), "dry_run_s": round(dry, 1), "no_op_s": round(idle, 1),
+        "manifest_cpu_s": round(first_cpu, 1), "dry_run_cpu_s": round(dry_cpu, 1),
         "no_op_cpu_s": round(idle_cpu, 1),
         "dry_run_mb": round(dry_mb), "no_op_mb": round(idle_mb), "manifest_mb": round(first_mb),
     }  # fmt: skip

@@ -48,7 +48,7 @@ class Checkout:
                                    stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)  # fmt: skip
         victim = None
         while process.poll() is None:
-            found = subprocess.run(["pgrep", "-f", f"^python -m {module} .*{self.config['name']}"], capture_output=True)
+            found = subprocess.run(["pgrep", "-f", process_of(module, self.config["name"])], capture_output=True)
             pids = [int(pid) for pid in found.stdout.split()]
             if pids and list(after.parent.glob(after.name)):
                 victim = min(pids)
@@ -69,6 +69,11 @@ class Checkout:
     def _environment(self) -> dict[str, str]:
         clean = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
         return {**clean, "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}", "OMP_NUM_THREADS": "1"}
+
+
+def process_of(module: str, study: str) -> str:
+    """Pattern for `pgrep -f`: a stage of a study itself, not the shell that started it."""
+    return f"^[^ ]*python[^ ]* -m {module} .*{study}"
 
 
 def copied(factory: pytest.TempPathFactory, config: dict[str, Any]) -> Path:

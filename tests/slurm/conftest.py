@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from _checkout import Checkout, copied
+from _checkout import Checkout, copied, process_of
 
 START = Path(__file__).with_name("start.sh")
 PROFILE = "workflow/profiles/slurm"
@@ -99,7 +99,7 @@ class SlurmCheckout(Checkout):
 
     def working(self, module: str) -> int:
         """Process id of a stage of this checkout, as soon as it has begun to write its log."""
-        pattern = f"^python -m {module} .*{self.config['name']}"
+        pattern = process_of(module, self.config["name"])
 
         def found() -> int:
             pids = subprocess.run(["pgrep", "-f", pattern], capture_output=True, text=True).stdout.split()

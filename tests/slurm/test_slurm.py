@@ -30,7 +30,7 @@ def study(checkout):
     config["training"] = {"epochs": 2}
     config["relevance"] = {"bootstrap": 100}
     config["media"] = {"threads": 1}
-    config["frames"] = {"resize": 48, "crop": 48, "keep": True}
+    config["modalities"]["video"] |= {"decode": {"resize": 48, "crop": 48}, "keep": True}
     made = checkout(config)
     made.run()
     return made
@@ -78,7 +78,7 @@ def test_a_job_over_its_memory_is_run_again_with_more(study, cluster, before):
 
 
 def test_a_job_over_its_time_is_run_again_with_more(study, cluster, before):
-    target = study.results / "features" / "resnet50" / "0.h5"
+    target = study.results / "features" / "video" / "0.h5"
     process = study.start("--force", str(target.relative_to(study.root)), "--set-resources", "features:runtime=attempt")
     # It hangs: so it is in the middle of its work when the minute is over, on any machine.
     os.kill(study.working("modalens features"), signal.SIGSTOP)
@@ -124,7 +124,7 @@ def test_a_killed_controller_costs_at_most_a_second_call(study, cluster, outage)
 
 
 def test_a_gpu_is_asked_for_where_the_config_asks(study, cluster, before):
-    target = study.results / "features" / "log_mel" / "0.h5"
+    target = study.results / "features" / "audio" / "0.h5"
     study.run("--force", str(target.relative_to(study.root)), "--set-resources", "features:gpu=1")
     number = cluster.jobs("features", since=before)[-1].number
     said = subprocess.run(["scontrol", "show", "job", str(number)], check=True, capture_output=True, text=True).stdout

@@ -21,7 +21,7 @@ def test_one_more_clip_is_one_clip_decoded_and_encoded_and_the_rest_stays(checko
     config |= {"name": "grown", "tasks": ["seen"], "shards": 1}
     config["dataset"] |= {"clips": CLIPS}
     study = checkout(config)
-    targets = [study.results / name for name in ("features/resnet50/0.h5", "features/log_mel/0.h5")]
+    targets = [study.results / name for name in ("features/video/0.h5", "features/audio/0.h5")]
     targets.append(study.results / "fingerprints" / "0.csv")
     wanted = [str(path.relative_to(study.root)) for path in targets]
     study.snakemake(*wanted)
@@ -35,8 +35,8 @@ def test_one_more_clip_is_one_clip_decoded_and_encoded_and_the_rest_stays(checko
     for stage in ("frames", "waveforms"):
         found = metrics(study.results / stage / "0.json")
         assert (found["clips"], found["decoded"]) == (CLIPS + 1, 1)
-    for encoder in ("resnet50", "log_mel"):
-        found = metrics(study.results / "features" / encoder / "0.json")
+    for modality in ("video", "audio"):
+        found = metrics(study.results / "features" / modality / "0.json")
         assert (found["clips"], found["encoded"]) == (CLIPS + 1, 1)
     assert all((hdf5.read(targets[0], [name])[0] == row).all() for name, row in rows.items())
     assert set(lines) < set(targets[2].read_text().splitlines())

@@ -24,7 +24,7 @@ def study(checkout):
     config["dataset"] |= {"clips": 90}
     config["training"] = {"epochs": 2}
     config["relevance"] = {"bootstrap": 100}
-    config["frames"]["keep"] = True
+    config["modalities"]["video"]["keep"] = True
     made = checkout(config)
     made.snakemake()
     return made
@@ -55,7 +55,7 @@ def test_a_changed_training_option_of_one_model_trains_that_model_and_what_follo
     models = {"audio_only": {}, "video_only": {}, "late_fusion": {"training": {"epochs": 3}}}
     models["distillation"] = {"teachers": ["audio_only", "video_only"]}
     plan = study.plan(models=models)
-    assert plan == {"train": 2, "evaluate": 2, "leaderboard": 2, "relevance": 4, "report": 1, "track": 1}
+    assert plan == {"train": 2, "evaluate": 2, "leaderboard": 2, "relevance": 8, "report": 1, "track": 1}
 
 
 def test_a_changed_teacher_retrains_its_student(study):
@@ -66,8 +66,7 @@ def test_a_changed_teacher_retrains_its_student(study):
 
 def test_new_clips_touch_only_their_shards(study):
     plan = study.plan(dataset={**study.config["dataset"], "clips": 91})
-    study.plan()  # back to the first manifest
-    assert (plan["clips"], plan["frames"], plan["waveforms"], plan["features"]) == (1, 1, 1, 2)
+    assert (plan["clips"], plan["frames"], plan["waveforms"], plan["features"], plan["feature_list"]) == (1, 1, 1, 2, 2)
     assert plan["train"] == MODELS * len(TASKS)
 
 
@@ -80,22 +79,24 @@ def test_a_changed_label_column_needs_no_media_work(study):
     plan = study.plan()
     path.write_text(before)
     assert path.stat().st_mtime_ns != stamp
-    expected = {"splits": 1, "duplicates": 1, "train": MODELS, "evaluate": MODELS, "leaderboard": 1, "relevance": 2}
+    expected = {"splits": 1, "duplicates": 1, "train": MODELS, "evaluate": MODELS, "leaderboard": 1, "relevance": 4}
     assert plan == {**expected, "report": 1, "track": 1}
     assert study.plan() == {}, "put back as it was, it is as if nothing had happened"
 
 
 def test_one_task_less_trains_nothing(study):
     assert study.plan(tasks=["seen"]) == {"duplicates": 1, "report": 1, "track": 1}
-    study.plan()
 
 
 @pytest.mark.parametrize(
     ("source", "reruns"),
     [
-        ("evaluate.py", {"evaluate": MODELS * len(TASKS), "leaderboard": 2, "relevance": 4, "report": 1, "track": 1}),
+        (
+            "stages/evaluate.py",
+            {"evaluate": MODELS * len(TASKS), "leaderboard": 2, "relevance": 8, "report": 1, "track": 1},
+        ),
         ("measures/shapley.py", {"relevance": 2, "report": 1, "track": 1}),
-        ("report.py", {"report": 1, "track": 1}),
+        ("stages/report.py", {"report": 1, "track": 1}),
     ],
 )
 def test_changed_source_of_one_stage_reruns_from_that_stage_on(study, source, reruns):
@@ -119,8 +120,8 @@ def content(path):
 @pytest.mark.parametrize(
     ("module", "target", "sign"),
     [
-        ("modalens frames", "frames/0.h5", "frames/.0.h5.*.part"),
-        ("modalens features", "features/resnet50/0.h5", "features/resnet50/.0.h5.*.part"),
+        ("modalens decode", "frames/0.h5", "frames/.0.h5.*.part"),
+        ("modalens features", "features/video/0.h5", "features/video/.0.h5.*.part"),
         ("modalens train", "train/both/late_fusion/1/model.pt", "train/both/late_fusion/0/model.pt"),
     ],
 )

@@ -18,9 +18,10 @@ SMALL = {
     "models": {"audio_only": {}, "late_fusion": {}},
     "training": {"epochs": 2},
     "relevance": {"bootstrap": 100},
-    "frames": {"resize": 64, "crop": 64},
-    "waveforms": {"seconds": 1},
-    "encoders": {"resnet50": {"weights": "untrained"}},
+    "modalities": {
+        "audio": {"encoder": "log_mel", "decode": {"seconds": 1}},
+        "video": {"encoder": "resnet50", "options": {"weights": "untrained"}, "decode": {"resize": 64, "crop": 64}},
+    },
 }
 
 

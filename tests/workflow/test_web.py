@@ -30,9 +30,13 @@ def study(checkout, server, tmp_path_factory):
     pd.DataFrame(rows, columns=["clip_id", "file", "start", "end", "label"]).to_csv(csv, index=False)
     return checkout({
         "name": "web", "dataset": {"name": "folder", "csv": str(csv)}, "tasks": ["label"], "shards": 2,
-        "download": {"runs": 2, "sleep_s": 0, "retries": 0, "timeout_s": 20, "socket_timeout_s": 5},
-        "frames": {"count": 2, "resize": 32, "crop": 32}, "waveforms": {"seconds": 1}, "seeds": [0],
-        "encoders": {"resnet50": {"weights": "untrained"}}, "models": {"late_fusion": {}}, "training": {"epochs": 1},
+        "download": {"max_runs": 2, "sleep_s": 0, "retries": 0, "timeout_s": 20, "socket_timeout_s": 5},
+        "modalities": {
+            "audio": {"encoder": "log_mel", "decode": {"seconds": 1}},
+            "video": {"encoder": "resnet50", "options": {"weights": "untrained"},
+                      "decode": {"count": 2, "resize": 32, "crop": 32}},
+        },
+        "seeds": [0], "models": {"late_fusion": {}}, "training": {"epochs": 1},
         "evaluate": {"replacements": ["mean@fusion"]},
     })  # fmt: skip
 
@@ -60,7 +64,7 @@ def test_a_web_study_runs_through_and_each_further_run_asks_for_transient_failur
 
     # Two runs are what this study gives them.
     assert "clips" not in study.plan()
-    assert "clips" in study.plan(download={**study.config["download"], "runs": 3})
+    assert "clips" in study.plan(download={**study.config["download"], "max_runs": 3})
 
 
 def test_a_wall_fails_the_job_with_one_line_and_keeps_what_came(checkout, server, study):
@@ -80,8 +84,8 @@ def test_a_wall_fails_the_job_with_one_line_and_keeps_what_came(checkout, server
     assert line in done.stdout.partition("Exiting because")[2]
     assert len(list(wall.results.glob("clips/media/*/*.mp4"))) == 4
     before = server.asked.copy()
-    # With `runs: 0` the study goes on with what is there.
-    wall.config["download"] = {**wall.config["download"], "runs": 0}
+    # With `max_runs: 0` the study goes on with what is there.
+    wall.config["download"] = {**wall.config["download"], "max_runs": 0}
     wall.snakemake("--until", "clips")
     assert server.asked == before
     found = pd.read_csv(wall.results / "clips" / "0.csv", dtype=str, keep_default_na=False)

@@ -7,9 +7,10 @@ import sys
 from pathlib import Path
 
 import yaml
+from snakemake.settings.types import DeploymentMethod
 
 sys.path.insert(0, str(Path(workflow.basedir) / "src"))
-from modalens.config import code_version, modalities, workflow as wiring
+from modalens.config import code_version, modalities, workflow as wiring, yaml_file
 from modalens.config.grid import FUSIONS
 from modalens.config.resolve import fusions, resolve
 from modalens.plugins import files as plugin_files, registry
@@ -23,17 +24,31 @@ if not workflow.config_settings.configfiles:
 
 
 try:
+    for path in workflow.config_settings.configfiles:
+        yaml_file.load(Path(path))  # Snakemake's own reader takes a key that occurs twice
     STUDY = resolve(config)
     # Jobs import modalens from this checkout, installed or not, in a conda environment or not. (Snakemake takes
     # PYTHONPATH out of a conda environment's, so it is part of each command.) And they know the study's plugins.
-    shell.prefix(
-        "set -euo pipefail; "
-        f"export PYTHONPATH={shlex.quote(str(Path(workflow.basedir) / 'src'))}; "
-        f"export {plugin_files.ENVIRONMENT}={shlex.quote(os.environ[plugin_files.ENVIRONMENT])}; "
-    )
+    environment = [
+        "set -euo pipefail",
+        f"export PYTHONPATH={shlex.quote(str(Path(workflow.basedir) / 'src'))}${{PYTHONPATH:+:$PYTHONPATH}}",
+        f"export {plugin_files.ENVIRONMENT}={shlex.quote(os.environ[plugin_files.ENVIRONMENT])}",
+    ]
+    if DeploymentMethod.CONDA not in workflow.deployment_settings.deployment_method:
+        # The Python that runs Snakemake, activated or not; conda's environments bring their own.
+        environment.append(f'python() {{ {shlex.quote(sys.executable)} "$@"; }}')
+    prefix = "; ".join(environment) + "; "
+    shell.prefix(prefix.replace("{", "{{").replace("}", "}}"))
     R = f"{STUDY['results']}/{STUDY['name']}"
-    wiring.ensure_manifest(STUDY, Path(R) / "manifest")
-    SHARDS = wiring.shards(Path(R) / "manifest")
+    call = wiring.read_call(sys.argv[1:])
+    main = workflow.is_main_process
+    if main and call.runs and call.locks:
+        wiring.lock(Path(R))
+    FILES = wiring.StudyFiles(
+        Path(R), write=main and call.runs, draft=main and not call.runs
+    )
+    FILES.manifest(STUDY)
+    SHARDS = wiring.shards(FILES.planned("manifest"))
 except UserError as error:
     sys.exit(f"modalens: {error}")
 
@@ -43,7 +58,7 @@ MODALITIES = sorted(STUDY["modalities"])
 FORMS = modalities.forms(STUDY)
 # Folder of what a modality's encoder reads.
 READS = {name: modalities.form_of(STUDY, name) for name in MODALITIES}
-files.write_if_changed(Path(R) / "config.yaml", yaml.safe_dump(STUDY, sort_keys=False))
+FILES.put("config.yaml", yaml.safe_dump(STUDY, sort_keys=False))
 
 
 wildcard_constraints:
@@ -115,8 +130,17 @@ def consumers(form):
 def column_of(name):
     """--column NAME=TABLE of the shard, where a modality reads a column of the annotations."""
     if not name:
-        return ""
-    return lambda wildcards, input: shlex.join(["--column", f"{name}={input.columns}"])
+        return []
+    return lambda wildcards, input: ["--column", f"{name}={input.columns}"]
+
+
+def listed(folder):
+    """Input function: a shard's table of the manifest."""
+    return lambda wildcards: FILES.path(f"manifest/{folder}/{wildcards.shard}.csv")
+
+
+def listed_digest(folder):
+    return lambda wildcards: FILES.digest(f"manifest/{folder}/{wildcards.shard}.csv")
 
 
 def encoder_input(wildcards):
@@ -128,15 +152,12 @@ def entry(wildcards):
     return STUDY["modalities"][wildcards.modality]
 
 
-def features_of(names):
-    """Every shard's features of modalities."""
-    return expand(
-        f"{R}/features/{{modality}}/{{shard}}.h5", modality=names, shard=SHARDS
-    )
-
-
 def model_features(wildcards):
-    return features_of(STUDY["models"][wildcards.model]["modalities"])
+    """One file a modality, not one a shard: else a graph has models times shards edges."""
+    return expand(
+        f"{R}/features/{{modality}}/all.txt",
+        modality=STUDY["models"][wildcards.model]["modalities"],
+    )
 
 
 def model_folders(wildcards):
@@ -190,7 +211,7 @@ def model_code(*names):
 
 def records():
     """Every stage's record, in the order of the flow."""
-    yield f"{R}/manifest/record.json"
+    yield FILES.path("manifest/record.json")
     for stage in ["clips", *FORMS, *(f"features/{name}" for name in MODALITIES)]:
         yield from (f"{R}/{stage}/{shard}.json" for shard in SHARDS)
     yield from (f"{R}/replacements/{name}.json" for name in MODALITIES)
@@ -213,4 +234,4 @@ def records():
 
 RECORDS = list(records())
 # A list of thousands of paths goes by file: a command line has an end.
-files.write_if_changed(Path(R) / "records.txt", "\n".join(RECORDS) + "\n")
+FILES.put("records.txt", "\n".join(RECORDS) + "\n")

@@ -1,5 +1,6 @@
 # Models on equal terms: as many settings tried for each, on the validation split, and the results side by side.
 rule search:
+    """Choose a model's settings for a task on the validation split, by a stated number of trials."""
     input:
         parts=expand(
             f"{R}/splits/{{{{task}}}}/{{part}}.csv",
@@ -53,15 +54,16 @@ rule search:
             "stages/search", *model_code(wildcards.model, *teachers(wildcards))
         ),
     shell:
-        "python -m modalens search --model {params.model} --options {params.options:q} "
+        "python -m modalens search --model {params.model:q} --options {params.options:q} "
         "--training {params.training:q} --balancing {params.balancing:q} --space {params.space:q} "
-        "--budget {params.budget} --draw-seed {params.draw_seed} --seeds {params.seeds} "
-        "--modalities {params.modalities} --teachers {params.teachers} --teacher-seeds {params.teacher_seeds} "
-        "--splits {params.splits} --threads {threads} --key {params.key:q} "
-        "--output {params.folder} --record {output.record} 2> {log}"
+        "--budget {params.budget:q} --draw-seed {params.draw_seed:q} --seeds {params.seeds:q} "
+        "--modalities {params.modalities:q} --teachers {params.teachers:q} --teacher-seeds {params.teacher_seeds:q} "
+        "--splits {params.splits:q} --threads {threads} --key {params.key:q} "
+        "--output {params.folder:q} --record {output.record:q} 2> {log:q}"
 
 
 rule leaderboard:
+    """Compare the models of a task on the same test clips and seeds."""
     input:
         expand(f"{R}/evaluate/{{{{task}}}}/{{model}}.parquet", model=STUDY["models"]),
     output:
@@ -88,6 +90,6 @@ rule leaderboard:
         key=lambda wildcards: settings({"task": wildcards.task}),
         code=code("stages/leaderboard"),
     shell:
-        "python -m modalens leaderboard --predictions {input} --reference {params.reference} "
-        "--bootstrap {params.bootstrap} --confidence {params.confidence} --key {params.key:q} "
-        "--output {output.table} --record {output.record} 2> {log}"
+        "python -m modalens leaderboard --predictions {input:q} --reference {params.reference:q} "
+        "--bootstrap {params.bootstrap:q} --confidence {params.confidence:q} --key {params.key:q} "
+        "--output {output.table:q} --record {output.record:q} 2> {log:q}"

@@ -1,5 +1,6 @@
 # Decoded forms -> cached features, and what takes their place when a modality is withheld.
 rule features:
+    """Encode the decoded clips of a shard, once for every model."""
     input:
         encoder_input,
     output:
@@ -22,12 +23,32 @@ rule features:
         device=STUDY["training"]["device"],
         made=lambda wildcards: MADE[wildcards.modality],
     shell:
-        "python -m modalens features --encoder {params.encoder} --options {params.options:q} "
-        "--made {params.made} --key {params.key:q} --device {params.device} --threads {threads} --input {input} "
-        "--output {output.data} --record {output.record} 2> {log}"
+        "python -m modalens features --encoder {params.encoder:q} --options {params.options:q} "
+        "--made {params.made:q} --key {params.key:q} --device {params.device:q} --threads {threads} --input {input:q} "
+        "--output {output.data:q} --record {output.record:q} 2> {log:q}"
+
+
+rule feature_list:
+    """The records of all shards of a modality in one file, which stands for them where all are needed."""
+    input:
+        data=expand(f"{R}/features/{{{{modality}}}}/{{shard}}.h5", shard=SHARDS),
+        records=expand(f"{R}/features/{{{{modality}}}}/{{shard}}.json", shard=SHARDS),
+    output:
+        f"{R}/features/{{modality}}/all.txt",
+    log:
+        f"{R}/logs/feature_list/{{modality}}.log",
+    localrule: True
+    conda:
+        "../../envs/tables.yaml"
+    params:
+        folder=lambda wildcards, output: Path(output[0]).parent,
+    shell:
+        # By a pattern: a line of thousands of paths is longer than a command may be.
+        "cat {params.folder:q}/[0-9]*.json > {output:q} 2> {log:q}"
 
 
 rule replacements:
+    """Encode blank and noise inputs: what a withheld modality is replaced with."""
     output:
         data=f"{R}/replacements/{{modality}}.h5",
         record=f"{R}/replacements/{{modality}}.json",
@@ -54,6 +75,6 @@ rule replacements:
             f"modalities/{entry(wildcards)['kind']}",
         ),
     shell:
-        "python -m modalens replacements --encoder {params.encoder} --options {params.options:q} "
-        "--modality {params.modality} --decode {params.decode:q} --key {params.key:q} --device {params.device} "
-        "--output {output.data} --record {output.record} 2> {log}"
+        "python -m modalens replacements --encoder {params.encoder:q} --options {params.options:q} "
+        "--modality {params.modality:q} --decode {params.decode:q} --key {params.key:q} --device {params.device:q} "
+        "--output {output.data:q} --record {output.record:q} 2> {log:q}"

@@ -1,5 +1,6 @@
 # Decoded clips and splits -> the same content in two splits, which stops the study before it trains.
 rule fingerprints:
+    """Digest and sketch what was decoded of a shard, to find copies by."""
     input:
         clips=f"{R}/clips/{{shard}}.csv",
         decoded=expand(f"{R}/{{form}}/{{{{shard}}}}.h5", form=list(FORMS)),
@@ -27,11 +28,12 @@ rule fingerprints:
         forms=settings(FORMS),
         made=MADE["fingerprints"],
     shell:
-        "python -m modalens fingerprints --clips {input.clips} --decoded {params.decoded} --forms {params.forms:q} --made {params.made} "
-        "--output {params.folder} --record {output.record} 2> {log}"
+        "python -m modalens fingerprints --clips {input.clips:q} --decoded {params.decoded:q} --forms {params.forms:q} --made {params.made:q} "
+        "--output {params.folder:q} --record {output.record:q} 2> {log:q}"
 
 
 rule duplicates:
+    """Find the same content in two splits, and stop the study where it leaks."""
     input:
         parts=expand(
             f"{R}/splits/{{task}}/{{part}}.csv",
@@ -62,16 +64,16 @@ rule duplicates:
         forms=settings(FORMS),
         near=STUDY["splits"]["near_duplicates"],
         threshold=(
-            f"--threshold {STUDY['splits']['near_threshold']}"
+            ["--threshold", STUDY["splits"]["near_threshold"]]
             if "near_threshold" in STUDY["splits"]
-            else ""
+            else []
         ),
-        overlap="--allow-overlap" if STUDY["splits"]["allow_overlap"] else "",
+        overlap=["--allow-overlap"] if STUDY["splits"]["allow_overlap"] else [],
         code=code(
             "stages/duplicates",
             *(f"modalities/{form['modality']}" for form in FORMS.values()),
         ),
     shell:
-        "python -m modalens duplicates --study {params.study} --tasks {params.tasks} --forms {params.forms:q} "
-        "--near {params.near} {params.threshold} {params.overlap} "
-        "--output {params.folder} --record {output.record} 2> {log}"
+        "python -m modalens duplicates --study {params.study:q} --tasks {params.tasks:q} --forms {params.forms:q} "
+        "--near {params.near:q} {params.threshold:q} {params.overlap:q} "
+        "--output {params.folder:q} --record {output.record:q} 2> {log:q}"

@@ -1,14 +1,15 @@
 # Splits -> trained models -> predictions. Only `evaluate` has a test list among its inputs.
 rule splits:
+    """Divide a task's clips that went well by group, and count those that did not."""
     input:
-        labels=f"{R}/manifest/labels/{{task}}.csv",
+        labels=lambda wildcards: FILES.path(f"manifest/labels/{wildcards.task}.csv"),
         status=expand(
             f"{R}/{{stage}}/{{shard}}.csv", stage=["clips", *FORMS], shard=SHARDS
         ),
         # Where a published list says what its clips looked and sounded like, they are compared with it.
         fingerprints=(
             expand(f"{R}/fingerprints/{{shard}}.csv", shard=SHARDS)
-            if Path(f"{R}/manifest/expected.csv").exists()
+            if FILES.planned("manifest/expected.csv").exists()
             else []
         ),
     output:
@@ -39,15 +40,20 @@ rule splits:
             {part: STUDY["splits"][part] for part in ["train", "validation", "test"]}
         ),
         seed=STUDY["splits"]["seed"],
-        overlap="--allow-overlap" if STUDY["splits"]["allow_overlap"] else "",
+        overlap=["--allow-overlap"] if STUDY["splits"]["allow_overlap"] else [],
+        lists=lambda wildcards: [
+            FILES.digest(f"manifest/{name}.csv")
+            for name in (f"labels/{wildcards.task}", "expected")
+        ],
         code=code("stages/splits"),
     shell:
-        "python -m modalens splits --labels {input.labels} --study {params.study} --stages {params.stages} "
-        "--fractions {params.fractions:q} --seed {params.seed} {params.overlap} "
-        "--output {params.folder} --record {output.record} 2> {log}"
+        "python -m modalens splits --labels {input.labels:q} --study {params.study:q} --stages {params.stages:q} "
+        "--fractions {params.fractions:q} --seed {params.seed:q} {params.overlap:q} "
+        "--output {params.folder:q} --record {output.record:q} 2> {log:q}"
 
 
 rule train:
+    """Train a model on a task, all seeds in one job, on the training and validation splits."""
     input:
         parts=expand(
             f"{R}/splits/{{{{task}}}}/{{part}}.csv",
@@ -86,7 +92,7 @@ rule train:
             STUDY["models"][wildcards.model]["balancing"]
         ),
         chosen=lambda wildcards, input: (
-            f"--chosen {input.chosen}" if input.chosen else ""
+            ["--chosen", input.chosen] if input.chosen else []
         ),
         seeds=SEEDS,
         modalities=model_folders,
@@ -102,13 +108,14 @@ rule train:
             "stages/train", *model_code(wildcards.model, *teachers(wildcards))
         ),
     shell:
-        "python -m modalens train --model {params.model} --options {params.options:q} "
-        "--training {params.training:q} --balancing {params.balancing:q} {params.chosen} "
-        "--seeds {params.seeds} --modalities {params.modalities} --teachers {params.teachers} --splits {params.splits} "
-        "--threads {threads} --key {params.key:q} --output {params.folder} --record {output.record} 2> {log}"
+        "python -m modalens train --model {params.model:q} --options {params.options:q} "
+        "--training {params.training:q} --balancing {params.balancing:q} {params.chosen:q} "
+        "--seeds {params.seeds:q} --modalities {params.modalities:q} --teachers {params.teachers:q} --splits {params.splits:q} "
+        "--threads {threads} --key {params.key:q} --output {params.folder:q} --record {output.record:q} 2> {log:q}"
 
 
 rule evaluate:
+    """Predict every test clip under every condition; the only rule that reads a test list."""
     input:
         test=f"{R}/splits/{{task}}/test.csv",
         models=expand(
@@ -143,7 +150,7 @@ rule evaluate:
         ),
         code=lambda wildcards: code("stages/evaluate", *model_code(wildcards.model)),
     shell:
-        "python -m modalens evaluate --models {params.folder} --seeds {params.seeds} --test {input.test} "
-        "--modalities {params.modalities} --replacements {params.replacements} "
-        "--conditions {params.conditions} --device {params.device} --threads {threads} --key {params.key:q} "
-        "--output {output.data} --record {output.record} 2> {log}"
+        "python -m modalens evaluate --models {params.folder:q} --seeds {params.seeds:q} --test {input.test:q} "
+        "--modalities {params.modalities:q} --replacements {params.replacements:q} "
+        "--conditions {params.conditions:q} --device {params.device:q} --threads {threads} --key {params.key:q} "
+        "--output {output.data:q} --record {output.record:q} 2> {log:q}"

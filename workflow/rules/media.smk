@@ -11,8 +11,9 @@ RUNS = {
 
 
 rule clips:
+    """Fetch the media of a shard's clips and look at what is in them: a status row a clip."""
     input:
-        f"{R}/manifest/shards/{{shard}}.csv",
+        listed("shards"),
     output:
         status=f"{R}/clips/{{shard}}.csv",
         metadata=f"{R}/clips/{{shard}}.jsonl",
@@ -32,9 +33,10 @@ rule clips:
         # No outputs: Snakemake deletes those before a job runs again, and these are what is kept from run to run.
         media=lambda wildcards: f"{R}/clips/media",
         runs=lambda wildcards: f"{R}/clips/runs/{wildcards.shard}.json",
+        clips=listed_digest("shards"),
         # Changes when clips are left to ask for again.
         run=lambda wildcards: RUNS[wildcards.shard],
-        offline="" if STUDY["download"]["max_runs"] else "--offline",
+        offline=[] if STUDY["download"]["max_runs"] else ["--offline"],
         download=settings(
             {
                 name: value
@@ -46,23 +48,22 @@ rule clips:
         memory=STUDY["media"]["memory_mb"],
         code=code("stages/clips", f"datasets/{STUDY['dataset']['name']}"),
     shell:
-        "python -m modalens clips --dataset {params.dataset} --shard {input} --media {params.media} "
-        "--download {params.download:q} {params.offline} --runs {params.runs} --run {params.run} "
-        "--workers {threads} --timeout {params.timeout} --memory-mb {params.memory} "
-        "--output {output.status} --metadata {output.metadata} --record {output.record} 2> {log}"
+        "python -m modalens clips --dataset {params.dataset:q} --shard {input:q} --media {params.media:q} "
+        "--download {params.download:q} {params.offline:q} --runs {params.runs:q} --run {params.run:q} "
+        "--workers {threads} --timeout {params.timeout:q} --memory-mb {params.memory:q} "
+        "--output {output.status:q} --metadata {output.metadata:q} --record {output.record:q} 2> {log:q}"
 
 
 for form, entry_of in FORMS.items():
 
     # One rule a decoded form, called as its folder: frames, waveforms, ...
     rule:
+        """Decode a shard's clips to one form, or read a column: a row a clip, or a cause."""
         name:
             form
         input:
             clips=f"{R}/clips/{{shard}}.csv",
-            columns=(
-                f"{R}/manifest/columns/{{shard}}.csv" if entry_of["column"] else []
-            ),
+            columns=listed("columns") if entry_of["column"] else [],
         output:
             data=kept(f"{R}/{form}/{{shard}}.h5", entry_of["keep"]),
             status=update(f"{R}/{form}/{{shard}}.csv"),
@@ -81,6 +82,7 @@ for form, entry_of in FORMS.items():
             modality=entry_of["modality"],
             options=settings(entry_of["decode"]),
             column=column_of(entry_of["column"]),
+            cells=listed_digest("columns") if entry_of["column"] else "",
             reject=STUDY["media"]["reject"],
             timeout=STUDY["media"]["timeout_s"],
             memory=STUDY["media"]["memory_mb"],
@@ -88,7 +90,7 @@ for form, entry_of in FORMS.items():
             consumers=consumers(form),
         shell:
             "python -m modalens decode --modality {params.modality:q} --options {params.options:q} "
-            "--clips {input.clips:q} {params.column} --reject {params.reject:q} "
-            "--workers {threads} --timeout {params.timeout} --memory-mb {params.memory} "
-            "--made {params.made} --consumers {params.consumers:q} "
+            "--clips {input.clips:q} {params.column:q} --reject {params.reject:q} "
+            "--workers {threads} --timeout {params.timeout:q} --memory-mb {params.memory:q} "
+            "--made {params.made:q} --consumers {params.consumers:q} "
             "--output {output.data:q} --status {output.status:q} --record {output.record:q} 2> {log:q}"

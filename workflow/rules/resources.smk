@@ -1,11 +1,12 @@
 # What a job asks for on a cluster: more with each attempt, and with what it works on. Generous for a slow machine.
 def shard_clips(wildcards):
-    return wiring.clips_in(Path(f"{R}/manifest/shards/{wildcards.shard}.csv"))
+    return wiring.clips_in(FILES.planned(f"manifest/shards/{wildcards.shard}.csv"))
 
 
 def all_clips():
     return sum(
-        wiring.clips_in(Path(f"{R}/manifest/shards/{shard}.csv")) for shard in SHARDS
+        wiring.clips_in(FILES.planned(f"manifest/shards/{shard}.csv"))
+        for shard in SHARDS
     )
 
 

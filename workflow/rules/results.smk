@@ -1,5 +1,6 @@
 # Predictions -> relevance -> report and MLflow.
 rule relevance:
+    """Compute one measure of a task from the predictions of all its models."""
     input:
         expand(f"{R}/evaluate/{{{{task}}}}/{{model}}.parquet", model=STUDY["models"]),
     output:
@@ -33,13 +34,14 @@ rule relevance:
         ),
         code=lambda wildcards: code("stages/relevance", f"measures/{wildcards.measure}"),
     shell:
-        "python -m modalens relevance --measure {wildcards.measure} --options {params.options:q} "
-        "--predictions {input} --key {params.key:q} --output {output.table} --record {output.record} 2> {log}"
+        "python -m modalens relevance --measure {wildcards.measure:q} --options {params.options:q} "
+        "--predictions {input:q} --key {params.key:q} --output {output.table:q} --record {output.record:q} 2> {log:q}"
 
 
 rule report:
+    """Write the page with its tables and figures."""
     input:
-        config=f"{R}/config.yaml",
+        config=FILES.path("config.yaml"),
         relevance=expand(
             f"{R}/relevance/{{task}}/{{measure}}.csv",
             task=STUDY["tasks"],
@@ -75,8 +77,8 @@ rule report:
             else []
         ),
         answers=(
-            [f"{R}/manifest/answers.json"]
-            if Path(f"{R}/manifest/answers.json").exists()
+            FILES.path("manifest/answers.json")
+            if FILES.planned("manifest/answers.json").exists()
             else []
         ),
     output:
@@ -94,15 +96,17 @@ rule report:
         runtime=lambda wildcards, attempt: 30 * attempt,
     params:
         study=lambda wildcards: R,
+        files=[FILES.digest(name) for name in ("config.yaml", "manifest/answers.json")],
         code=code("stages/report", "reporting/templates/report.html.j2"),
     shell:
-        "python -m modalens report --study {params.study} --config {input.config} "
-        "--output {output.page} --record {output.record} 2> {log}"
+        "python -m modalens report --study {params.study:q} --config {input.config:q} "
+        "--output {output.page:q} --record {output.record:q} 2> {log:q}"
 
 
 rule track:
+    """Bring the records of all stages into MLflow."""
     input:
-        listing=f"{R}/records.txt",
+        listing=FILES.path("records.txt"),
         records=RECORDS,
     output:
         f"{R}/track/synced.json",
@@ -123,5 +127,5 @@ rule track:
         experiment=STUDY["mlflow"]["experiment"],
         code=code("stages/track"),
     shell:
-        "python -m modalens track --study {params.study} --records {input.listing} "
-        "--tracking-uri {params.uri:q} --experiment {params.experiment:q} --output {output} 2> {log}"
+        "python -m modalens track --study {params.study:q} --records {input.listing:q} "
+        "--tracking-uri {params.uri:q} --experiment {params.experiment:q} --output {output:q} 2> {log:q}"
