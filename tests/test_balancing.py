@@ -584,7 +584,7 @@ def lopsided(count, seed):
     features = {name: torch.randn(count, *SHAPES[name], generator=draw) for name in PAIR}
     for index, label in enumerate(labels):
         features["audio"][index, 4 * label : 4 * label + 2] += 0.6
-        features["video"][index, :, label] += 3
+        features["video"][index, :, label] += 6
     return Clips({name: values.half() for name, values in features.items()}, labels)
 
 
@@ -600,11 +600,12 @@ def probed(model, train, test):
 
 
 def test_the_weaker_modality_learns_more_with_losses_of_its_own():
+    """By 0.14, and by 0.13 and 0.10 with other 24 seeds; of four seeds a third showed nothing."""
     train, test = lopsided(160, 0), lopsided(200, 1)
     found = {}
     for method in ("none", "unimodal_losses"):
-        models = [made("late_fusion", seed=seed, **{**SMALL, "audio_size": 32}) for seed in range(4)]
+        models = [made("late_fusion", seed=seed, **{**SMALL, "audio_size": 32}) for seed in range(24)]
         learners = [wrapped(model, {} if method == "none" else {method: {}}) for model in models]
-        fitted(learners, None, train, test, epochs=6)
+        fitted(learners, None, train, test, epochs=12, patience=12)
         found[method] = sum(probed(model, train, test) for model in models) / len(models)
     assert found["unimodal_losses"] > found["none"] + 0.05
