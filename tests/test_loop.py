@@ -60,12 +60,11 @@ def test_seeds_trained_together_become_what_each_becomes_alone(name):
 
 @pytest.mark.parametrize("name", registry.names("models"))
 def test_in_float32_seeds_trained_together_begin_as_each_does_alone(name):
-    """One epoch, six steps. Losses were 2e-7 apart, 1e-5 with batch normalisation; parameters that it makes free go
-    anywhere."""
-    options, training = still(name), {**QUICK, "epochs": 1}
+    """Two steps: losses were 3e-7 apart, and after six of a model with batch normalisation 2e-5."""
+    options, training = still(name), {**QUICK, "epochs": 1, "batch_size": len(TRAIN) // 2}
     for seed, (row,) in zip(SEEDS, fitted(name, SEEDS, training=training, **options)[1], strict=True):
         _, [[alone]] = fitted(name, [seed], training=training, **options)
-        assert without_seconds([row])[0] == pytest.approx(without_seconds([alone])[0], rel=1e-4, abs=0)
+        assert without_seconds([row])[0] == pytest.approx(without_seconds([alone])[0], rel=1e-5, abs=0)
 
 
 def test_each_seed_stops_in_its_own_epoch_and_keeps_its_own_best():
