@@ -35,7 +35,7 @@ def clips(modalities=PAIR, seed=0):
 @cache
 def _noise(name, seed):
     draw = torch.Generator().manual_seed(100 * seed + len(name))
-    return (5 + 3 * torch.randn(COUNT, *SHAPES[name].values(), generator=draw)).half()
+    return (5 + 3 * torch.randn(COUNT, *SHAPES[name].values(), generator=draw, dtype=torch.float32)).half()
 
 
 def made(name: str, modalities=PAIR, seed=0, **options) -> Model:

@@ -71,6 +71,7 @@ def test_a_wave_of_positions_tells_every_step_from_every_other():
     assert torch.cdist(places, places).fill_diagonal_(1).min() > 0.05
 
 
+@pytest.mark.usefixtures("float64")
 def test_attention_of_equal_scores_is_the_mean_and_of_one_head_the_formula():
     values = torch.randn(2, 5, D)
     layer = Attention(D, 1, 0.0)
@@ -88,6 +89,7 @@ def test_an_encoder_sees_the_order_of_the_steps():
     assert not torch.allclose(model(turned), model(clips()))
 
 
+@pytest.mark.usefixtures("float64")
 def test_attention_heads_equal_torchs_own_layer():
     """The same layer by torch, without our bias-free projections' missing biases."""
     ours = Attention(D, 2, 0.0)
@@ -134,6 +136,7 @@ def test_a_masked_model_does_not_see_the_hidden_mels_and_sees_the_others(name):
 # AttentionBRFF
 
 
+@pytest.mark.usefixtures("float64")
 def test_a_residual_without_weights_is_the_mean_of_the_auxiliary_sequence():
     residual = Residual(D)
     with torch.no_grad():
@@ -142,6 +145,7 @@ def test_a_residual_without_weights_is_the_mean_of_the_auxiliary_sequence():
     torch.testing.assert_close(residual(basic, auxiliary), auxiliary.mean(1, keepdim=True).expand(2, 5, D))
 
 
+@pytest.mark.usefixtures("float64")
 def test_a_residual_is_the_papers_sum():
     residual, basic, auxiliary = Residual(D), torch.randn(1, 3, D), torch.randn(1, 4, D)
     found = residual(basic, auxiliary)
@@ -167,6 +171,7 @@ def test_a_branch_has_the_shape_of_its_basic_sequence():
 
 
 @pytest.mark.parametrize("classes", [1, CLASSES])
+@pytest.mark.usefixtures("float64")
 def test_the_weights_of_a_class_add_up_to_one_over_the_branches_and_begin_equal(classes):
     weights, means = DecisionWeights(3, D, classes), torch.randn(4, 3 * D)
     assert torch.equal(weights(means), torch.full((4, 3, classes), 1 / 3))
@@ -175,6 +180,7 @@ def test_the_weights_of_a_class_add_up_to_one_over_the_branches_and_begin_equal(
     torch.testing.assert_close(weights(means).sum(1), torch.ones(4, classes))
 
 
+@pytest.mark.usefixtures("float64")
 def test_category_weights_that_are_the_same_for_all_classes_are_decision_weights():
     means = torch.randn(4, 2 * D)
     decision, category = DecisionWeights(2, D, 1), DecisionWeights(2, D, CLASSES)
@@ -186,6 +192,7 @@ def test_category_weights_that_are_the_same_for_all_classes_are_decision_weights
     torch.testing.assert_close(category(means), decision(means).expand(4, 2, CLASSES))
 
 
+@pytest.mark.usefixtures("float64")
 def test_the_result_is_the_weighted_sum_of_the_branches_answers():
     model = small("balance_mla").eval()
     torch.nn.init.normal_(model.weights.linear.weight)
@@ -202,6 +209,7 @@ def test_the_result_is_the_weighted_sum_of_the_branches_answers():
 
 
 @pytest.mark.parametrize("decision", ["average", "adaptive", "category"])
+@pytest.mark.usefixtures("float64")
 def test_without_residuals_it_begins_as_the_average_of_its_teachers_answers(decision):
     model = pretrained("balance_mla", residual="none", decision=decision, hidden=[6])
     answers = [teacher(clips()) for teacher in model.teachers.values()]

@@ -6,6 +6,7 @@ import warnings
 import pytest
 import torch
 from _members import CLASSES, COUNT, LABELS, PAIR, SHAPES, clips, made, planted
+from _numbers import CLOSE, EXACT
 from test_registry_members import MODELS as FACTS
 from torch import nn
 
@@ -31,8 +32,6 @@ REFUSED = {("mm_cosine", "decision_fusion")}
 CASES = [(method, model) for method in METHODS for model in MODELS if (method, model) not in REFUSED]
 # Without what is drawn anew in each call.
 STILL = {"ogm_ge": {"noise": False}, "modality_dropout": {"rate": 0.0}}
-# In sums of some hundred float32 terms.
-CLOSE = {"rtol": 1e-4, "atol": 1e-5}
 TRAINING = {"batch_size": 8, "learning_rate": 3e-3, "patience": 9, "epochs": 4}
 TRIPLE = tuple(SHAPES)
 
@@ -113,6 +112,7 @@ def test_in_evaluation_mode_loss_and_logits_are_the_models_own(case):
     assert all(torch.equal(values, state[name]) for name, values in one.state_dict().items())
 
 
+@pytest.mark.usefixtures("float64")
 def test_several_seeds_at_once_are_what_each_is_alone(case):
     """Terms, directions and what is remembered, over two steps; nothing that vmap would loop over."""
     method, _ = case
@@ -131,11 +131,11 @@ def test_several_seeds_at_once_are_what_each_is_alone(case):
         for place, (single, features) in enumerate(zip(alone, own, strict=True)):
             others = single.terms({name: values.unsqueeze(0) for name, values in features.items()}, LABELS[None])
             for name, values in others.items():
-                torch.testing.assert_close(terms[name][place], values[0], **CLOSE)
+                torch.testing.assert_close(terms[name][place], values[0], **EXACT)
             for name, values in single.descent_gradients(others).items():
-                torch.testing.assert_close(found[name][place], values[0], **CLOSE)
+                torch.testing.assert_close(found[name][place], values[0], **EXACT)
             for name, values in single.buffers.items():
-                torch.testing.assert_close(stack.buffers[name][place], values[0], **CLOSE)
+                torch.testing.assert_close(stack.buffers[name][place], values[0], **EXACT)
 
 
 def test_a_saved_model_predicts_exactly_the_same_and_remembers_its_method(case, tmp_path):
@@ -193,7 +193,7 @@ def test_a_method_learns_sixteen_clips_by_heart(method):
     (history,) = fitted(
         [learner(method)], None, every, every, epochs=40, patience=400, batch_size=16, learning_rate=1e-2
     )
-    assert max(row["train_accuracy"] for row in history) == 1
+    assert max(row["validation_accuracy"] for row in history) == 1
 
 
 def test_a_history_has_a_column_for_each_further_number():
@@ -238,6 +238,7 @@ def random_embeddings(modalities, seed=0):
 
 
 @pytest.mark.parametrize("modalities", [PAIR, TRIPLE], ids=len)
+@pytest.mark.usefixtures("float64")
 def test_contributions_to_a_linear_head_are_ogms(modalities):
     given = random_embeddings(modalities)
     head = nn.Linear(sum(values.shape[1] for values in given.values()), CLASSES)
@@ -248,6 +249,7 @@ def test_contributions_to_a_linear_head_are_ogms(modalities):
 
 
 @pytest.mark.parametrize("modalities", [PAIR, TRIPLE], ids=len)
+@pytest.mark.usefixtures("float64")
 def test_contributions_add_up_and_are_agms_for_two_modalities(modalities):
     given = random_embeddings(modalities)
     layers = nn.Sequential(
@@ -288,6 +290,7 @@ FIRST = torch.zeros(1, dtype=torch.int64)
 # OGM-GE
 
 
+@pytest.mark.usefixtures("float64")
 def test_ogm_slows_the_modality_that_is_ahead():
     one = learner("ogm_ge", given={"alpha": 0.3})
     found = one.coefficients({"audio": sure(0.8), "video": sure(0.2)}, FIRST)
@@ -295,6 +298,7 @@ def test_ogm_slows_the_modality_that_is_ahead():
     assert found["video"].item() == 1
 
 
+@pytest.mark.usefixtures("float64")
 def test_ogm_compares_with_the_mean_of_the_others():
     one = learner("ogm_ge", modalities=TRIPLE, given={"alpha": 0.5})
     found = one.coefficients({"audio": sure(0.6), "text": sure(0.3), "video": sure(0.1)}, FIRST)
@@ -302,6 +306,7 @@ def test_ogm_compares_with_the_mean_of_the_others():
     assert found["text"].item() == found["video"].item() == 1
 
 
+@pytest.mark.usefixtures("float64")
 def test_ogm_multiplies_the_gradients_of_the_sub_networks_alone():
     bare = Ensemble([made("late_fusion", **SMALL)])
     terms = bare.terms({name: values.unsqueeze(0) for name, values in clips().items()}, LABELS.unsqueeze(0))
@@ -311,11 +316,12 @@ def test_ogm_multiplies_the_gradients_of_the_sub_networks_alone():
     assert min(factors) < 1 == max(factors)
     for name, values in own.items():
         factor = next((terms[f"coefficient_{part}"] for part in PAIR if name.startswith(f"networks.{part}.")), 1)
-        torch.testing.assert_close(found[f"model.{name}"], factor * values[0])
+        torch.testing.assert_close(found[f"model.{name}"], factor * values[0], **EXACT)
 
 
 def travelled(acts_on, coefficients):
-    """How far the sub-networks of two seeds go in three steps, by modality, where the coefficients are as given."""
+    """How far the sub-networks of two seeds go in three steps along one gradient, by modality, where the coefficients
+    are as given."""
     ones = [learner("ogm_ge", seed=seed, given={"noise": False, "acts_on": acts_on}) for seed in range(2)]
     for one in ones:
         one.coefficients = lambda *_: {name: torch.tensor(value) for name, value in coefficients.items()}
@@ -323,8 +329,8 @@ def travelled(acts_on, coefficients):
     before = {name: values.clone() for name, values in stack.state().items()}
     optimizer = AdamW(stack, 1e-3, 0.0)
     features = {name: values.expand(2, *values.shape) for name, values in clips().items()}
+    directions, terms = loop.gradients(stack, features, LABELS.expand(2, -1))
     for _ in range(3):
-        directions, terms = loop.gradients(stack, features, LABELS.expand(2, -1))
         optimizer.step(directions, stack.step_scales(terms))
     return {
         part: [
@@ -341,15 +347,17 @@ def travelled(acts_on, coefficients):
     }
 
 
+@pytest.mark.usefixtures("float64")
 def test_a_coefficient_slows_a_sub_network_as_much_as_it_says_which_a_factor_of_the_gradient_does_not():
     """AdamW divides a gradient by the size of those before: a coefficient that stays the same is divided out."""
     usual = travelled("step", {"audio": 1.0, "video": 1.0})
     slowed = travelled("step", {"audio": 0.1, "video": 1.0})
     divided = travelled("gradient", {"audio": 0.1, "video": 1.0})
     for seed in range(2):
-        assert slowed["audio"][seed] / usual["audio"][seed] == pytest.approx(0.1, rel=0.1)
-        assert slowed["video"][seed] / usual["video"][seed] == pytest.approx(1, rel=0.1)
-        assert divided["audio"][seed] / usual["audio"][seed] == pytest.approx(1, rel=0.1)
+        assert slowed["audio"][seed] / usual["audio"][seed] == pytest.approx(0.1)
+        assert slowed["video"][seed] / usual["video"][seed] == pytest.approx(1)
+        # But for AdamW's epsilon: 0.5 % here, as some gradients are hardly larger.
+        assert divided["audio"][seed] / usual["audio"][seed] == pytest.approx(1, rel=0.05)
 
 
 def test_the_noise_of_ogm_ge_is_as_large_as_the_gradients_deviation():
@@ -365,6 +373,7 @@ def test_the_noise_of_ogm_ge_is_as_large_as_the_gradients_deviation():
 # AGM
 
 
+@pytest.mark.usefixtures("float64")
 def test_agm_compares_with_the_running_means_of_all_batches_so_far():
     one = learner("agm", given={"alpha": 0.5})
     batches = [(0.6, 0.3), (0.7, 0.5), (0.4, 0.9)]
@@ -376,7 +385,7 @@ def test_agm_compares_with_the_running_means_of_all_batches_so_far():
             ratio = math.exp(scores[1 - place] - scores[place])
             usual = math.exp(means[1 - place] - means[place])
             wanted = math.exp(0.5 * min(usual - ratio, LARGEST_GAP)) if index else 1
-            assert found[name].item() == pytest.approx(wanted, rel=1e-5)
+            assert found[name].item() == pytest.approx(wanted)
         means = [(mean * index + score) / (index + 1) for mean, score in zip(means, scores, strict=True)]
     assert one.scores.tolist() == pytest.approx(means)
 
@@ -400,13 +409,15 @@ def floored(*shares):
 BY_HAND = floored(0.2 / 0.4**2, 0.3 / 0.1**2, 0)
 
 
+@pytest.mark.usefixtures("float64")
 def test_blending_weighs_what_was_gained_by_what_was_overfitted():
     before = [[1.0, 1.0, 1.0], [1.1, 1.1, 1.1]]
     now = [[0.4, 0.6, 1.0], [0.9, 0.8, 1.2]]
     found = blended(torch.tensor(before), torch.tensor(now), torch.full((3,), 1 / 3))
-    assert found.tolist() == pytest.approx(BY_HAND, rel=1e-4)
+    assert found.tolist() == pytest.approx(BY_HAND)
 
 
+@pytest.mark.usefixtures("float64")
 def test_blending_keeps_its_weights_where_nothing_was_gained_and_is_never_infinite():
     weights = torch.tensor([0.2, 0.8])
     before = torch.ones(2, 2)
@@ -415,6 +426,7 @@ def test_blending_keeps_its_weights_where_nothing_was_gained_and_is_never_infini
     assert found.tolist() == pytest.approx(floored(2, 1)), "no overfitting at all counts as the least"
 
 
+@pytest.mark.usefixtures("float64")
 def test_blending_estimates_anew_every_so_many_epochs_from_each_seeds_own_losses():
     stack = Ensemble([learner("gradient_blending", seed=seed, given={"every": 2}) for seed in range(2)])
     names = ("audio", "video", "multimodal")
@@ -435,7 +447,7 @@ def test_blending_estimates_anew_every_so_many_epochs_from_each_seeds_own_losses
         stack.learner.after_epoch(stack.buffers, row)
     assert torch.equal(stack.buffers["weights"], torch.full((2, 3), 1 / 3)), "one epoch is not two"
     stack.learner.after_epoch(stack.buffers, end)
-    assert stack.buffers["weights"][0].tolist() == pytest.approx(BY_HAND, rel=1e-4)
+    assert stack.buffers["weights"][0].tolist() == pytest.approx(BY_HAND)
     assert not torch.equal(*stack.buffers["weights"])
     stack.keep(torch.tensor([1]))
     assert len(stack.buffers["weights"]) == 1
@@ -444,6 +456,7 @@ def test_blending_estimates_anew_every_so_many_epochs_from_each_seeds_own_losses
 # MMPareto
 
 
+@pytest.mark.usefixtures("float64")
 def test_pareto_weights_of_two_gradients_by_hand():
     multi = torch.tensor([[1.0, 0.0], [1.0, 0.0], [3.0, 0.0], [1.0, 0.0]])
     uni = torch.tensor([[1.0, 1.0], [0.0, 1.0], [-1.0, 1.0], [-1.0, 0.0]])
@@ -458,6 +471,7 @@ def test_pareto_weights_of_two_gradients_by_hand():
     assert not descended[3].any(), "gradients that cancel each other leave nothing"
 
 
+@pytest.mark.usefixtures("float64")
 def test_the_least_norm_is_least():
     torch.manual_seed(0)
     multi, uni = torch.randn(2, 50, 3)
@@ -466,9 +480,10 @@ def test_the_least_norm_is_least():
     share, _ = pareto(multi, uni)
     norms = [(w * multi + (1 - w) * uni).norm(dim=1) for w in (share[:, None], *torch.linspace(0, 1, 21))]
     assert ((share > 0) & (share < 1)).all()
-    assert (norms[0] <= torch.stack(norms[1:]).amin(0) + 1e-6).all()
+    assert (norms[0] <= torch.stack(norms[1:]).amin(0) + 1e-12).all()
 
 
+@pytest.mark.usefixtures("float64")
 def test_pareto_meets_two_gradients_in_each_sub_network_and_sums_elsewhere():
     one = learner("mm_pareto")
     features = clips()
@@ -488,14 +503,15 @@ def test_pareto_meets_two_gradients_in_each_sub_network_and_sums_elsewhere():
         flat = [torch.cat([part[name].flatten() for name in names]).unsqueeze(0) for part in (multi, uni)]
         share, scale = pareto(*flat)
         for name in names:
-            torch.testing.assert_close(found[name], scale * (share * multi[name] + (1 - share) * uni[name]), **CLOSE)
-        torch.testing.assert_close(found[f"heads.{modality}.weight"], uni[f"heads.{modality}.weight"])
-    torch.testing.assert_close(found["model.head.0.weight"], multi["model.head.0.weight"])
+            torch.testing.assert_close(found[name], scale * (share * multi[name] + (1 - share) * uni[name]), **EXACT)
+        torch.testing.assert_close(found[f"heads.{modality}.weight"], uni[f"heads.{modality}.weight"], **EXACT)
+    torch.testing.assert_close(found["model.head.0.weight"], multi["model.head.0.weight"], **EXACT)
 
 
 # Unimodal losses
 
 
+@pytest.mark.usefixtures("float64")
 def test_unimodal_losses_are_added_by_weight_and_have_heads_of_their_own():
     one = learner("unimodal_losses", given={"weight": 0.5})
     terms = one.loss(clips(), LABELS)
@@ -543,11 +559,12 @@ def test_a_dropped_modality_is_the_training_mean_of_its_clip(monkeypatch):
 # MMCosine
 
 
+@pytest.mark.usefixtures("float64")
 def test_cosine_logits_are_bounded_and_do_not_see_how_large_an_embedding_is():
     model = unwrap(learner("mm_cosine", modalities=TRIPLE, given={"scale": 5.0}))
     embeddings = model.embed(clips(TRIPLE))
     logits = model.classify(embeddings)
-    assert logits.abs().max() <= 5.0 * 3 + 1e-4
+    assert logits.abs().max() <= 5.0 * 3 + 1e-12
     torch.testing.assert_close(model.classify({**embeddings, "video": 100 * embeddings["video"]}), logits)
     weights = model.fusion.heads["video"].weight
     aligned = {name: values if name == "video" else 0 * values for name, values in embeddings.items()}
@@ -570,7 +587,7 @@ def lopsided(count, seed):
     features = {name: torch.randn(count, *SHAPES[name].values(), generator=draw) for name in PAIR}
     for index, label in enumerate(labels):
         features["audio"][index, 4 * label : 4 * label + 2] += 0.6
-        features["video"][index, :, label] += 3
+        features["video"][index, :, label] += 6
     return FeatureDataset({name: values.half() for name, values in features.items()}, labels)
 
 
@@ -586,11 +603,12 @@ def probed(model, train, test):
 
 
 def test_the_weaker_modality_learns_more_with_losses_of_its_own():
+    """By 0.14, and by 0.13 and 0.10 with other 24 seeds; of four seeds a third showed nothing."""
     train, test = lopsided(160, 0), lopsided(200, 1)
     found = {}
     for method in ("none", "unimodal_losses"):
-        models = [made("late_fusion", seed=seed, **{**SMALL, "spectrogram_size": 32}) for seed in range(4)]
+        models = [made("late_fusion", seed=seed, **{**SMALL, "spectrogram_size": 32}) for seed in range(24)]
         learners = [apply_balancing(model, {} if method == "none" else {method: {}}) for model in models]
-        fitted(learners, None, train, test, epochs=6)
+        fitted(learners, None, train, test, epochs=12, patience=10**6)
         found[method] = sum(probed(model, train, test) for model in models) / len(models)
     assert found["unimodal_losses"] > found["none"] + 0.05

@@ -22,12 +22,14 @@ from modalens.fusions.tensor_fusion import TensorFusion
 from modalens.fusions.vote import Vote
 from modalens.utils.errors import UserError
 
+pytestmark = pytest.mark.usefixtures("float64")
+
 TWO = {"audio": 2, "video": 2}
 THREE = {"audio": 3, "text": 2, "video": 4}
 
 
 def rows(*values):
-    return torch.tensor(values, dtype=torch.float32)
+    return torch.tensor(values, dtype=torch.float64)
 
 
 def random(sizes, count=5, seed=0):

@@ -10,6 +10,7 @@ from itertools import pairwise
 import pytest
 import torch
 from _members import CLASSES, COUNT, LABELS, PAIR, SHAPES, clips, made, shapes
+from _numbers import EXACT, cast
 from torch import nn
 from torch.func import functional_call, grad, stack_module_state, vmap
 
@@ -309,7 +310,7 @@ def test_the_order_of_the_modalities_in_the_dict_changes_nothing(case, model):
 def test_several_seeds_at_once_give_what_each_gives_alone(case):
     """Loss and gradient under vmap over stacked parameters, without an operator that vmap would loop over."""
     name, options = case
-    models = [made(name, seed=seed, **options) for seed in range(3)]
+    models = [cast(made(name, seed=seed, **options)) for seed in range(3)]
     features = {**clips(), **models[0].targets(clips())}
     parameters, buffers = stack_module_state(models)
 
@@ -324,9 +325,9 @@ def test_several_seeds_at_once_give_what_each_gives_alone(case):
     for index, alone in enumerate(models):
         wanted = alone.loss(features, LABELS)["loss"]
         wanted.backward()
-        torch.testing.assert_close(losses[index], wanted)
+        torch.testing.assert_close(losses[index], wanted, **EXACT)
         for parameter, values in alone.named_parameters():
-            torch.testing.assert_close(gradients[f"model.{parameter}"][index], values.grad, rtol=1e-4, atol=1e-5)
+            torch.testing.assert_close(gradients[f"model.{parameter}"][index], values.grad, **EXACT)
 
 
 class _Loss(nn.Module):

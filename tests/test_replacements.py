@@ -26,7 +26,7 @@ def run(folder, encoder, options, modality, decode):
 def test_silence_goes_through_the_encoder_and_noises_are_distinct_and_repeatable(tmp_path):
     path = run(tmp_path, "log_mel", {}, "audio", AUDIO)
     assert hdf5.ids(path) == [baselines.BLANK, *baselines.NOISES]
-    np.testing.assert_allclose(hdf5.read(path, ["blank"]), np.log(FLOOR), rtol=1e-3)
+    np.testing.assert_allclose(hdf5.read(path, ["blank"]), np.float16(np.log(FLOOR)), rtol=1e-3)
     noises = hdf5.read(path, baselines.NOISES)
     assert len(np.unique(noises.reshape(16, -1), axis=0)) == 16
     run(tmp_path, "log_mel", {}, "audio", AUDIO)
@@ -37,7 +37,7 @@ def test_black_frames_go_through_the_encoder_under_the_features_attributes(tmp_p
     path = run(tmp_path, "resnet50", {"weights": "untrained", "precision": "float32"}, "video", VIDEO)
     blank = hdf5.read(path, ["blank"])
     assert blank.shape == (1, 2, 2048)
-    np.testing.assert_array_equal(blank[0, 0], blank[0, 1])
+    np.testing.assert_allclose(blank[0, 0], blank[0, 1], rtol=2e-3, atol=1e-3)
     assert hdf5.attributes(path)["preprocessing"] == {"form": "frames", **VIDEO, "sampling": "uniform"}
     assert hdf5.attributes(path)["weights"] == "untrained seed 0"
 

