@@ -132,7 +132,14 @@ def test_a_toy_modality_and_its_encoder_go_through_a_whole_study_without_a_chang
     assert hdf5.attributes(features[0])["axes"] == ["channel"]
 
     settings = yaml.safe_load((study.results / "config.yaml").read_text())
-    assert list(settings["models"]) == ["audio_only", "pressure_only", "video_only", "late_fusion", "distillation"]
+    assert list(settings["models"]) == [
+        "audio_only",
+        "pressure_only",
+        "video_only",
+        "late_fusion",
+        "distillation",
+        "logistic",
+    ]
     drops = pd.read_csv(study.results / "relevance" / "weather" / "leave_one_out.csv")
     drops = drops[(drops["model"] == "late_fusion") & (drops["metric"] == "accuracy")]
     drops = drops[drops["replacement"] == "mean@fusion"].set_index("modality")["drop"]

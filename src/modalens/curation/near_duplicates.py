@@ -1,6 +1,6 @@
 """Clips that are near-identical in every modality that can tell: the quick ones screen, the others confirm.
 
-No modality alone says enough: clips of one speaker share the picture, clips of one tune the sound.
+No modality alone says enough: clips of one speaker share the video, clips of one tune the audio.
 """
 
 from collections.abc import Iterator, Sequence

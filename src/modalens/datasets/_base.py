@@ -5,7 +5,7 @@ from typing import Any
 
 import pandas as pd
 
-from modalens.media import sources
+from modalens.media import fetching
 from modalens.media.sources import DownloadOptions, Fetched
 
 
@@ -39,4 +39,4 @@ class Dataset:
         source: str, start_s: float | None, end_s: float | None, destination: Path, options: DownloadOptions
     ) -> Fetched:
         """A file on the disk where it lies, or an address downloaded to `destination` + a suffix. Raises ClipError."""
-        return sources.fetch(source, start_s, end_s, destination, options)
+        return fetching.fetch(source, start_s, end_s, destination, options)

@@ -1,7 +1,7 @@
-"""A clip drawn from symbols: flat colours in the picture, tones in the sound, as real H.264 and AAC in MP4.
+"""A clip drawn from symbols: flat colours in the video, tones in the audio, as real H.264 and AAC in MP4.
 
-Picture: PARTS equal parts of time; part i shows component i % 3, so the centres of 8 equal parts see each component
-two or three times. Sound: each component sounds all the time in its own octave. Symbol None is neutral: a black
+Video: PARTS equal parts of time; part i shows component i % 3, so the centres of 8 equal parts see each component
+two or three times. Audio: each component sounds all the time in its own octave. Symbol None is neutral: a black
 part, a silent octave.
 """
 

@@ -18,7 +18,7 @@ from modalens.datasets import _published_lists
 from modalens.datasets._audioset_classes import MACHINE_ID, Classes
 from modalens.datasets._base import Dataset
 from modalens.datasets._youtube import Clips
-from modalens.media import sources
+from modalens.media import fetching
 from modalens.utils import csv_chunks
 from modalens.utils.errors import UserError
 from modalens.utils.suggest import suggest
@@ -100,7 +100,7 @@ class Audioset(Dataset):
         found = _published_lists.local([location for _, location in self.csv], "csv")
         return found + (_published_lists.local(self.classes, "classes") if self.classes else [])
 
-    fetch = staticmethod(sources.fetch)
+    fetch = staticmethod(fetching.fetch)
 
     def _choice(self, task: str, known: Classes | None) -> Choice:
         """{label: classes that give it, None for the rest}."""

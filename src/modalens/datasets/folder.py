@@ -11,7 +11,7 @@ from typing import Any
 import pandas as pd
 
 from modalens.datasets._base import Dataset
-from modalens.media import sources
+from modalens.media import fetching, sources
 from modalens.utils import csv_chunks, csv_input
 from modalens.utils.errors import UserError
 from modalens.utils.suggest import suggest
@@ -68,7 +68,7 @@ class Folder(Dataset):
     def inputs(self) -> list[Path]:
         return [] if self.remote else [Path(self.csv)]
 
-    fetch = staticmethod(sources.fetch)
+    fetch = staticmethod(fetching.fetch)
 
     def _columns(self, present: list[str]) -> dict[str, str]:
         """Field or task -> the CSV's column. A field that nobody named and that is not there is left out."""

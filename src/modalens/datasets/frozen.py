@@ -8,7 +8,7 @@ import pandas as pd
 
 from modalens.datasets._base import Dataset
 from modalens.datasets.folder import escapes
-from modalens.media import sources
+from modalens.media import fetching, sources
 from modalens.media.sources import DownloadOptions, Fetched
 from modalens.plugins import registry
 from modalens.utils import csv_input
@@ -66,7 +66,7 @@ class Frozen(Dataset):
         if name in registry.names("datasets"):
             fetched: Fetched = registry.load("datasets", name).fetch(source, start_s, end_s, destination, options)
             return fetched
-        return sources.fetch(source, start_s, end_s, destination, options)
+        return fetching.fetch(source, start_s, end_s, destination, options)
 
     def _source(self, line: int, start: str, end: str, source: str) -> str:
         _check_time(f"{self.csv}, line {line}", "start_s", start)

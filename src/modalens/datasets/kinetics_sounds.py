@@ -16,7 +16,7 @@ import pandas as pd
 from modalens.datasets import _published_lists
 from modalens.datasets._base import Dataset
 from modalens.datasets._youtube import Clips
-from modalens.media import sources
+from modalens.media import fetching
 from modalens.utils import csv_chunks
 from modalens.utils.errors import UserError
 from modalens.utils.suggest import nearest, suggest
@@ -116,7 +116,7 @@ class KineticsSounds(Dataset):
     def inputs(self) -> list[Path]:
         return _published_lists.local([location for _, location in self.csv], "csv")
 
-    fetch = staticmethod(sources.fetch)
+    fetch = staticmethod(fetching.fetch)
 
     def _read(self, split: str, location: str) -> tuple[_published_lists.Sheet | _published_lists.Entries, Found]:
         content = _published_lists.text(location)

@@ -1,6 +1,6 @@
 """Clips drawn from a stated joint distribution, so that each modality's worth is known in closed form.
 
-A clip carries three independent components, each with a symbol in the picture (v) and one in the sound (a) of C, or
+A clip carries three independent components, each with a symbol in the video (v) and one in the audio (a) of C, or
 neutral. The tasks label the same clips differently:
     component 1: v, a independent and uniform.  seen = v.  heard = a.  both = (v + a) mod C.
     components 2 and 3: a latent symbol z, uniform, written in either modality unless erased there (neutral),
@@ -25,11 +25,11 @@ from modalens.utils.errors import UserError
 from modalens.utils.suggest import suggest
 
 TASKS = {
-    "seen": "Only the picture tells the label.",
-    "heard": "Only the sound tells the label.",
-    "both": "The label is the sum of the picture's and the sound's symbol modulo their number: neither tells it alone.",
-    "either": "Picture and sound both show the label, each of them now and then nothing.",
-    "mostly_seen": "Picture and sound both show the label, the sound more often nothing than the picture.",
+    "seen": "Only the video tells the label.",
+    "heard": "Only the audio tells the label.",
+    "both": "The label is the sum of the video's and the audio's symbol modulo their number: neither tells it alone.",
+    "either": "Video and audio both show the label, each of them now and then nothing.",
+    "mostly_seen": "Video and audio both show the label, the audio more often nothing than the video.",
 }
 ERASURES = {"either": {"audio": 0.15, "video": 0.15}, "mostly_seen": {"audio": 0.6, "video": 0.2}}
 MODALITIES = ("audio", "video")

@@ -15,7 +15,7 @@ import pandas as pd
 from modalens.datasets import _published_lists
 from modalens.datasets._base import Dataset
 from modalens.datasets._youtube import NUMBER, Clips
-from modalens.media import sources
+from modalens.media import fetching
 from modalens.utils import csv_chunks
 from modalens.utils.errors import UserError
 
@@ -96,7 +96,7 @@ class Vggsound(Dataset):
     def inputs(self) -> list[Path]:
         return _published_lists.local([location for _, location in self.csv], "csv")
 
-    fetch = staticmethod(sources.fetch)
+    fetch = staticmethod(fetching.fetch)
 
 
 def _read(split: str, location: str) -> tuple[_published_lists.Sheet, Found]:

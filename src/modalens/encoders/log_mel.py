@@ -1,6 +1,6 @@
 """Waveforms int16 (B, S) -> log-mel spectrograms float16 (B, mels, S // hop + 1).
 
-Source: the seed paper names log-mel spectrograms of 16 kHz mono sound and no setting of theirs; window, hop and number
+Source: the seed paper names log-mel spectrograms of 16 kHz mono audio and no setting of theirs; window, hop and number
 of mels are those usual for AudioSet models (25 ms, 10 ms, 64).
 """
 

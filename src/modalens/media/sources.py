@@ -1,4 +1,4 @@
-"""Where clips come from: what a data set's `fetch` is given and gives back, and the fetch of files and addresses.
+"""Where clips come from: what a data set's `fetch` is given and gives back.
 
 Light on purpose: the manifest stage imports the data sets, and yt-dlp takes a second to import.
 """
@@ -55,12 +55,3 @@ def is_address(source: str) -> bool:
 def scratch(destination: Path) -> Path:
     """The folder beside a media file where it is made; whoever ends a download from outside removes it."""
     return destination.parent / f".{destination.name}.part"
-
-
-def fetch(
-    source: str, start_s: float | None, end_s: float | None, destination: Path, options: DownloadOptions
-) -> Fetched:
-    """A file on the disk where it lies, or an address downloaded to `destination` + a suffix. Raises ClipError."""
-    from modalens.media.download import download
-
-    return download(source, start_s, end_s, destination, options)
