@@ -15,7 +15,6 @@ SHOW := python -m modalens config --configfile $(STUDY) --print
 
 demo: $(VENV)/ready ## render the known-answer clips, train, withhold, report
 	snakemake --cores $(CORES) --configfile $(STUDY)
-	@echo "report: $$($(SHOW) report)"
 
 test: $(VENV)/ready check ## everything that can be tested on this machine
 	python -m pytest tests -m "workflow or slow" -n $(CORES) --dist loadfile

@@ -23,6 +23,12 @@ rule all:
     localrule: True
 
 
+onsuccess:
+    # The answer, last. By a process of its own: reading the Snakefile needs none of what it imports.
+    if Path(f"{R}/report/index.html").exists():
+        subprocess.run([sys.executable, "-m", "modalens", "summary", R], env=JOBS)
+
+
 onerror:
     # What the stages said, once more and last: Snakemake's own account of a failure fills screens.
     said = re.findall(

@@ -3,6 +3,7 @@ import json
 import os
 import re
 import shlex
+import subprocess
 import sys
 from pathlib import Path
 
@@ -25,7 +26,9 @@ if not workflow.config_settings.configfiles:
 
 try:
     for path in workflow.config_settings.configfiles:
-        yaml_file.load(Path(path))  # Snakemake's own reader takes a key that occurs twice
+        yaml_file.load(
+            Path(path)
+        )  # Snakemake's own reader takes a key that occurs twice
     STUDY = resolve(config)
     # Jobs import modalens from this checkout, installed or not, in a conda environment or not. (Snakemake takes
     # PYTHONPATH out of a conda environment's, so it is part of each command.) And they know the study's plugins.
@@ -39,6 +42,8 @@ try:
         environment.append(f'python() {{ {shlex.quote(sys.executable)} "$@"; }}')
     prefix = "; ".join(environment) + "; "
     shell.prefix(prefix.replace("{", "{{").replace("}", "}}"))
+    # Of processes that the Snakefile itself starts.
+    JOBS = {**os.environ, "PYTHONPATH": wiring.python_path()}
     R = f"{STUDY['results']}/{STUDY['name']}"
     call = wiring.read_call(sys.argv[1:])
     main = workflow.is_main_process
