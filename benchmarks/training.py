@@ -131,7 +131,7 @@ def arithmetic(name: str, steps: int) -> float:
 
 
 def ours(root: Path, name: str, seeds: int, epochs: int, together: int) -> tuple[float, float]:
-    training = {"epochs": epochs, "patience": 10**9, "batch_size": BATCH, "device": "cpu", "together": together}
+    training = {"epochs": epochs, "patience": 10**9, "batch_size": BATCH, "device": "cpu", "seeds_per_batch": together}
     folder = root / "train" / name
     return timed(
         "-m", "modalens", "train", "--model", "late_fusion", "--training", json.dumps(training),

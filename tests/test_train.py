@@ -131,7 +131,7 @@ def test_embedding_statistics_are_those_of_the_training_clips(study):
 @pytest.mark.parametrize("damage", ["cut", "other settings", "other seeds"])
 def test_a_checkpoint_that_does_not_belong_is_not_resumed(study, damage, monkeypatch, caplog):
     monkeypatch.setattr(checkpoint, "SECONDS_BETWEEN_CHECKPOINTS", 0.0)
-    others = {"seeds": [0, 1], "together": 2} if damage == "other seeds" else {}
+    others = {"seeds": [0, 1], "seeds_per_batch": 2} if damage == "other seeds" else {}
     interrupt(study, monkeypatch, epochs=10 if damage == "other settings" else 12, **others)
     path = study / "train" / "late_fusion" / "0" / "checkpoint.pt"
     if damage == "cut":
@@ -210,7 +210,7 @@ def test_a_stage_killed_in_its_second_seed_goes_on_there(study, caplog):
 def test_seeds_trained_together_have_the_same_files_as_one_by_one(study):
     """Losses agree to 1e-4 of their value: rounding makes 1e-6 of it in so few steps, see test_loop.py."""
     alone, together = (
-        _study.trained(study, seeds=[0, 1, 2], patience=15, output=f"at once {count}", together=count)
+        _study.trained(study, seeds=[0, 1, 2], patience=15, output=f"at once {count}", seeds_per_batch=count)
         for count in (1, 3)
     )
     assert {path.relative_to(alone) for path in alone.rglob("*")} == {
@@ -233,7 +233,7 @@ def test_a_model_that_cannot_be_stacked_is_trained_one_seed_at_a_time(study, mon
 
     monkeypatch.setattr(LateFusion, "loss", branching)
     with caplog.at_level("INFO"):
-        together = _study.trained(study, seeds=[0, 1], together=2)
+        together = _study.trained(study, seeds=[0, 1], seeds_per_batch=2)
     assert "late_fusion: one seed after the other" in caplog.text
     alone = _study.trained(study, seeds=[0, 1], output="alone")
     for seed in (0, 1):
@@ -252,7 +252,12 @@ sys.exit("torch._dynamo" in sys.modules)
 
 def test_a_job_does_not_import_torchs_compiler(study):
     environment = os.environ | {"PYTHONPATH": str(Path(fit_job.__file__).parents[2])}
-    line = [sys.executable, "-c", WITHOUT_COMPILER, *_study.train_line(study, seeds=[0, 1], epochs=1, together=2)]
+    line = [
+        sys.executable,
+        "-c",
+        WITHOUT_COMPILER,
+        *_study.train_line(study, seeds=[0, 1], epochs=1, seeds_per_batch=2),
+    ]
     assert subprocess.run(line, env=environment).returncode == 0
 
 
@@ -261,7 +266,7 @@ def balanced(method, **options):
 
 
 def test_a_balanced_model_is_saved_without_what_only_its_learning_needs(study):
-    folder = _study.trained(study, seeds=[0, 1], together=2, more=balanced("unimodal_losses", weight=0.5))
+    folder = _study.trained(study, seeds=[0, 1], seeds_per_batch=2, more=balanced("unimodal_losses", weight=0.5))
     plain = _study.trained(study, output="plain")
     assert state(folder).keys() == state(plain).keys()
     assert not same(state(folder), state(plain))

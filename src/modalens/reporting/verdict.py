@@ -146,7 +146,11 @@ def _moves(full: float, drop: Estimate, *, first: bool = False) -> str:
         return f"rises to {to}"
     if not_needed(drop):
         return f"is {to}, a drop of at most {_points(max(drop.high, 0.0))}"
-    return f"is {to}, a drop between {drop.low:+.2f} and {drop.high:+.2f}"
+    return f"is {to}, a drop between {_signed(drop.low)} and {_signed(drop.high)}"
+
+
+def _signed(rate: float) -> str:
+    return f"{round(rate, 2) + 0.0:+.2f}"  # no minus before nothing
 
 
 def _points(rate: float) -> str:

@@ -36,8 +36,8 @@ class TrainingOptions:
 
     patience: optimizer steps without a calibrated validation loss lower by history.LEAST_PROGRESS before stopping; at
     least history.LEAST_EPOCHS epochs. Steps, since a small data set has few of them in an epoch. precision: float32, or
-    bfloat16 for the forward and backward pass; weights, validation and checkpoints stay float32. together: most seeds
-    that are trained as one; 0: all of them on a GPU, one on a CPU.
+    bfloat16 for the forward and backward pass; weights, validation and checkpoints stay float32. seeds_per_batch: most
+    seeds that are trained as one; 0: all of them on a GPU, one on a CPU.
     """
 
     epochs: int = 500
@@ -48,7 +48,7 @@ class TrainingOptions:
     patience: int = 300
     device: str = "auto"
     precision: str = "float32"
-    together: int = 0
+    seeds_per_batch: int = 0
 
     def stop_reason(self, history: History) -> str:
         return stop_reason(history, patience=self.patience, epochs=self.epochs, steps=self.steps)

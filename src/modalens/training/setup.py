@@ -101,7 +101,7 @@ def seed_groups(job: Job, seeds: Sequence[int]) -> Iterator[dict[int, Learner]]:
     a slow one there (measured by benchmarks/training.py). On a GPU it should go into starting many small kernels, so
     all are: that is reasoned, and to be measured where there is one.
     """
-    count = job.training.together or (1 if job.device.type == "cpu" else len(seeds))
+    count = job.training.seeds_per_batch or (1 if job.device.type == "cpu" else len(seeds))
     fitted: nn.Module | None = None
     for start in range(0, len(seeds), count):
         models: dict[int, Learner] = {}
