@@ -90,6 +90,8 @@ def test_damage_never_ends_the_reading_and_never_passes_for_frames_or_audio(tmp_
             if what == "frames":
                 passed = strictly(files[name]).astype(np.int16)
                 clear = all(np.abs(passed - row).mean(axis=(1, 2, 3)).min(initial=255) < SAME_FRAME for row in off)
+                # A flipped bit of a display matrix is another valid one: the frames lie as the file says.
+                clear |= not complaints(files[name], "video")
             else:
                 clear = not complaints(files[name], "audio")
             (silent if clear else wrong).append(f"{what} {name} {noted}")

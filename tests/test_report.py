@@ -345,7 +345,7 @@ def test_causes_are_counted_by_split_and_explained(study, html):
     row = table[(table["task"] == "both") & (table["cause"] == "damaged")].iloc[0]
     assert row[["train", "validation", "test", "all"]].tolist() == [4, 4, 4, 12]
     assert row["share"] == pytest.approx(12 / 624)
-    assert "It is there and does not decode." in html
+    assert "Damaged: it does not decode." in html
 
 
 def test_page_shows_what_splits_share_and_what_was_lost_since_freezing(tmp_path):
