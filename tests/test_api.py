@@ -471,7 +471,7 @@ def test_everything_but_torch_models_works_without_torch(tmp_path):
     drops, values, line = done.stdout.splitlines()
     assert drops == "[0.0, 0.5]"
     assert values == "[0.0, 0.5]"
-    assert line == "load_model needs torch, which is not installed: pip install 'modalens[torch]'"
+    assert line == "load_model needs torch, which is not installed: in a checkout of modalens, pip install '.[torch]'"
 
 
 def test_the_public_functions_are_documented_and_typed():

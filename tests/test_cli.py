@@ -1,3 +1,7 @@
+import os
+import re
+import sys
+from pathlib import Path
 from types import ModuleType
 
 import pytest
@@ -64,3 +68,17 @@ def test_every_file_of_a_kind_holds_the_class_of_its_name(kind):
 def test_an_unknown_name_gets_the_nearest_one():
     with pytest.raises(UserError, match="did you mean 'folder'"):
         registry.load("datasets", "foldre")
+
+
+def test_the_version_and_a_closed_pipe(tmp_path):
+    import subprocess
+
+    command = [sys.executable, "-m", "modalens"]
+    environment = os.environ | {"PYTHONPATH": str(Path(cli.__file__).parents[2])}
+    told = subprocess.run([*command, "--version"], env=environment, capture_output=True, text=True, check=True).stdout
+    assert re.fullmatch(r"modalens \d+\.\d+\.\d+\S*\n", told)
+    config = tmp_path / "study.yaml"
+    config.write_text("name: x\ndataset: {name: known_answer}\ntasks: [seen]\n")
+    line = f"set -o pipefail; {' '.join(command)} config --configfile {config} | head -1"
+    done = subprocess.run(["bash", "-c", line], env=environment, capture_output=True, text=True)
+    assert done.stderr == ""

@@ -126,6 +126,14 @@ def test_every_config_in_the_repository_resolves(path):
             "config: models.late_fusion.modalities: no modality 'tex",
         ),
         ({"models": {"vidoe_only": {}}}, "config: models.vidoe_only: no modality 'vidoe'; did you mean 'video_only'?"),
+        (
+            {"report": {"model": "late-fusion"}},
+            "config: report.model: no model 'late-fusion' in this study; did you mean",
+        ),
+        (
+            {"report": {"replacement": "mean_fusion"}},
+            "config: report.replacement: no replacement 'mean_fusion' in this",
+        ),
         ({"plugins": ["nowhere.py"]}, "config: plugins: not found: "),
         ({"name": "../x"}, "config: name: "),
     ],
@@ -208,3 +216,9 @@ def test_every_pin_of_the_lock_has_hashes_so_that_no_other_file_of_its_version_i
     assert len(pins) > 100
     for pin in pins:
         assert re.search(r"--hash=sha256:[0-9a-f]{64}\b", pin), pin.split()[0]
+
+
+def test_only_a_default_of_the_report_falls_back_to_what_the_study_has():
+    resolved = resolve.resolve({**SMALLEST, "models": {"audio_only": {}, "logistic": {}}})
+    assert resolved["report"]["model"] == "audio_only"
+    assert resolve.resolve(resolved) == resolved

@@ -76,7 +76,7 @@ def test_resnet50_without_network_says_where_to_put_the_imagenet_weights(tmp_pat
 
     monkeypatch.setattr(torch.hub, "download_url_to_file", refuse)
     monkeypatch.setattr(torch.hub, "get_dir", lambda: str(tmp_path))
-    with pytest.raises(UserError, match=r"checkpoints/resnet50-11ad3fa6\.pth, or set encoders\.resnet50\.weights"):
+    with pytest.raises(UserError, match=r"checkpoints/resnet50-11ad3fa6\.pth, name a file in options\.weights"):
         Resnet50(CPU)
 
 

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 import torch
 
-from modalens.encoders._base import encode, load_encoder, overlapped
+from modalens.encoders._base import Encoder, encode, load_encoder, overlapped
 from modalens.stages import features
 from modalens.tracking import records
 from modalens.utils import cli, hdf5
@@ -73,6 +73,8 @@ def test_a_misspelt_option_is_refused_with_the_nearest(tmp_path):
 class Counting:
     """Encodes a clip as its first sample, and notes how many batches were begun before."""
 
+    axes = ()
+
     def __init__(self):
         self.begun = 0
 
@@ -98,3 +100,16 @@ def test_features_that_are_not_finite_are_refused(tmp_path, monkeypatch):
     with pytest.raises(UserError, match="beyond the range of float16"):
         run(tmp_path / "in.h5", tmp_path / "out.h5", "--encoder", "log_mel")
     assert not (tmp_path / "out.h5").exists()
+
+
+@pytest.mark.parametrize("shape", [(3,), (2, 3, 4), (1, 3)])
+def test_features_that_do_not_fit_what_the_encoder_declares_are_one_line(shape):
+    class Wrong(Encoder):
+        input, axes = "waveforms", ("channel",)
+
+        def encode(self, batch):
+            del batch
+            return torch.zeros(shape)
+
+    with pytest.raises(UserError, match=r"the encoder Wrong: expected features \(2, channel\), got \("):
+        encode(Wrong(torch.device("cpu")), np.zeros((2, 5), np.int16))

@@ -55,7 +55,7 @@ def test_the_extra_that_a_missing_module_asks_for_brings_it(module):
     assert bring == {EXTRAS[module]} or (EXTRAS[module] == "all" and len(bring) > 1)
     error = not_installed(ModuleNotFoundError(f"No module named '{module}'", name=f"{module}.inner"), "features")
     assert isinstance(error, UserError)
-    assert str(error).endswith(f"pip install 'modalens[{EXTRAS[module]}]'")
+    assert str(error).endswith(f"pip install '.[{EXTRAS[module]}]'")
 
 
 def test_a_module_that_no_extra_brings_is_a_mistake_of_ours():
@@ -69,7 +69,7 @@ def test_a_command_that_lacks_a_package_says_which_extra(monkeypatch):
 
     monkeypatch.setattr(command.importlib, "import_module", fails)
     monkeypatch.setattr(sys, "argv", ["modalens", "train"])
-    with pytest.raises(SystemExit, match=r"^modalens: train needs torch, .*: pip install 'modalens\[torch\]'$"):
+    with pytest.raises(SystemExit, match=r"^modalens: train needs torch, .*, pip install '\.\[torch\]'$"):
         command.main()
 
 
@@ -131,7 +131,9 @@ def test_an_installed_copy_measures_without_torch(installed):
     """).splitlines()
     assert said[:5] == [modalens.__version__, "True", "[]", "[0.0, 0.5]", "[0.0, 0.5]"]
     for line, name, extra in ((said[5], "report", "report"), (said[6], "load_model", "torch")):
-        assert re.fullmatch(rf"{name} needs \w+, which is not installed: pip install 'modalens\[{extra}\]'", line)
+        assert re.fullmatch(
+            rf"{name} needs \w+, which is not installed: in a checkout of modalens, pip install '\.\[{extra}\]'", line
+        )
 
 
 @pytest.mark.slow
@@ -141,7 +143,8 @@ def test_an_installed_copy_has_the_command(installed):
     done = installed.run(modalens, "train", "--help", check=False)
     assert done.returncode == 1
     assert re.fullmatch(
-        r"modalens: train needs \w+, which is not installed: pip install 'modalens\[\w+\]'\n", done.stderr
+        r"modalens: train needs \w+, which is not installed: in a checkout of modalens, pip install '\.\[\w+\]'\n",
+        done.stderr,
     )
     table = "clip_id,label,predicted,coalition\n" + "".join(
         f"{clip},{label},{label},a\n{clip},{label},x,\n" for clip, label in (("1", "x"), ("2", "y"), ("3", "x"))

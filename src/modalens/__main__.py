@@ -2,9 +2,11 @@
 
 import ast
 import importlib
+import os
 import sys
 from pathlib import Path
 
+from modalens import __version__
 from modalens.utils import cli
 from modalens.utils.extras import not_installed
 from modalens.utils.suggest import suggest
@@ -41,6 +43,9 @@ def main() -> None:
     if name in ("-h", "--help"):
         print(usage(), end="")
         return
+    if name == "--version":
+        print(f"modalens {__version__}")
+        return
     folder = "stages" if name in STAGES else "commands"
     if name not in (*STAGES, *COMMANDS):
         sys.exit(f"modalens: no command {name!r}; {suggest(name, [*STAGES, *COMMANDS])}")
@@ -48,6 +53,9 @@ def main() -> None:
         cli.run(importlib.import_module(f"modalens.{folder}.{name}"), words)
     except ModuleNotFoundError as error:
         sys.exit(f"modalens: {not_installed(error, name)}")
+    except BrokenPipeError:
+        # `modalens config | head`: who reads has read enough.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 if __name__ == "__main__":

@@ -5,8 +5,8 @@ import textwrap
 from pathlib import Path
 
 from modalens.config.yaml_file import load
-from modalens.reporting.study_results import Study
-from modalens.reporting.summary import find
+from modalens.reporting.study_results import Study, weights
+from modalens.reporting.summary import caveats, find
 from modalens.utils.errors import UserError
 
 WIDTH = 110
@@ -28,6 +28,9 @@ def main(arguments: argparse.Namespace) -> None:
         print(f"\n{finding.task}: {finding.lead}")
         for line in (finding.text, *finding.notes):
             print(textwrap.fill(line[:1].upper() + line[1:], WIDTH, initial_indent="  ", subsequent_indent="  "))
+    print()
+    for line in caveats(study, weights(study)):
+        print(textwrap.fill(line, WIDTH, initial_indent="- ", subsequent_indent="  "))
     page = arguments.study / "report" / "index.html"
     if page.is_file():
         print(f"\nreport: {page}")

@@ -41,6 +41,7 @@ def resolve(config: Config) -> Config:
     rules = schema()
     config = json.loads(json.dumps(config))
     _check(config, rules)
+    asked = dict(config.get("report", {}))  # what the user wrote, before defaults are filled in
     registry.use(config.get("plugins", []))
     secrets.refuse(config, "")
     if "models" in config:
@@ -56,7 +57,7 @@ def resolve(config: Config) -> Config:
     config.setdefault("models", _default_models(list(config["modalities"])))
     for name, model in config["models"].items():
         config["models"][name] = _model(name, model, config, rules)
-    _check_references(config)
+    _check_references(config, asked)
     return config
 
 
@@ -157,7 +158,7 @@ def _fill(value: Config, node: Config, rules: Config) -> None:
                 _fill(value[name], extra, rules)
 
 
-def _check_references(config: Config) -> None:
+def _check_references(config: Config, asked: Config) -> None:
     """Names that point at plugins, models or modalities, and the options of the plugins."""
     dataset = dict(config["dataset"])
     _check_plugin("dataset", "datasets", dataset.pop("name"), dataset)
@@ -180,11 +181,13 @@ def _check_references(config: Config) -> None:
     splits = config["splits"]
     if abs(splits["train"] + splits["validation"] + splits["test"] - 1) > 1e-6:
         raise UserError("config: splits: train, validation and test must add up to 1")
-    if config["report"]["model"] not in config["models"]:
-        # The default leads only where the study has it.
-        config["report"]["model"] = list(config["models"])[-1]
-    if config["report"]["replacement"] not in config["evaluate"]["replacements"]:
-        config["report"]["replacement"] = config["evaluate"]["replacements"][0]
+    # A default leads only where the study has it; a name that the user wrote is there or is refused.
+    fallbacks = {"model": list(config["models"]), "replacement": list(config["evaluate"]["replacements"])}
+    for key, known in fallbacks.items():
+        if (name := config["report"][key]) not in known:
+            if key in asked:
+                raise UserError(f"config: report.{key}: no {key} {name!r} in this study; {suggest(name, known)}")
+            config["report"][key] = next((one for one in known if one != "logistic"), known[0])
 
 
 def _check_plugin(where: str, kind: str, name: str, given: Config) -> None:

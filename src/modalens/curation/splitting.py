@@ -144,7 +144,7 @@ def class_counts(used: pd.DataFrame, lost: pd.DataFrame) -> pd.DataFrame:
             if counts[name] == 0:
                 log.warning("class %r has no clip in validation", label)
     if not table["validation"].sum():
-        raise UserError("validation has no clip; add clips or raise its fraction")
+        raise UserError("validation has no clip; add clips or raise splits.validation")
     return table.rename_axis(index="label", columns=None).reset_index()
 
 

@@ -91,7 +91,8 @@ def _ended(begun: Begun) -> Array:
     if there:
         there.synchronize()
     if not features.isfinite().all():
-        raise UserError("an encoder gave features beyond the range of float16: are its weights those of its network?")
+        what = "not-a-number" if features.isnan().any() else "values beyond the range of float16"
+        raise UserError(f"the encoder gave {what}; check that its weights match its architecture")
     rows: Array = features.numpy()
     return rows
 
@@ -102,6 +103,12 @@ def _begun(encoder: Encoder, rows: Array) -> Begun:
         # Only from pinned memory does a copy to the GPU not wait for what the GPU is doing.
         batch = batch.pin_memory()
     features = encoder.encode(batch)
+    if len(features) != len(rows) or features.dim() != 1 + len(encoder.axes):
+        expected = f"({', '.join((str(len(rows)), *encoder.axes))})"
+        raise UserError(
+            f"the encoder {type(encoder).__name__}: expected features {expected}, got {tuple(features.shape)}"
+        )
+    features = features.half()
     if not features.is_cuda:
         return features.cpu(), None
     features, there = features.to("cpu", non_blocking=True), torch.cuda.Event()

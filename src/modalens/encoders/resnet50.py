@@ -42,7 +42,9 @@ class Resnet50(Encoder):
         precision "auto": bfloat16 where the device multiplies it natively, float32 elsewhere.
         """
         if precision not in PRECISIONS:
-            raise UserError(f"encoders.resnet50.precision is one of {', '.join(PRECISIONS)}, not {precision!r}")
+            raise UserError(
+                f"encoder resnet50: options.precision: expected one of {', '.join(PRECISIONS)}, got {precision!r}"
+            )
         self.options: dict[str, Any] = {"weights": weights, "precision": precision}
         if weights == "untrained":
             self.options["seed"] = seed
@@ -82,17 +84,19 @@ def _load(weights: str, seed: int) -> tuple[nn.Module, str]:
     else:
         path = Path(weights)
         if not path.is_file():
-            raise UserError(f"encoders.resnet50.weights: {weights!r} is neither imagenet, untrained nor a file")
+            raise UserError(
+                f"encoder resnet50: options.weights: expected imagenet, untrained or a file, got {weights!r}"
+            )
         try:
             state = torch.load(path, map_location="cpu", weights_only=True)
         except Exception as error:  # torch.load raises whatever the damaged bytes lead it to
-            raise UserError(f"encoders.resnet50.weights: {path} cannot be read as a state dict") from error
+            raise UserError(f"encoder resnet50: options.weights: {path} cannot be read as a state dict") from error
         with path.open("rb") as file:
             identity = f"sha256 {hashlib.file_digest(file, 'sha256').hexdigest()}"
     try:
         network.load_state_dict({name: value for name, value in state.items() if not name.startswith("fc.")})
     except (RuntimeError, AttributeError) as error:
-        raise UserError(f"encoders.resnet50.weights: {weights} does not hold ResNet50's parameters") from error
+        raise UserError(f"encoder resnet50: options.weights: {weights} does not hold ResNet50's parameters") from error
     return network, identity
 
 
@@ -104,7 +108,8 @@ def _imagenet() -> dict[str, Tensor]:
         cache = Path(torch.hub.get_dir()) / "checkpoints" / Path(IMAGENET.url).name
         raise UserError(
             f"ResNet50's ImageNet weights are not here and cannot be downloaded ({type(error).__name__}): "
-            f"put {IMAGENET.url} at {cache}, or set encoders.resnet50.weights to a file"
+            f"put {IMAGENET.url} at {cache}, name a file in options.weights of the modality, or write `untrained` "
+            "there to see the flow run"
         ) from error
 
 

@@ -16,9 +16,8 @@ from markupsafe import Markup
 from modalens.reporting import attrition, comparison, figures
 from modalens.reporting.appearance import colors
 from modalens.reporting.figure_style import RenderedFigure, draw, inline
-from modalens.reporting.study_results import METRIC_NAMES, Study, per_class, results
+from modalens.reporting.study_results import METRIC_NAMES, Study, per_class, results, weights
 from modalens.reporting.summary import Finding, caveats, find, known
-from modalens.utils import hdf5
 
 PACKAGE = Path(__file__).parent
 # Characters of the page that its figures may take.
@@ -123,17 +122,6 @@ def scale(findings: list[Finding], known_values: dict[str, Any]) -> tuple[float,
     ends = [row[key] for row in rows for key in ("low", "high", "value") if not math.isnan(row[key])]
     ends += [value for answer in known_values.values() for value in answer.get("shapley_accuracy", {}).values()]
     return min([0.0, *ends]), max([0.01, *ends])
-
-
-def weights(study: Study) -> dict[str, str]:
-    """modality -> its encoder, and what its cached features say of the weights that made them."""
-    found = {}
-    for folder in sorted((study.root / "features").glob("*")):
-        path = next(iter(sorted(folder.glob("*.h5"))), None)
-        if path is not None:
-            made = hdf5.attributes(path)
-            found[folder.name] = f"{made.get('encoder', '')}: {made.get('weights', 'not stated')}"
-    return found
 
 
 def provenance() -> dict[str, str]:

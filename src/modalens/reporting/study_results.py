@@ -15,7 +15,7 @@ from modalens.reporting.appearance import withheld
 from modalens.stats.coalitions import from_text, model_of, to_text
 from modalens.stats.metrics import Array, confusion_metrics
 from modalens.stats.predictions import PRIOR_PREDICTED
-from modalens.utils import parquet
+from modalens.utils import hdf5, parquet
 from modalens.utils.errors import UserError
 
 IMBALANCE = 0.1  # so much more than its equal share has the commonest class, where accuracy hides the others
@@ -207,6 +207,17 @@ class Study:
         table[["decoder", "cause"]] = table[["decoder", "cause"]].fillna("")
         grouped = table.groupby(["stage", "decoder", "status", "cause"], sort=True)
         return grouped.agg(clips=("clip_id", "size"), median_seconds=("seconds", "median")).reset_index()
+
+
+def weights(study: Study) -> dict[str, str]:
+    """modality -> its encoder, and what its cached features say of the weights that made them."""
+    found = {}
+    for folder in sorted((study.root / "features").glob("*")):
+        path = next(iter(sorted(folder.glob("*.h5"))), None)
+        if path is not None:
+            made = hdf5.attributes(path)
+            found[folder.name] = f"{made.get('encoder', '')}: {made.get('weights', 'not stated')}"
+    return found
 
 
 def results(study: Study) -> pd.DataFrame:

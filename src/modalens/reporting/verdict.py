@@ -71,7 +71,10 @@ def judge(evidence: Evidence) -> Verdict:
     if full.low <= chance:
         if full.high < chance + MARGIN:
             return Verdict("nothing learned", f"{reached}: within {_points(MARGIN)} of chance.")
-        return Verdict("cannot tell whether anything was learned", f"{reached}: the interval holds chance and more.")
+        return Verdict(
+            "cannot tell whether anything was learned",
+            f"{reached}: the interval reaches from chance, or below, to well above it.",
+        )
     if len(evidence.modalities) == 1:
         return Verdict(
             f"from {evidence.modalities[0]} alone", f"{reached}; no model of several modalities was studied."

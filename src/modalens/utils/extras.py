@@ -32,5 +32,6 @@ def not_installed(error: ModuleNotFoundError, what: str, extra: str = "") -> Use
     if module not in EXTRAS:
         raise error
     return UserError(
-        f"{what} needs {module}, which is not installed: pip install 'modalens[{extra or EXTRAS[module]}]'"
+        f"{what} needs {module}, which is not installed: in a checkout of modalens, "
+        f"pip install '.[{extra or EXTRAS[module]}]'"
     )
