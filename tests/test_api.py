@@ -492,3 +492,64 @@ def test_the_public_functions_are_documented_and_typed():
 def test_options_of_a_function_are_those_of_its_measure(function, measure):
     options = set(inspect.signature(function).parameters) - {"predictions"}
     assert options == set(inspect.signature(measure).parameters)
+
+
+def test_labels_that_are_numbers_are_ordered_as_scikit_learn_orders_them():
+    rng = np.random.default_rng(0)
+    labels = np.repeat([2.0, 10.0, 1.0], 20)
+    features = {name: labels[:, None] + rng.normal(size=(60, 1)) for name in ("audio", "video")}
+    both = np.hstack([features["audio"], features["video"]])
+    model = LogisticRegression().fit(both, labels)
+    found = modalens.evaluate(
+        lambda rows: model.predict_proba(np.hstack([rows["audio"], rows["video"]])),
+        features,
+        labels,
+        output="probabilities",
+    )
+    of_all = found[found["coalition"] == "audio,video"]
+    assert (of_all["prediction"] == of_all["label"]).mean() == pytest.approx(model.score(both, labels))
+    assert model.score(both, labels) > 0.9
+
+
+@pytest.mark.parametrize(
+    ("option", "value", "line"),
+    [
+        ("labels", [0.0, float("nan"), 1.0, 1.0], "in row 1, got"),
+        ("labels", ["a", None, "b", "b"], "in row 1, got None"),
+        ("labels", [[0], [1], [0], [1]], "got shape \\(4, 1\\)"),
+        ("groups", ["a", "b", None, "c"], "in row 2, got None"),
+        ("clip_ids", ["a", "b", "c", float("nan")], "in row 3, got"),
+    ],
+)
+def test_a_missing_label_group_or_clip_is_refused(option, value, line):
+    value = np.array(value, dtype=object) if None in value else value
+    options = {"labels": [0, 1, 0, 1]} | {option: value}
+    features = {"audio": np.zeros((4, 1)), "video": np.zeros((4, 1))}
+    with pytest.raises(modalens.UserError, match=line):
+        modalens.evaluate(lambda rows: np.eye(2)[[0] * len(rows["audio"])], features, **options)
+
+
+def test_a_function_that_works_in_place_changes_neither_the_callers_arrays_nor_the_result():
+    rng = np.random.default_rng(0)
+    features = {name: rng.normal(size=(40, 2)) for name in ("audio", "video")}
+    labels = (features["audio"][:, 0] > 0).astype(int)
+    kept = {name: rows.copy() for name, rows in features.items()}
+
+    def scores(rows):
+        return np.stack([-rows["audio"][:, 0], rows["audio"][:, 0]], axis=1)
+
+    def in_place(rows):
+        rows["audio"] *= 2
+        return scores({"audio": rows["audio"] / 2})
+
+    one, other = (modalens.evaluate(call, features, labels) for call in (scores, in_place))
+    pd.testing.assert_frame_equal(one, other)
+    for name, rows in kept.items():
+        assert np.array_equal(features[name], rows)
+
+
+@pytest.mark.parametrize("options", [{"confidence": 95}, {"confidence": 0}, {"bootstrap": 1}, {"permutations": 0}])
+def test_an_impossible_interval_is_refused(options):
+    table = predictions({"audio,video": 0.9, "audio": 0.6, "video": 0.6, "": 0.3}, ["a", "b", "c"])
+    with pytest.raises(modalens.UserError, match=f"{next(iter(options))}: expected"):
+        modalens.leave_one_out(table, **options)

@@ -158,6 +158,15 @@ def test_defaults_are_filled_in_and_a_model_inherits_the_training_options():
     assert resolve.resolve(resolved) == resolved, "what is written out is a config itself"
 
 
+@pytest.mark.parametrize(
+    ("given", "model"),
+    [({}, "late_fusion"), ({"model": "logistic"}, "logistic"), ({"modalities": ["audio"]}, "late_fusion")],
+)
+def test_a_model_named_after_its_only_modality_has_that_modality(given, model):
+    found = resolve.resolve({**SMALLEST, "models": {"audio_only": given}})["models"]["audio_only"]
+    assert (found["model"], found["modalities"]) == (model, ["audio"])
+
+
 def test_the_fusion_of_a_model_is_found_named_or_by_default():
     models = {"late_fusion": {}, "audio_only": {"options": {"fusion": "lmf"}}, "decision_fusion": {}}
     resolved = resolve.resolve({**SMALLEST, "models": models})["models"]

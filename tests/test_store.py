@@ -30,6 +30,15 @@ def test_rows_of_any_shape_come_back_also_those_without_numbers(shape, tmp_path)
     assert hdf5.read(tmp_path / "x.h5", ["b", "a"]).shape == (2, *shape)
 
 
+@pytest.mark.parametrize("row", [np.ones((1, 3), np.float16), np.ones(3, np.float16), np.ones((2, 3), np.float64)])
+def test_a_row_of_another_shape_or_dtype_is_refused_and_not_stretched(row, tmp_path):
+    with hdf5.write(tmp_path / "x.h5", {}) as writer:
+        writer.append("a", np.zeros((2, 3), np.float16))
+        with pytest.raises(ValueError, match="'b': expected float16"):
+            writer.append("b", row)
+    assert hdf5.ids(tmp_path / "x.h5") == ["a"]
+
+
 def test_batches_walk_every_row_once(path):
     names = [name for names, rows in hdf5.batches(path, 3) for name in names]
     assert names == hdf5.ids(path)

@@ -37,6 +37,9 @@ def of(none, audio, video, both):
         (of(0.33, 0.75, 0.75, 0.95), "both count; partly redundant"),
         (of(0.33, 0.50, 0.50, 0.95), "both count; synergistic"),
         (of(0.33, 0.33, 0.33, 0.33), "nothing learned"),
+        (of(0.33, 0.33, 0.33, 0.20), "worse than chance"),
+        (of(0.33, 0.90, 0.90, 0.80), "better without audio or video"),
+        (of(0.33, 0.33, 0.95, 0.90), "video dominates; better without audio"),
     ],
 )
 def test_narrow_intervals_give_the_fields_words(values, lead):
@@ -98,3 +101,33 @@ def test_the_sentence_has_its_numbers():
         "without video accuracy falls from 0.90 to 0.34, without audio it is 0.90, a drop of at most 2 points "
         "(chance 0.33)."
     )
+
+
+def test_only_together_is_not_said_of_coalitions_that_nobody_measured():
+    """Three modalities, each needed and useless alone; two of the three tell nearly all."""
+    values = {one: {0: 0.10, 1: 0.10, 2: 0.70, 3: 0.95}[len(one)] for one in coalitions(TRIPLE)}
+    full = evidence(values, chance=0.1, modalities=TRIPLE)
+    synergistic = {pair: Estimate(0.3, 0.2, 0.4) for pair in full.interaction}
+    some = {one: lost for one, lost in full.lost.items() if len(one) != 2 or one == ("audio", "text")}
+    for lost in (full.lost, some):
+        found = judge(Evidence("accuracy", 0.1, TRIPLE, full.full, lost, synergistic))
+        assert "only together" not in found.lead
+
+
+def test_dominates_is_not_said_of_a_drop_that_is_hardly_larger_than_the_others():
+    full = Estimate(0.9, 0.88, 0.92)
+    lost = {("video",): Estimate(0.07, 0.02, 0.12), ("audio",): Estimate(0.02, -0.01, 0.05)}
+    lead = judge(Evidence("accuracy", 0.33, PAIR, full, lost, {})).lead
+    assert lead == "audio counts; video is not needed"
+
+
+def test_no_interval_no_verdict():
+    nothing = Estimate(0.2, float("nan"), float("nan"))
+    lost = {("video",): nothing, ("audio",): nothing}
+    lead = judge(Evidence("accuracy", 0.33, PAIR, Estimate(0.9, 0.8, 1.0), lost, {})).lead
+    assert lead == "too few test groups to tell"
+
+
+def test_below_chance_with_a_wide_interval_is_not_nothing_learned():
+    lead = judge(Evidence("accuracy", 0.5, PAIR, Estimate(0.3, 0.1, 0.52), {}, {})).lead
+    assert lead == "cannot tell whether anything was learned"

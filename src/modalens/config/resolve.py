@@ -75,8 +75,8 @@ def _model(name: str, given: Config | None, config: Config, rules: Config) -> Co
     model = dict(given or {})
     _fill(model, rules["properties"]["models"]["additionalProperties"], rules)
     known = config["modalities"]
-    if name.endswith(ONLY) and name.removesuffix(ONLY) in known and not {"model", "modalities"} & set(model):
-        model |= {"model": "late_fusion", "modalities": [name.removesuffix(ONLY)]}
+    if name.endswith(ONLY) and name.removesuffix(ONLY) in known:
+        model = {"model": "late_fusion", "modalities": [name.removesuffix(ONLY)]} | model
     elif name.endswith(ONLY) and "model" not in model and name not in registry.names("models"):
         nearby = suggest(name, [f"{one}{ONLY}" for one in known])
         raise UserError(f"config: models.{name}: no modality {name.removesuffix(ONLY)!r}; {nearby}")

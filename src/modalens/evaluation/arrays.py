@@ -33,8 +33,15 @@ def rows_of(features: Mapping[str, Any], where: str) -> dict[str, Array]:
 
 
 def names_of(values: Any) -> list[str]:
-    """Labels, classes, clips or groups as text: 1, 1.0 and "1" are the same."""
+    """Labels, classes, clips or groups as text: 1, 1.0 and "1" are the same. Raises UserError."""
     array = to_array(values)
+    if array.ndim != 1:
+        raise UserError(f"evaluate: expected one label, clip or group a row, got shape {array.shape}")
+    # NumPy makes a text of a NaN in a list of texts.
+    missing = pd.isna(np.array(values, dtype=object) if isinstance(values, list | tuple) else array)
+    if missing.any():
+        row = int(missing.argmax())
+        raise UserError(f"evaluate: expected a label, clip or group in row {row}, got {array[row]!r}")
     if array.dtype.kind == "f" and (array == array.round()).all():
         array = array.astype(np.int64)
     return [str(value) for value in array.tolist()]
@@ -48,7 +55,9 @@ def class_names(labels: Any, classes: Sequence[Any] | None, count: int) -> list[
     elif integers:
         names = [str(index) for index in range(count)]
     else:
-        names = sorted(set(names_of(labels)))
+        # Numbers in the order of numbers, as scikit-learn has them: 2.0 before 10.0.
+        numbers = to_array(labels).dtype.kind == "f" and not pd.isna(to_array(labels)).any()
+        names = names_of(np.unique(to_array(labels))) if numbers else sorted(set(names_of(labels)))
     if len(names) != count or len(set(names)) != count:
         hint = "" if classes is not None else "; give classes=, the names in the order of the model's columns"
         raise UserError(f"evaluate: classes: expected {count}, one a column, got {len(names)}{hint}")

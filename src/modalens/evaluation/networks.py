@@ -73,7 +73,8 @@ class CallableNetwork:
             with inference(self.call):
                 found = self.call(_tensors(embeddings, self.call))
         else:
-            found = self.call({name: np.ascontiguousarray(rows) for name, rows in embeddings.items()})
+            # Copies: a call that works in place must not change the caller's arrays, or the next condition's.
+            found = self.call({name: np.array(rows) for name, rows in embeddings.items()})
         return log_probabilities(to_array(found), self.output, len(next(iter(embeddings.values()))))
 
 

@@ -65,7 +65,10 @@ def decode_shard(arguments: argparse.Namespace, form: Form) -> None:
             if array is not None:
                 row |= _flagged([*outcome.notes, (form.flag(array, *values), "")], arguments.reject)
             if array is not None and row["status"] == "ok":
-                writer.append(clip_id, array, keys[clip_id])
+                try:
+                    writer.append(clip_id, array, keys[clip_id])
+                except ValueError as error:
+                    row |= {"status": "failed", "cause": "damaged", "detail": str(error)}
             row |= dict(zip(cells, values, strict=False))
             rows.append({**row, "decoder": decoder, "seconds": round(outcome.seconds, 3), "key": keys[clip_id]})
     write_status(arguments.status, rows, columns)

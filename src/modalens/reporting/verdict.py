@@ -68,8 +68,10 @@ def judge(evidence: Evidence) -> Verdict:
     reached = f"{evidence.metric} {full.value:.2f} [{full.low:.2f}, {full.high:.2f}], chance {chance:.2f}"
     if isnan(full.low):
         return Verdict("too few test groups to tell", f"{reached}: of one group no interval can be given.")
+    if full.high < chance:
+        return Verdict("worse than chance", f"{reached}: what was learned does not hold in the test clips.")
     if full.low <= chance:
-        if full.high < chance + MARGIN:
+        if full.low > chance - MARGIN and full.high < chance + MARGIN:
             return Verdict("nothing learned", f"{reached}: within {_points(MARGIN)} of chance.")
         return Verdict(
             "cannot tell whether anything was learned",
@@ -83,6 +85,8 @@ def judge(evidence: Evidence) -> Verdict:
     known = {name: drop for name, drop in drops.items() if drop is not None}
     if len(known) < len(drops):
         return Verdict("not measured", f"{reached}; not all modalities were withheld.")
+    if any(isnan(drop.low) or isnan(drop.high) for drop in known.values()):
+        return Verdict("too few test groups to tell", f"{reached}: of the drops no interval can be given.")
     order = sorted(known, key=lambda name: -known[name].value)
     parts = [f"without {order[0]} {evidence.metric} {_moves(full.value, known[order[0]], first=True)}"]
     parts += [f"without {name} it {_moves(full.value, known[name])}" for name in order[1:]]
@@ -100,13 +104,17 @@ def _lead(evidence: Evidence, drops: Mapping[str, Estimate]) -> str:
         return "cannot tell which modality counts"
     if unsure:
         return f"{_join(wanted)} count{'s' * (len(wanted) == 1)}; cannot tell about {_join(unsure)}"
+    worse = [name for name, drop in drops.items() if drop.high < 0]
+    if worse and not wanted:
+        return f"better without {_join(worse)}" if len(worse) == 1 else f"better without {' or '.join(worse)}"
     if not wanted:
         return _redundant(evidence)
     if len(wanted) < len(drops):
-        if len(wanted) == 1:
-            return f"{wanted[0]} dominates"
         spare = [name for name in drops if name not in wanted]
-        return f"{_join(wanted)} count; {_join(spare)} {'is' if len(spare) == 1 else 'are'} not needed"
+        if len(wanted) == 1 and drops[wanted[0]].low > max(drops[name].high for name in spare):
+            return f"{wanted[0]} dominates" + (f"; better without {_join(worse)}" if worse else "")
+        counts = f"{_join(wanted)} count{'s' * (len(wanted) == 1)}"
+        return f"{counts}; {_join(spare)} {'is' if len(spare) == 1 else 'are'} not needed"
     return _all_needed(evidence)
 
 
@@ -128,15 +136,21 @@ def _all_needed(evidence: Evidence) -> str:
     names = _join(evidence.modalities) if len(evidence.modalities) > 2 else "both"
     pairs = list(evidence.interaction.values())
     if pairs and all(pair.low > 0 for pair in pairs):
+        # Every smaller coalition measured, and of each the upper bound near chance.
+        gained = evidence.full.value - evidence.chance
         silent = all(
-            evidence.reached((name,)) < evidence.chance + 0.1 * (evidence.full.value - evidence.chance)
-            for name in evidence.modalities
-            if (name,) in evidence.lost
+            (lost := evidence.lost.get(one)) is not None
+            and evidence.full.value - lost.low < evidence.chance + gained / 4
+            for one in coalitions(evidence.modalities)
+            if 0 < len(one) < len(evidence.modalities)
         )
         return "synergistic: only together do they tell" if silent else f"{names} count; synergistic"
     if pairs and all(pair.high < 0 for pair in pairs):
         return f"{names} count; partly redundant"
-    if pairs and all(pair.low >= -2 * MARGIN and pair.high <= 2 * MARGIN for pair in pairs):
+    # An interaction of half of what the least modality is worth would still be one.
+    small = min(drop.value for name in evidence.modalities if (drop := evidence.drop(name))) / 2
+    bound = min(2 * MARGIN, small)
+    if pairs and all(pair.low >= -bound and pair.high <= bound for pair in pairs):
         return f"{names} count; additive"
     return f"{names} count"
 

@@ -6,6 +6,7 @@ import numpy as np
 from scipy import stats
 
 from modalens.stats.metrics import CHUNK, METRICS, Array, ConfusionCounts
+from modalens.utils.errors import UserError
 
 # A rate lies from 0 to 1; a difference of rates from -1 to 1; a real number (log-probability) anywhere.
 Kind = Literal["rate", "difference", "real"]
@@ -30,6 +31,10 @@ class Bootstrap:
     def __init__(
         self, groups: int, seeds: int, replicates: int = 1000, confidence: float = 0.95, seed: int = 0
     ) -> None:
+        if not 0 < confidence < 1:
+            raise UserError(f"confidence: expected a number between 0 and 1, got {confidence}")
+        if replicates < 2:
+            raise UserError(f"bootstrap: expected at least 2 replicates, got {replicates}")
         self.confidence = confidence
         self.groups, self.seeds = groups, seeds
         self.group_weights = _draws(groups, replicates, np.random.default_rng([seed, 0]))

@@ -7,6 +7,7 @@ import numpy as np
 from scipy import stats
 
 from modalens.stats.metrics import CHUNK, EXACT_GROUPS, Array
+from modalens.utils.errors import UserError
 
 
 def holm(p_values: Sequence[float] | Array) -> Array:
@@ -35,8 +36,10 @@ def paired_test(difference: Array, permutations: int = 9999, seed: int = 0) -> f
     """Two-sided sign-flip test that the differences (groups,) are symmetric about zero -> p.
 
     Whole groups flip, since clips of a group are alike. Exact when at most EXACT_GROUPS groups differ, otherwise random
-    flips with p = (1 + as extreme) / (1 + permutations). Not-a-number under two groups.
+    flips with p = (1 + as extreme) / (1 + permutations). Not-a-number under two groups. Raises UserError.
     """
+    if permutations < 1:
+        raise UserError(f"permutations: expected at least 1, got {permutations}")
     if len(difference) < 2:
         return float("nan")
     # A group without a difference adds nothing to the sum whichever way it flips.

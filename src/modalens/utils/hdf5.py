@@ -43,8 +43,14 @@ class Writer:
         self._data: h5py.Dataset | None = None
 
     def append(self, clip_id: str, row: Array, key: str = "") -> None:
-        """row: (...) of the same shape and dtype for every clip. key: what it was made from."""
+        """row: (...) of the same shape and dtype for every clip. key: what it was made from. Raises ValueError."""
         self._once(clip_id)
+        if self._data is not None and (row.shape, row.dtype) != (self._data.shape[1:], self._data.dtype):
+            # HDF5 would stretch or round it without a word.
+            raise ValueError(
+                f"{clip_id!r}: expected {self._data.dtype} {self._data.shape[1:]} like the clips before, "
+                f"got {row.dtype} {row.shape}"
+            )
         if self._data is None:
             # A row without numbers (of a modality that has no sketches) still needs a chunk of some size.
             most, chunk = ([side or other for side in row.shape] for other in (None, 1))
