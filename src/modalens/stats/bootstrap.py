@@ -33,8 +33,8 @@ class Bootstrap:
     ) -> None:
         if not 0 < confidence < 1:
             raise UserError(f"confidence: expected a number between 0 and 1, got {confidence}")
-        if replicates < 2:
-            raise UserError(f"bootstrap: expected at least 2 replicates, got {replicates}")
+        if replicates < 0 or replicates == 1:
+            raise UserError(f"bootstrap: expected 2 replicates or more, or 0 for no intervals, got {replicates}")
         self.confidence = confidence
         self.groups, self.seeds = groups, seeds
         self.group_weights = _draws(groups, replicates, np.random.default_rng([seed, 0]))
