@@ -140,7 +140,7 @@ def test_first_screen_says_which_modality_decides_and_which_is_ignored(html):
         (
             NOTHING,
             0.8,
-            "nothing learned",
+            "no better than chance",
             "The joint model is worse than one of audio alone: 0.",
         ),
     ],

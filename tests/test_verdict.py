@@ -128,6 +128,7 @@ def test_no_interval_no_verdict():
     assert lead == "too few test groups to tell"
 
 
-def test_below_chance_with_a_wide_interval_is_not_nothing_learned():
-    lead = judge(Evidence("accuracy", 0.5, PAIR, Estimate(0.3, 0.1, 0.52), {}, {})).lead
-    assert lead == "cannot tell whether anything was learned"
+def test_below_chance_with_a_wide_interval_is_no_better_than_chance_and_not_nothing_learned():
+    verdict = judge(Evidence("accuracy", 0.5, PAIR, Estimate(0.3, 0.1, 0.52), {}, {}))
+    assert verdict.lead == "no better than chance"
+    assert "less than 5 points above chance" in verdict.text

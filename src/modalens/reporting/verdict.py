@@ -73,6 +73,8 @@ def judge(evidence: Evidence) -> Verdict:
     if full.low <= chance:
         if full.low > chance - MARGIN and full.high < chance + MARGIN:
             return Verdict("nothing learned", f"{reached}: within {_points(MARGIN)} of chance.")
+        if full.high < chance + MARGIN:
+            return Verdict("no better than chance", f"{reached}: less than {_points(MARGIN)} above chance, if at all.")
         return Verdict(
             "cannot tell whether anything was learned",
             f"{reached}: the interval reaches from chance, or below, to well above it.",
