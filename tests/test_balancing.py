@@ -10,7 +10,7 @@ from _numbers import CLOSE, EXACT
 from test_registry_members import MODELS as FACTS
 from torch import nn
 
-from modalens.balancing._base import apply_balancing, eval_mode, unwrap
+from modalens.balancing._base import apply_balancing, unwrap
 from modalens.balancing._modulation import contributions
 from modalens.balancing.agm import LARGEST_GAP
 from modalens.balancing.gradient_blending import LEAST_WEIGHT, blended
@@ -24,6 +24,7 @@ from modalens.training.dataset import FeatureDataset
 from modalens.training.ensemble import Ensemble, can_be_stacked
 from modalens.training.optimizer import AdamW
 from modalens.utils.errors import UserError
+from modalens.utils.tensors import eval_mode
 
 SMALL = {"spectrogram_size": 12, "channels": 4, "sequence_size": 10, "step_size": 8, "hidden": [16, 16]}
 MODELS = {"late_fusion": SMALL, "decision_fusion": SMALL, "distillation": {"spectrogram_size": 12, "sequence_size": 10}}

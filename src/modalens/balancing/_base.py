@@ -4,18 +4,16 @@ A method wraps any model and is orthogonal to it. The training loop stacks the w
 and knows no method by its name.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from typing import Any, Protocol, TypeAlias
 
-import torch
 from torch import Tensor, nn
 
 from modalens.models import Features, Model
 from modalens.plugins import registry
 from modalens.plugins.options import resolve
 from modalens.utils.errors import UserError
-from modalens.utils.tensors import Tensors
+from modalens.utils.tensors import Tensors, eval_mode
 
 Row = Mapping[str, float]  # of a history: column -> number
 
@@ -117,19 +115,6 @@ def apply_balancing(model: Model, balancing: Mapping[str, Any]) -> Learner:
 
 def unwrap(learner: Learner) -> Model:
     return learner.model if isinstance(learner, Balancing) else learner
-
-
-@contextmanager
-def eval_mode(model: nn.Module) -> Iterator[None]:
-    """In evaluation mode, without a gradient, and then as it was."""
-    modes = [(module, module.training) for module in model.modules()]
-    model.eval()
-    try:
-        with torch.no_grad():
-            yield
-    finally:
-        for module, mode in modes:
-            module.training = mode
 
 
 def shapes_of(model: Model) -> tuple[dict[str, int], int]:

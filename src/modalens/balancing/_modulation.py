@@ -5,11 +5,11 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-from modalens.balancing._base import Balancing, Ensemble, eval_mode
+from modalens.balancing._base import Balancing, Ensemble
 from modalens.models import Features, Model
 from modalens.stats.coalitions import coalitions, shapley_values
 from modalens.utils.errors import UserError
-from modalens.utils.tensors import Tensors, unsqueeze_like
+from modalens.utils.tensors import Tensors, eval_mode, unsqueeze_like
 
 ACTS_ON = ("step", "gradient")
 

@@ -1,8 +1,8 @@
 """Any model as evaluation sees it: arrays in, embeddings and log-probabilities out. PyTorch is imported by its user."""
 
 import sys
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager
 from typing import Any, Literal, Protocol
 
 import numpy as np
@@ -118,19 +118,14 @@ def to_array(value: Any) -> Array:
     return found
 
 
-@contextmanager
-def inference(model: Any) -> Iterator[None]:
+def inference(model: Any) -> AbstractContextManager[None]:
     """Evaluation mode and no gradients; a module is left in the mode it was in."""
-    torch = sys.modules["torch"]
-    modes = [(module, module.training) for module in model.modules()] if is_module(model) else []
-    if modes:
-        model.eval()
-    try:
-        with torch.no_grad():
-            yield
-    finally:
-        for module, mode in modes:
-            module.training = mode
+    from modalens.utils.tensors import eval_mode  # imports PyTorch, which its user has by now
+
+    if is_module(model):
+        return eval_mode(model)
+    without: AbstractContextManager[None] = sys.modules["torch"].no_grad()
+    return without
 
 
 def _tensors(arrays: Mapping[str, Array], model: Any) -> dict[str, Any]:
