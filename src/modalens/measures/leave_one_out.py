@@ -17,7 +17,7 @@ TESTED = ("accuracy", "log_probability")
 class LeaveOneOut(Measure):
     """Source: the relevancy study's withheld modalities (its Tables 1-3), for any number of modalities.
 
-    metrics: of statistics.METRICS. replacement: one, several, or None for all that were evaluated. bootstrap:
+    metrics: of stats.metrics.METRICS. replacement: one, several, or None for all that were evaluated. bootstrap:
     replicates. permutations: sign flips of the paired test.
     """
 

@@ -19,7 +19,7 @@ class Shapley(Measure):
     `available`: it is that of a model trained on just these modalities (the experts), and the empty coalition's that of
     who knows only how common each class is. Given where a model for every coalition was trained on the same seeds.
 
-    value_functions: of statistics.METRICS. replacement: one, several, or None for all that were evaluated.
+    value_functions: of stats.metrics.METRICS. replacement: one, several, or None for all that were evaluated.
     """
 
     def __init__(
