@@ -57,17 +57,17 @@ def test_xor_is_all_synergy():
 
 
 def test_and_has_the_published_decomposition():
-    """H(Y) = H(1/4) = 0.8113, I(Y;A) = 0.8113 - 1/2 = 0.3113, all of it redundant by I_min; the rest, 1/2, synergy."""
+    """H(Y) = H(1/4) = 0.8113, I(Y;A) = 0.8113 - 1/2 = 0.3113, all of it redundant; the rest, 1/2, synergy."""
     joint = joint_of(lambda audio, video: audio & video)
     assert decomposition(joint) == pytest.approx(
-        {"redundant": -0.75 * np.log2(0.75), "unique_audio": 0, "unique_video": 0, "synergy": 0.5}
+        {"redundant": 0.8112781 - 0.5, "unique_audio": 0, "unique_video": 0, "synergy": 0.5}, abs=1e-4
     )
     assert bayes_accuracy(joint) == pytest.approx({"": 0.75, "audio": 0.75, "video": 0.75, "audio,video": 1})
 
 
-def test_two_bits_that_make_up_the_label_show_the_known_oddity_of_i_min():
+def test_each_of_two_bits_that_make_up_the_label_is_unique():
     joint = joint_of(lambda audio, video: 2 * audio + video)
-    assert decomposition(joint) == pytest.approx({"redundant": 1, "unique_audio": 0, "unique_video": 0, "synergy": 1})
+    assert decomposition(joint) == pytest.approx({"redundant": 0, "unique_audio": 1, "unique_video": 1, "synergy": 0})
 
 
 def test_a_label_that_only_the_picture_tells_is_unique_to_it():
@@ -101,7 +101,7 @@ def test_more_modalities_never_hurt_an_ideal_model(seed):
 def test_the_parts_are_not_negative_and_sum_to_what_both_tell(seed):
     joint = random_joint(seed)
     parts, score = decomposition(joint), log_probability(joint)
-    assert min(parts.values()) > -1e-12
+    assert min(parts.values()) > -1e-5
     assert sum(parts.values()) == pytest.approx((score["audio,video"] - score[""]) / np.log(2))
     assert parts["redundant"] + parts["unique_audio"] == pytest.approx((score["audio"] - score[""]) / np.log(2))
 

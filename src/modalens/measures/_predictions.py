@@ -45,7 +45,7 @@ class Coalitions:
                 raise UserError(f"{model!r}, {replacement!r} keeping {named}: not one row per clip and seed")
 
     def tally(self, kept: Sequence[str], replacement: str) -> ConfusionCounts:
-        return count_confusions(self._part(kept, replacement), self.axes)
+        return count_confusions(self.rows(kept, replacement), self.axes)
 
     def metrics(self, kept: Sequence[str], replacement: str) -> dict[str, Array]:
         """Each metric (1 + replicates, seeds)."""
@@ -61,7 +61,7 @@ class Coalitions:
         would be too good: among 60 clips of 3 classes the commonest has .40. Where the table has no columns `prior_`,
         there is no other way.
         """
-        frame = self._part(self.modalities, "")
+        frame = self.rows(self.modalities, "")
         if {PRIOR_PREDICTED, PRIOR_LOG_PROBABILITY} <= set(frame):
             told = {"predicted": frame[PRIOR_PREDICTED], "log_probability": frame[PRIOR_LOG_PROBABILITY]}
             return self.bootstrap.metrics(count_confusions(frame.assign(**told), self.axes))
@@ -73,7 +73,12 @@ class Coalitions:
     def size(self) -> dict[str, int]:
         return {"clips": self.clips, "groups": len(self.axes.groups), "seeds": len(self.axes.seeds)}
 
-    def _part(self, kept: Sequence[str], replacement: str) -> pd.DataFrame:
+    def same_test(self, other: "Coalitions") -> bool:
+        """Whether another model was tested on the same groups by the same seeds."""
+        return self.axes.groups.equals(other.axes.groups) and self.axes.seeds.equals(other.axes.seeds)
+
+    def rows(self, kept: Sequence[str], replacement: str) -> pd.DataFrame:
+        """Of the table, one row a clip and seed. Raises UserError for what was not evaluated."""
         key = ("" if tuple(kept) == self.modalities else replacement, tuple(kept))
         if key not in self._frames:
             named = to_text(kept) or "nothing"

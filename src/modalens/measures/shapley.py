@@ -67,7 +67,7 @@ class Shapley(Measure):
         return found
 
     def _trained(self, scores: Coalitions, models: dict[str, Coalitions]) -> dict[Coalition, dict[str, Array]] | None:
-        takes = {name: other.modalities for name, other in models.items() if _same_test(other, scores)}
+        takes = {name: other.modalities for name, other in models.items() if other.same_test(scores)}
         game = {(): scores.chance(), scores.modalities: scores.metrics(scores.modalities, "")}
         for subset in coalitions(scores.modalities)[1:-1]:
             name = model_of(subset, takes)
@@ -108,7 +108,3 @@ def _share(value: Array, total: Array, bootstrap: Bootstrap, value_function: str
     shares = part[whole != 0] / whole[whole != 0]
     share_low, share_high = bootstrap.percentiles(shares)
     return {"share": float(shares[0]), "share_low": share_low, "share_high": share_high}
-
-
-def _same_test(one: Coalitions, other: Coalitions) -> bool:
-    return one.axes.groups.equals(other.axes.groups) and one.axes.seeds.equals(other.axes.seeds)

@@ -13,9 +13,9 @@ from modalens.utils import cli, files
 from modalens.utils.errors import UserError
 
 
-def read_predictions(paths: list[Path]) -> pd.DataFrame:
+def read_predictions(paths: list[Path], *, probabilities: bool = False) -> pd.DataFrame:
     """Files of one task -> their rows, checked; each file is a model of its name where it has no column `model`."""
-    table = load_predictions(paths, probabilities=False)
+    table = load_predictions(paths, probabilities=probabilities)
     if table["log_probability"].isna().any():
         raise UserError("predictions: expected a column log_probability, or p_<class> of each class")
     return table
@@ -29,7 +29,7 @@ def main(arguments: argparse.Namespace) -> None:
     kind = registry.load("measures", arguments.measure)
     settings = options.resolve(kind, arguments.options, f"relevance.measures.{arguments.measure}")
     measure = kind(**settings)
-    table: pd.DataFrame = measure(read_predictions(arguments.predictions))
+    table: pd.DataFrame = measure(read_predictions(arguments.predictions, probabilities=kind.reads_probabilities))
     table.insert(0, "task", task)
     files.write_text(arguments.output, table.to_csv(index=False))
     runs = []

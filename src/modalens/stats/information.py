@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from modalens.stats.coalitions import coalitions, from_text, shapley_values, to_text
+from modalens.stats.decomposition import entropy, information, parts
 
 Table = NDArray[np.float64]
 
@@ -43,7 +44,10 @@ def bayes_accuracy(joint: Joint) -> dict[str, float]:
 def log_probability(joint: Joint) -> dict[str, float]:
     """Expected natural logarithm of p(true label | kept symbols), that is -H(label | kept), for each coalition."""
     tables = {to_text(kept): joint.marginal(kept) for kept in coalitions(joint.modalities)}
-    return {key: float(np.log(2)) * (_entropy(table.sum(axis=0)) - _entropy(table)) for key, table in tables.items()}
+    return {
+        key: float(np.log(2)) * float(entropy(table.sum(axis=0)) - entropy(table, axes=2))
+        for key, table in tables.items()
+    }
 
 
 def shapley(value_functions: dict[str, float]) -> dict[str, float]:
@@ -57,42 +61,10 @@ def shares(values: dict[str, float]) -> dict[str, float | None]:
     return {name: None if abs(total) < 1e-12 else value / total for name, value in values.items()}
 
 
-def mutual_information(table: Table) -> float:
-    """I(label; symbol) in bits of p(label, symbol) (labels, symbols)."""
-    return _entropy(table.sum(axis=0)) + _entropy(table.sum(axis=1)) - _entropy(table)
-
-
 def decomposition(joint: Joint) -> dict[str, float]:
-    """Partial information decomposition of two modalities about the label, in bits.
-
-    Redundancy is I_min: sum over labels of p(y) min over modalities of the specific information I(Y=y; S).
-    Williams & Beer 2010 (arXiv:1004.2515), eqs. 2 and 3 and the two-variable lattice. I_min compares amounts, not
-    contents: two independent bits that make up the label count as one bit redundant and one synergetic.
-    """
+    """Partial information decomposition (BROJA) of two modalities about the label, in bits: see stats.decomposition."""
     first, second = joint.modalities
-    tables = {name: joint.marginal((name,)) for name in joint.modalities}
-    specific = np.stack([_specific_information(table) for table in tables.values()])
-    redundant = float((joint.marginal(()).ravel() * specific.min(axis=0)).sum())
-    alone = {name: mutual_information(table) for name, table in tables.items()}
-    together = mutual_information(joint.marginal(joint.modalities))
-    return {
-        "redundant": redundant,
-        f"unique_{first}": alone[first] - redundant,
-        f"unique_{second}": alone[second] - redundant,
-        "synergy": together - alone[first] - alone[second] + redundant,
-    }
-
-
-def _specific_information(table: Table) -> Table:
-    """I(Y=y; S) = sum over s of p(s|y) log2(p(y|s) / p(y)), in bits: (labels,). Zero for a label that never occurs."""
-    labels, symbols = table.sum(axis=1, keepdims=True), table.sum(axis=0, keepdims=True)
-    lift = np.divide(table, labels * symbols, out=np.ones_like(table), where=table > 0)
-    weight = np.divide(table, labels, out=np.zeros_like(table), where=labels > 0)
-    specific: Table = (weight * np.log2(lift)).sum(axis=1)
-    return specific
-
-
-def _entropy(table: Table) -> float:
-    """Bits; 0 log 0 = 0."""
-    present = table[table > 0]
-    return float(-(present * np.log2(present)).sum())
+    tables = [joint.marginal((name,)) for name in joint.modalities]
+    found = parts(*tables, together=information(joint.marginal(joint.modalities)))
+    names = {"unique_first": f"unique_{first}", "unique_second": f"unique_{second}"}
+    return {names.get(name, name): float(value) for name, value in found.items()}

@@ -13,6 +13,7 @@ EXTRAS = {
     "jsonschema": "workflow",
     "matplotlib": "report",
     "mlflow": "workflow",
+    "sklearn": "all",
     "snakemake": "workflow",
     "torch": "torch",
     "torchaudio": "torch",
