@@ -24,14 +24,13 @@ rule all:
 
 
 onsuccess:
+    TERMINAL.end()
     # The answer, last. By a process of its own: reading the Snakefile needs none of what it imports.
-    if Path(f"{R}/report/index.html").exists():
+    if TERMINAL.run.stages.get("track") and TERMINAL.answers:
         subprocess.run([sys.executable, "-m", "modalens", "summary", R], env=JOBS)
 
 
 onerror:
     # What the stages said, once more and last: Snakemake's own account of a failure fills screens.
-    said = re.findall(
-        r"^modalens: .*$", "\n".join(Path(name).read_text() for name in log), re.M
-    )
-    print(*dict.fromkeys(said), sep="\n", file=sys.stderr)
+    TERMINAL.end()
+    print(*TERMINAL.account(log), sep="\n", file=sys.stderr)

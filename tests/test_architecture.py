@@ -30,6 +30,7 @@ ORDER = [
     ("tracking",),
     ("stats",),
     ("plugins",),
+    ("terminal",),
     ("utils",),
 ]
 RANK = {room: rank for rank, rooms in enumerate(ORDER) for room in rooms}

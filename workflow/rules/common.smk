@@ -15,6 +15,7 @@ from modalens.config import code_version, modalities, workflow as wiring, yaml_f
 from modalens.config.grid import FUSIONS
 from modalens.config.resolve import fusions, resolve
 from modalens.plugins import files as plugin_files, registry
+from modalens.terminal.handler import Terminal
 from modalens.utils import files
 from modalens.utils.errors import UserError
 
@@ -47,6 +48,9 @@ try:
     R = f"{STUDY['results']}/{STUDY['name']}"
     call = wiring.read_call(sys.argv[1:])
     main = workflow.is_main_process
+    TERMINAL = Terminal(hidden=["all", "feature_list"])
+    if main and (call.runs or workflow.output_settings.dryrun):
+        TERMINAL.take_over(workflow.logger_manager)
     if main and call.runs and call.locks:
         wiring.lock(Path(R))
     FILES = wiring.StudyFiles(

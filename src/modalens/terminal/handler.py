@@ -1,0 +1,122 @@
+"""What `snakemake` shows of a study's run: a line a stage, failures in one line, and the rest in Snakemake's log file.
+
+The Snakefile puts it in the place of Snakemake's handler of the terminal, so that every call has it. (A logger plugin
+is there only where a package of that name was installed, and fails the call where it was not.)
+"""
+
+import atexit
+import logging
+import re
+import sys
+import time
+from collections.abc import Iterable
+from typing import IO, Any
+
+from modalens.terminal.display import Display, display
+from modalens.terminal.run import Job, Run, clock, printable
+from modalens.utils.secrets import redacted
+
+# Snakemake's words without an event that a user should see: minutes of work, or the answer to what was typed.
+SAID = re.compile(
+    "Creating conda environment|Downloading and installing|Terminating processes|Nothing to be done|Trying to restart"
+)
+# What it says of a job that failed beside the record of it.
+AGAIN = re.compile(
+    "At least one job did not complete|Exiting because a job execution failed|Restored previous version|"
+    "RuleException:\\s+CalledProcessError"
+)
+
+
+class Terminal(logging.Handler):
+    """Takes Snakemake's records. shown: whether it draws; it keeps account in any case. quiet: without progress. dry: a
+    dry run. answers: whether the run is to end with its answer."""
+
+    def __init__(self, hidden: Iterable[str] = (), stream: IO[str] | None = None) -> None:
+        """hidden: rules that are no stage. stream: where to, instead of stderr."""
+        super().__init__()
+        self.run, self.shown, self.quiet, self.answers, self.dry = Run(), False, False, True, False
+        self._hidden = tuple(hidden)
+        self._stream = sys.stderr if stream is None else stream
+        self._began = time.monotonic()
+        self._display: Display | None = None
+
+    def take_over(self, manager: Any) -> None:
+        """Replace the terminal's handler of Snakemake's LoggerManager, unless the user asked for Snakemake's own words.
+
+        `--verbose`, `--printshellcmds`, `--debug-dag` and `--logger` show what they always do. `--quiet` leaves
+        warnings, failures and the answer. A dry run gets a line a stage, unless it is a quiet one.
+        """
+        settings = manager.settings
+        quiet = {item.name.lower() for item in settings.quiet or ()}
+        self.quiet, self.answers = bool(quiet & {"progress", "rules"}), "all" not in quiet
+        asked = settings.verbose or settings.printshellcmds or settings.debug_dag or not self.answers
+        if settings.dryrun:
+            self._stream, self.dry, asked = sys.stdout, True, asked or self.quiet
+        for handler in list(manager.logger.handlers):
+            if handler.name == "DefaultStreamHandler" and not asked:
+                manager.logger.removeHandler(handler)
+                self.shown = True
+        manager.logger.addHandler(self)
+
+    def emit(self, record: logging.LogRecord) -> None:
+        try:
+            self._take(str(getattr(record, "event", None) or ""), record, time.monotonic())
+        except BrokenPipeError:
+            pass  # `snakemake -n | head`: who reads has read enough
+        except Exception:
+            self.handleError(record)
+
+    def _take(self, event: str, record: Any, now: float) -> None:
+        if event == "run_info" and not self.run.stages:
+            self.run.plan(record.stats, self._hidden)
+            self._began = now
+            self._open()
+        elif event == "run_info" and self.dry:
+            jobs = sum(stage.total for stage in self.run.stages.values())
+            self._say("\n".join([f"{jobs} jobs would run (`-n -p` prints each of them):", *self.run.reasons()]))
+        elif event == "job_info":
+            name = "/".join(map(str, record.wildcards.values()))
+            self.run.start(record.jobid, Job(record.rule_name, name, list(record.log or ()), str(record.reason)), now)
+        elif event == "job_finished":
+            if (stage := self.run.finish(record.job_id, now)) and self._display:
+                self._display.update(stage)
+        elif event == "job_error":
+            self._say(str(self.run.fail(record.jobid, record.rule_name, list(record.log or ()))))
+        elif event in ("", "error"):
+            text = record.getMessage()
+            if (record.levelno >= logging.WARNING and not AGAIN.search(text)) or SAID.match(text):
+                self._say(text)
+
+    def _open(self) -> None:
+        if self.shown and not (self.quiet or self.dry) and self.run.stages:
+            self._display = display(self.run, self._stream)
+            self._display.open()
+            atexit.register(self.end)
+
+    def _say(self, text: str) -> None:
+        if not self.shown:
+            return
+        lines = (printable(line) for line in str(redacted(text)).splitlines() if line.strip())
+        if self._display:
+            self._display.say("\n".join(lines))
+        else:
+            print(*lines, sep="\n", file=self._stream, flush=True)
+
+    def end(self) -> None:
+        """Leave the picture as it is: what follows is the answer, or what went wrong."""
+        if self._display:
+            self._display.close()
+            self._display = None
+
+    def close(self) -> None:
+        self.end()
+        super().close()
+
+    def account(self, logs: Iterable[str]) -> list[str]:
+        """Lines after a run that failed: each failure, how much is done, where Snakemake's own texts are."""
+        done, total = (sum(getattr(stage, name) for stage in self.run.stages.values()) for name in ("done", "total"))
+        lines = [f"modalens: {redacted(printable(line))}" for line in self.run.account()]
+        lines.append(
+            f"{done} of {total} jobs are done, in {clock(time.monotonic() - self._began)}; the next run goes on there."
+        )
+        return lines + [f"All that Snakemake said: {path}" for path in logs]
