@@ -35,18 +35,77 @@ def test_sharded_stages_stay_apart_by_the_rest_of_their_key(tmp_path: Path) -> N
             records.write(tmp_path / f"{encoder}{shard}.json", "features", [Run(key, metrics={"clips": 1})])
     found = mlflow_runs.entries(tmp_path, sorted(tmp_path.iterdir()))
     assert {one.name: one.metrics["clips"] for one in found.values()} == {
-        "log_mel · features": 3,
-        "resnet50 · features": 3,
+        "features · log_mel": 3,
+        "features · resnet50": 3,
     }
 
 
-def test_test_results_carry_the_settings_of_their_training(tmp_path: Path) -> None:
-    records.write(tmp_path / "train.json", "train", [trained(0)])
-    records.write(tmp_path / "evaluate.json", "evaluate", [Run(trained(0).key, {"replacements": 2})])
-    found = mlflow_runs.entries(tmp_path, [tmp_path / "evaluate.json", tmp_path / "train.json"])
-    by_stage = {one.stage: one.params for one in found.values()}
-    assert by_stage["evaluate"]["epochs"] == "3"
-    assert "replacements" not in by_stage["train"]
+def study(folder: Path) -> dict[str, mlflow_runs.Entry]:
+    """Records of one task with two models of two seeds -> runs by name."""
+    task = {"task": "seen"}
+    records.write(
+        folder / "report.json", "report", [Run({}, {"replacement": "mean@fusion"}), Run(task, {"verdict": "v"})]
+    )
+    told = {"name": "demo, seen", "digest": "d", "source": "splits/seen", "profile": {"clips_test": 4}}
+    records.write(folder / "splits.json", "splits", [Run(task, {"seed": 0}, {"clips_test": 4}, dataset=told)])
+    for model in ("late_fusion", "audio_only"):
+        keys = [{**task, "model": model, "seed": seed} for seed in (0, 1)]
+        made = [Run(key, {"epochs": 3, "rate": index}, {"seconds": 2}) for index, key in enumerate(keys)]
+        records.write(folder / f"train-{model}.json", "train", made)
+        told_by = [Run(key, {"conditions": "mean@fusion blank@input"}, {"accuracy": 0.5, "seconds": 1}) for key in keys]
+        records.write(folder / f"evaluate-{model}.json", "evaluate", told_by)
+        records.write(
+            folder / f"board-{model}.json", "leaderboard", [Run({**task, "model": model}, {}, {"accuracy": 0.6})]
+        )
+        drops = {"drop/audio/mean@fusion": 0.25, "drop/audio/low/mean@fusion": 0.125, "drop/audio/blank@input": 0.5}
+        key = {**task, "measure": "leave_one_out", "model": model}
+        records.write(folder / f"measure-{model}.json", "relevance", [Run(key, {"seed": 9}, drops)])
+    records.write(folder / "features.json", "features", [Run({"modality": "audio", "shard": "0"})])
+    found = mlflow_runs.entries(folder, sorted(folder.iterdir()))
+    return {one.name: one for one in found.values()}
+
+
+def test_the_study_its_tasks_their_models_and_seeds_are_a_tree_with_parents_first(tmp_path: Path) -> None:
+    runs = study(tmp_path)
+    above = {one.identity: name for name, one in runs.items()}
+    assert {name: above.get(one.parent, "") for name, one in runs.items()} == {
+        "study": "",
+        "seen": "study",
+        **{f"{model} · seen": "seen" for model in ("audio_only", "late_fusion")},
+        **{f"{model} · seed {n} · seen": f"{model} · seen" for model in ("audio_only", "late_fusion") for n in (0, 1)},
+        "features · audio": "study",
+    }
+    order = list(runs)
+    assert all(order.index(above[one.parent]) < order.index(name) for name, one in runs.items() if one.parent)
+
+
+def test_a_models_run_has_what_its_seeds_share_and_a_seed_its_training_and_test(tmp_path: Path) -> None:
+    runs = study(tmp_path)
+    model, seed = runs["late_fusion · seen"], runs["late_fusion · seed 1 · seen"]
+    assert model.params["epochs"] == "3"
+    assert "rate" not in model.params
+    assert "seed" not in model.params
+    assert seed.params["rate"] == "1"
+    assert seed.metrics == {"seconds": 3.0, "accuracy": 0.5}
+
+
+def test_a_models_run_tells_its_drops_under_the_studys_replacement_by_plain_names(tmp_path: Path) -> None:
+    metrics = study(tmp_path)["late_fusion · seen"].metrics
+    assert metrics == {"accuracy": 0.6, "drop/audio": 0.25, "drop/audio/low": 0.125}
+
+
+def test_the_clips_of_a_task_are_those_of_its_models_and_seeds(tmp_path: Path) -> None:
+    runs = study(tmp_path)
+    told = {name for name, one in runs.items() if one.dataset.get("digest") == "d"}
+    assert told == set(runs) - {"study", "features · audio"}
+
+
+def test_what_two_stages_say_differently_keeps_both(tmp_path: Path) -> None:
+    records.write(tmp_path / "a.json", "train", [Run(trained(0).key, {"clips": 7}, {"loss": 1.0})])
+    records.write(tmp_path / "b.json", "evaluate", [Run(trained(0).key, {"clips": 3}, {"loss": 2.0})])
+    (one,) = mlflow_runs.entries(tmp_path, [tmp_path / "a.json", tmp_path / "b.json"]).values()
+    assert (one.params["clips"], one.params["evaluate.clips"]) == ("7", "3")
+    assert one.metrics == {"loss": 1.0, "evaluate.loss": 2.0}
 
 
 def test_not_a_number_is_left_out(tmp_path: Path) -> None:

@@ -14,10 +14,11 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import _study
 import pytest
 
 from modalens.stages import track
-from modalens.tracking import mlflow_store, records
+from modalens.tracking import live, mlflow_store, records
 from modalens.tracking.records import Run
 from modalens.utils.errors import UserError
 
@@ -97,11 +98,11 @@ def test_params_metrics_curves_and_files_arrive(study: Study) -> None:
     study.record("train", "train", run)
     study.sync()
 
-    found = study.runs()["seen · late_fusion · seed 0 · train"]
+    found = study.runs()["late_fusion · seed 0 · seen"]
     expected = {"task": "seen", "model": "late_fusion", "seed": "0", "training.epochs": "3", "training.rates": "[1, 2]"}
     assert found.data.params == {**expected, "long": "x" * 6000}
     assert found.data.metrics["accuracy"] == 0.75
-    assert found.data.tags["stage"] == "train"
+    assert found.data.tags["level"] == "seed"
     assert found.data.tags["seed"] == "0"
     assert found.info.end_time - found.info.start_time == 2000
     assert found.info.status == "FINISHED"
@@ -134,7 +135,7 @@ def test_a_rerun_doubles_nothing_a_change_replaces_and_a_removed_record_takes_it
     assert study.sync() == counts(replaced=1, equal=1, removed=1)
 
     after = study.runs()
-    kept, changed = (f"seen · late_fusion · seed {seed} · train" for seed in (0, 1))
+    kept, changed = (f"late_fusion · seed {seed} · seen" for seed in (0, 1))
     assert sorted(after) == [kept, changed]
     assert after[kept].info.run_id == before[kept].info.run_id
     assert after[changed].info.run_id != before[changed].info.run_id
@@ -247,15 +248,149 @@ def test_a_server_that_is_away_is_one_line_without_its_password(study: Study) ->
     assert "\n" not in str(caught.value)
 
 
-def test_a_moved_results_folder_is_said(study: Study, tmp_path: Path) -> None:
-    study.record("train", "train", trained(0))
+def test_artifacts_follow_a_moved_results_folder_and_nothing_is_lost(study: Study, tmp_path: Path) -> None:
+    study.folder.mkdir()
+    page = study.folder / "report" / "index.html"
+    page.parent.mkdir()
+    page.write_text("a page")
+    study.record("report", "report", Run({}, artifacts=[str(page)]))
+    study.sync()
+    mine = study.client.create_run(study.client.get_experiment_by_name("demo").experiment_id, run_name="mine")
+    study.client.log_text(mine.info.run_id, "my note", "note.txt")
+    moved = tmp_path / "moved it here"
+    moved.mkdir()
+    for name in ("mlflow.db", "mlartifacts", "demo"):
+        shutil.move(tmp_path / name, moved / name)
+    there = Study(moved)
+    there.sync()
+    assert sorted(there.runs()) == ["mine", "study"]
+    for name, file in {"study": "report/index.html", "mine": "note.txt"}.items():
+        path = Path(there.client.download_artifacts(there.runs()[name].info.run_id, file))
+        assert path.read_text() in ("a page", "my note")
+
+
+def test_a_database_that_was_moved_without_its_files_says_where_they_are_wanted(study: Study, tmp_path: Path) -> None:
+    study.folder.mkdir()
+    (study.folder / "a.txt").write_text("a")
+    study.record("report", "report", Run({}, artifacts=[str(study.folder / "a.txt")]))
     study.sync()
     moved = tmp_path / "moved"
     moved.mkdir()
     shutil.copy(tmp_path / "mlflow.db", moved)
     study.arguments.tracking_uri = f"sqlite:///{moved}/mlflow.db"
-    with pytest.raises(UserError, match=r"was moved: .* set mlflow\.experiment to another name: the records fill it"):
+    with pytest.raises(UserError, match=r"were not: expected them in .*moved/mlartifacts/demo, move them there from"):
         study.sync()
+
+
+def test_children_stay_under_a_parent_that_was_replaced(study: Study) -> None:
+    study.record("board", "leaderboard", Run({"task": "seen", "model": "late_fusion"}, {}, {"accuracy": 0.5}))
+    study.record("train", "train", trained(0))
+    study.sync()
+    study.record("board", "leaderboard", Run({"task": "seen", "model": "late_fusion"}, {}, {"accuracy": 0.75}))
+    assert study.sync() == counts(replaced=1, equal=1)
+    runs = study.runs()
+    assert runs["late_fusion · seed 0 · seen"].data.tags["mlflow.parentRunId"] == runs["late_fusion · seen"].info.run_id
+
+
+def test_the_clips_are_logged_with_their_digest(study: Study) -> None:
+    told = {"name": "demo, seen", "digest": "abc", "source": "splits/seen", "profile": {"clips_test": 4}}
+    study.record("splits", "splits", Run({"task": "seen"}, dataset=told))
+    study.sync()
+    (used,) = study.runs()["seen"].inputs.dataset_inputs
+    assert (used.dataset.name, used.dataset.digest) == ("demo, seen", "abc")
+    assert json.loads(used.dataset.profile) == {"clips_test": 4}
+
+
+FRESH = """
+import json, sys
+import mlflow, pandas as pd
+mlflow.set_tracking_uri(sys.argv[1])
+model = mlflow.pyfunc.load_model("models:/" + sys.argv[2])
+told = pd.read_parquet(sys.argv[3])
+told = told[(told["seed"] == 0) & (told["condition"] == "full")].reset_index(drop=True)
+by_id = model.predict(pd.DataFrame({"clip_id": told["clip_id"]}))
+from modalens.utils import hdf5
+from pathlib import Path
+rows = {}
+for name in ("audio", "video"):
+    stored = {}
+    for path in Path(sys.argv[4], name).glob("*.h5"):
+        stored |= dict(zip(hdf5.ids(path), hdf5.read(path, hdf5.ids(path)).tolist()))
+    rows[name] = [stored[clip_id] for clip_id in told["clip_id"]]
+by_features = model.predict(pd.DataFrame(rows))
+for found in (by_id, by_features):
+    pd.testing.assert_frame_equal(found, told[found.columns.tolist()], check_exact=True, check_dtype=False)
+assert model.metadata.signature is not None and len(model.input_example)
+print("equal", len(told))
+"""
+
+
+def test_a_logged_network_predicts_in_a_fresh_process_what_evaluate_told_to_the_last_digit(
+    study: Study, tmp_path: Path
+) -> None:
+    root = _study.make(tmp_path / "made")
+    key = json.dumps({"task": "t", "model": "late_fusion"})
+    _study.evaluated(root, _study.trained(root), (0,), "--key", key)
+    predictions = root / "out.parquet"
+    study.folder.mkdir()
+    shutil.copy(root / "out.json", study.folder / "evaluate.json")
+    study.sync()
+    (run,) = study.runs().values()
+    model = run.data.tags[mlflow_store.MODEL]
+    environment = {**os.environ, "PYTHONPATH": str(Path(mlflow_store.__file__).parents[2])}
+    line = [sys.executable, "-c", FRESH, study.uri, model, str(predictions), str(root / "features")]
+    done = subprocess.run(line, env=environment, capture_output=True, text=True, check=False)
+    assert done.stdout.startswith("equal"), done.stderr[-2000:]
+    # With its run the network goes.
+    (study.folder / "evaluate.json").unlink()
+    study.sync()
+    with pytest.raises(Exception, match="not found"):
+        study.client.get_logged_model(model)
+
+
+def test_curves_of_a_training_reach_a_server_while_it_goes_on_and_give_way_to_the_whole_run(
+    study: Study, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    port = mlflow_store.free_port(5600)
+    command = [sys.executable, "-m", "mlflow", "server", "--host=127.0.0.1", f"--port={port}", "--workers=1"]
+    command += [f"--backend-store-uri={study.uri}", f"--artifacts-destination={tmp_path}/files"]
+    address = f"http://127.0.0.1:{port}"
+    told = {"tracking_uri": "env:MY_SERVER", "experiment": "demo", "study": "demo"}
+    monkeypatch.setenv("MY_SERVER", address)
+    monkeypatch.setenv(live.ENVIRONMENT, json.dumps(told))
+    with subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as server:
+        try:
+            deadline = time.monotonic() + 60
+            while time.monotonic() < deadline:
+                with contextlib.suppress(OSError), mlflow_store.socket.create_connection(("127.0.0.1", port), 1):
+                    break
+                time.sleep(0.2)
+            curves = live.Live({"task": "seen", "model": "late_fusion"})
+            for epoch in range(3):
+                curves.epoch(0, {"epoch": epoch, "train_loss": 1 / (epoch + 1)})
+            (run,) = study.runs().values()
+            assert run.info.status == "RUNNING"
+            points = study.client.get_metric_history(run.info.run_id, "epoch/train_loss")
+            assert [(point.step, point.value) for point in points] == [(0, 1.0), (1, 0.5), (2, 1 / 3)]
+            study.record("train", "train", trained(0))
+            study.arguments.tracking_uri = "env:MY_SERVER"
+            assert study.sync() == counts(replaced=1)
+            assert list(study.runs()) == ["late_fusion · seed 0 · seen"]
+        finally:
+            server.kill()
+
+
+def test_a_server_that_is_away_costs_the_live_curves_and_one_line(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    told = {"tracking_uri": "http://me:secret@127.0.0.1:9", "experiment": "demo", "study": "demo"}
+    monkeypatch.setenv(live.ENVIRONMENT, json.dumps(told))
+    monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
+    curves = live.Live({"task": "seen", "model": "late_fusion"})
+    curves.epoch(0, {"epoch": 0, "train_loss": 1.0})
+    curves.epoch(0, {"epoch": 1, "train_loss": 1.0})
+    (line,) = [record.getMessage() for record in caplog.records if "live curves" in record.getMessage()]
+    assert "secret" not in line
 
 
 def test_an_experiment_in_the_trash_is_said(study: Study) -> None:
@@ -266,7 +401,7 @@ def test_an_experiment_in_the_trash_is_said(study: Study) -> None:
         study.sync()
 
 
-def test_serving_begins_at_the_test_results_on_a_free_port(
+def test_serving_begins_at_the_table_of_the_models_on_a_free_port(
     study: Study, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     study.record("train", "train", trained(0))
@@ -281,7 +416,7 @@ def test_serving_begins_at_the_test_results_on_a_free_port(
     assert "--host=127.0.0.1" in commands[0]
     assert f"--port={port}" not in commands[0]
     said = capsys.readouterr().out
-    assert "/#/experiments/1/runs?" in said
+    assert "/#/experiments/1/runs?workflowType=machine_learning&viewStateShareKey=modalens" in said
     assert f":{port}/" not in said
 
 

@@ -16,6 +16,7 @@ from modalens.config.grid import FUSIONS
 from modalens.config.resolve import fusions, resolve
 from modalens.plugins import files as plugin_files, registry
 from modalens.terminal.handler import Terminal
+from modalens.tracking import live
 from modalens.utils import files
 from modalens.utils.errors import UserError
 
@@ -38,6 +39,8 @@ try:
         f"export PYTHONPATH={shlex.quote(str(Path(workflow.basedir) / 'src'))}${{PYTHONPATH:+:$PYTHONPATH}}",
         f"export {plugin_files.ENVIRONMENT}={shlex.quote(os.environ[plugin_files.ENVIRONMENT])}",
     ]
+    if server := wiring.live_tracking(STUDY):
+        environment.append(f"export {live.ENVIRONMENT}={shlex.quote(server)}")
     if DeploymentMethod.CONDA not in workflow.deployment_settings.deployment_method:
         # The Python that runs Snakemake, activated or not; conda's environments bring their own.
         environment.append(f'python() {{ {shlex.quote(sys.executable)} "$@"; }}')

@@ -202,3 +202,11 @@ def shards(folder: Path) -> list[str]:
 def clips_in(path: Path) -> int:
     """Clips that a shard's CSV lists, for what a job asks for: a line each, hardly ever more."""
     return max(path.read_bytes().count(b"\n") - 1, 1) if path.exists() else 1
+
+
+def live_tracking(study: dict[str, Any]) -> str:
+    """Of a study that is tracked on a server: where its trainings may send their curves, JSON; else ""."""
+    address = study["mlflow"]["tracking_uri"]
+    if address.startswith("sqlite"):
+        return ""
+    return json.dumps({"tracking_uri": address, "experiment": study["mlflow"]["experiment"], "study": study["name"]})

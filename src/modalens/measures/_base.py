@@ -17,6 +17,9 @@ class Measure:
         raise NotImplementedError
 
     def headline(self, table: pd.DataFrame) -> dict[str, float]:
-        """Of one model's rows of what a call returned: the numbers that MLflow shows."""
+        """Of one model's rows of what a call returned: the numbers that MLflow shows.
+
+        A name that ends in / and a replacement is shown where the study reports that one, without this end.
+        """
         del table
         return {}

@@ -62,5 +62,5 @@ class CoalitionValues(Measure):
         found = {}
         for row in table[table["metric"] == "accuracy"].to_dict("records"):
             name = row["coalition"].replace(",", ".") or "none"
-            found[f"accuracy/{name}/{row['replacement']}"] = row["value"]
+            found[f"with/{name}/{row['replacement']}"] = row["value"]
         return found

@@ -59,5 +59,6 @@ class Interaction(Measure):
         """Of one model's rows: the interaction in accuracy of each pair, by replacement."""
         found = {}
         for row in table[table["value_function"] == "accuracy"].to_dict("records"):
-            found[f"{row['modality']}.{row['other']}/{row['replacement']}"] = row["value"]
+            for end, column in {"": "value", "/low": "low", "/high": "high"}.items():
+                found[f"interaction/{row['modality']}.{row['other']}{end}/{row['replacement']}"] = row[column]
         return found

@@ -64,7 +64,8 @@ class LeaveOneOut(Measure):
         found: dict[str, float] = {}
         for row in table[table["metric"] == "accuracy"].to_dict("records"):
             found["accuracy"] = row["full"]
-            found[f"drop/{row['modality']}/{row['replacement']}"] = row["drop"]
+            for end, column in {"": "drop", "/low": "low", "/high": "high"}.items():
+                found[f"drop/{row['modality']}{end}/{row['replacement']}"] = row[column]
         return found
 
     def _model(self, scores: Coalitions) -> list[dict[str, Any]]:

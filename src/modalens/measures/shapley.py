@@ -63,7 +63,8 @@ class Shapley(Measure):
         """Of one model's rows: the value in accuracy of each modality, by notion and replacement."""
         found = {}
         for row in table[table["value_function"] == "accuracy"].to_dict("records"):
-            found["/".join(filter(None, (row["notion"], row["modality"], row["replacement"])))] = row["value"]
+            for end, column in {"": "value", "low": "low", "high": "high"}.items():
+                found["/".join(filter(None, (row["notion"], row["modality"], end, row["replacement"])))] = row[column]
         return found
 
     def _trained(self, scores: Coalitions, models: dict[str, Coalitions]) -> dict[Coalition, dict[str, Array]] | None:

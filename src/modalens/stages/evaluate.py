@@ -49,6 +49,13 @@ def main(arguments: argparse.Namespace) -> None:
         table = predict(ours.ablator(trained, test, arguments.batch_size), test, arguments.conditions, seed)
         tables.append(table)
         runs.append(_run(table, arguments.key, seed, arguments))
+        runs[-1].model = records.Model(
+            str(arguments.models / str(seed) / "model.pt"),
+            trained.labels,
+            {name: list(trained.model.shapes[name].values()) for name in trained.model.modalities},
+            {name: str(folders[name]) for name in trained.model.modalities},
+            str(test.table["clip_id"].iloc[0]),
+        )
         log.info("%s seed %d: accuracy %.3f", arguments.models.name, seed, runs[-1].metrics["accuracy"])
     whole = _with_prior(pd.concat(tables, ignore_index=True), arguments.test.with_name("classes.csv"))
     parquet.write(arguments.output, whole)
@@ -74,5 +81,5 @@ def _run(table: pd.DataFrame, key: dict[str, object], seed: int, arguments: argp
     for name, part in table.groupby("condition"):
         found = scores(part["label"], part["predicted"])
         values |= found if name == "full" else {metric_name(str(name)): found["accuracy"]}
-    params = {"conditions": " ".join(arguments.conditions), "clips": table["clip_id"].nunique()}
+    params = {"conditions": " ".join(arguments.conditions), "test_clips": table["clip_id"].nunique()}
     return records.Run({**key, "seed": seed}, params, values)

@@ -1,7 +1,6 @@
 """Predictions of every model of one task -> one tidy CSV of one measure."""
 
 import argparse
-import re
 from pathlib import Path
 
 import pandas as pd
@@ -35,8 +34,7 @@ def main(arguments: argparse.Namespace) -> None:
     runs = []
     for path in sorted(arguments.predictions):
         rows = table[table["model"] == path.stem]
-        # MLflow takes no @ in a metric's name.
-        metrics = {re.sub(r"[^\w\-. :/]", ".", name): value for name, value in measure.headline(rows).items()}
+        metrics = measure.headline(rows)
         key = {"task": task, "measure": arguments.measure} | arguments.key | {"model": path.stem}
         runs.append(records.Run(key=key, params=settings, metrics=metrics, artifacts=[str(arguments.output)]))
     records.write(arguments.record, "relevance", runs)

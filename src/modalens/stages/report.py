@@ -39,6 +39,9 @@ def main(arguments: argparse.Namespace) -> None:
     for path in [*folder.glob("tables/*.csv"), *folder.glob("figures/*.svg"), *folder.glob("figures/*.png")]:
         if path not in wanted:
             path.unlink()
-    metrics = {f"{finding.task}/accuracy": finding.full["full"] for finding in findings if finding.full}
-    run = records.Run(key={}, params=dict(study.settings), metrics=metrics, artifacts=[str(arguments.output)])
-    records.write(arguments.record, "report", [run])
+    runs = [records.Run(key={}, params=dict(study.settings), artifacts=[str(arguments.output)])]
+    for finding in findings:
+        made_of = [str(path) for path in sorted(wanted) if path.match(f"figures/{finding.task}-*.png")]
+        metrics = {"accuracy": finding.full["full"]} if finding.full else {}
+        runs.append(records.Run({"task": finding.task}, {"verdict": finding.lead}, metrics, artifacts=made_of))
+    records.write(arguments.record, "report", runs)

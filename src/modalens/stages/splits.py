@@ -76,5 +76,12 @@ def main(arguments: argparse.Namespace) -> None:
         params={"fractions": fractions, "seed": arguments.seed, "origin": origin, "stages": arguments.stages},
         metrics=metrics,
         artifacts=[str(arguments.output / f"{name}.csv") for name in ("classes", "attrition", "leakage", "clips")],
+        dataset={
+            "name": f"{arguments.study.name}, {arguments.labels.stem}",
+            "digest": files.digest([table.to_csv(index=False) for table in lists.values()]),
+            "source": str(arguments.output),
+            "profile": {f"clips_{name}": len(table) for name, table in lists.items()}
+            | {"groups": int(used["group"].nunique()), "classes": int(used["label"].nunique())},
+        },
     )
     records.write(arguments.record, "splits", [run])

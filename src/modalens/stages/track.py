@@ -6,7 +6,16 @@ import json
 from pathlib import Path
 
 from modalens.tracking.mlflow_runs import entries
-from modalens.tracking.mlflow_store import check_database, database, experiment_id, locked, quiet, serve, sync
+from modalens.tracking.mlflow_store import (
+    check_database,
+    database,
+    experiment_id,
+    locked,
+    quiet,
+    serve,
+    show_models,
+    sync,
+)
 from modalens.utils import files
 from modalens.utils.cli import log
 from modalens.utils.errors import UserError
@@ -48,7 +57,9 @@ def track(arguments: argparse.Namespace) -> None:
     try:
         with locked(path) if path else contextlib.nullcontext():
             client = MlflowClient(address)
-            counts = sync(client, experiment_id(client, arguments.experiment, path), study, wanted)
+            experiment = experiment_id(client, arguments.experiment, path)
+            counts = sync(client, experiment, study, wanted)
+            show_models(client, experiment, wanted)
     except (MlflowException, SQLAlchemyError) as error:
         reason = "it does not answer" if "Max retries exceeded" in str(error) else str(error).splitlines()[0][:300]
         raise UserError(

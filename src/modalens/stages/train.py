@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from modalens.balancing import Learner, unwrap
-from modalens.tracking import records
+from modalens.tracking import live, records
 from modalens.training import setup
 from modalens.training.fit_job import checkpoint_path, log, method, train_group
 from modalens.training.history import CALIBRATED_LOSS, History, summary
@@ -32,8 +32,9 @@ def main(arguments: argparse.Namespace) -> None:
     device.set_deterministic(arguments.threads)
     job = read(_settled(arguments))
     runs = []
+    curves = live.Live(arguments.key)
     for learners in seed_groups(job, arguments.seeds):
-        histories = train_group(job, learners, arguments.output)
+        histories = train_group(job, learners, arguments.output, curves.epoch)
         for seed, learner in learners.items():
             done = _run(job, learner, seed, arguments.output / str(seed), histories[seed], arguments.key)
             runs.append(done)
@@ -70,7 +71,7 @@ def _run(job: Job, learner: Learner, seed: int, folder: Path, history: History, 
     params |= {f"training.{name}": value for name, value in asdict(job.training).items()}
     params |= {
         "training.teachers": ",".join(sorted(job.teachers)),
-        "clips": len(job.train),
+        "train_clips": len(job.train),
         "training.used_device": job.device.type,
     }
     metrics["parameters"] = float(sum(values.numel() for values in model.parameters()))

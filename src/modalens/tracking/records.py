@@ -16,7 +16,8 @@ class Run:
 
     key: what the run is, unique within the study, e.g. {"task": "seen", "model": "late_fusion", "seed": 0}.
     params: settings. metrics: final numbers. history: one dict an epoch, with "epoch".
-    artifacts: paths of files worth opening from the UI.
+    artifacts: paths of files worth opening from the UI. model: the network of this run, where it has one. dataset: the
+    clips behind it: name, digest, source, and numbers under "profile".
     """
 
     key: dict[str, Any]
@@ -24,6 +25,20 @@ class Run:
     metrics: dict[str, float] = field(default_factory=dict)
     history: list[dict[str, float]] = field(default_factory=list)
     artifacts: list[str] = field(default_factory=list)
+    model: "Model | None" = None
+    dataset: dict[str, Any] = field(default_factory=dict)
+
+
+@dataclass
+class Model:
+    """path: file of models.TrainedModel. shapes: {modality: lengths of the axes of one clip's features}. features:
+    {modality: folder of them}. example: a clip's id."""
+
+    path: str
+    labels: list[str]
+    shapes: dict[str, list[int]]
+    features: dict[str, str]
+    example: str
 
 
 def write(path: str | Path, stage: str, runs: list[Run]) -> None:
@@ -38,4 +53,8 @@ def write(path: str | Path, stage: str, runs: list[Run]) -> None:
 
 def read(path: str | Path) -> tuple[str, list[Run]]:
     content = json.loads(Path(path).read_text(encoding="utf-8"))
-    return content["stage"], [Run(**row) for row in content["runs"]]
+    return content["stage"], [_run(**row) for row in content["runs"]]
+
+
+def _run(model: dict[str, Any] | None = None, **row: Any) -> Run:
+    return Run(**row, model=Model(**model) if model else None)

@@ -7,6 +7,7 @@ import hashlib
 import json
 import logging
 import sys
+from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -26,10 +27,17 @@ from modalens.utils import files
 log = logging.getLogger(__name__)
 
 
-def train_group(job: Job, learners: dict[int, Learner], output: Path) -> dict[int, history.History]:
+def train_group(
+    job: Job,
+    learners: dict[int, Learner],
+    output: Path,
+    on_epoch: Callable[[int, dict[str, float]], None] | None = None,
+) -> dict[int, history.History]:
     """Train models in place; write {seed}/model.pt and {seed}/history.csv, and leave a checkpoint beside the first."""
     checkpoint = Checkpoint(checkpoint_path(output, next(iter(learners))), _key(job, learners))
-    found = loop.fit(list(learners.values()), list(learners), job.train, job.validation, job.training, checkpoint)
+    found = loop.fit(
+        list(learners.values()), list(learners), job.train, job.validation, job.training, checkpoint, on_epoch
+    )
     histories = dict(zip(learners, found, strict=True))
     for seed, learner in learners.items():
         model = unwrap(learner).eval()

@@ -3,7 +3,7 @@
 import logging
 import math
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -92,6 +92,7 @@ def fit(
     validation: FeatureDataset,
     training: TrainingOptions,
     checkpoint: Checkpoint | None = None,
+    on_epoch: Callable[[int, dict[str, float]], None] | None = None,
 ) -> list[History]:
     """Train models in place, one per seed and all on one device; keep the epoch of lowest calibrated validation loss.
 
@@ -100,7 +101,8 @@ def fit(
     training.history), still_improving (1 in a last row that only the budget ended, else 0), seconds (the epoch's,
     shared by the seeds that learnt in it), and train_ and validation_ of any other number among the terms of the loss.
     Each model becomes what it would be alone, but for rounding, and for dropout: what it draws depends on the seeds
-    that are trained together. A model that solves for its own parameters has one row, of 0 steps.
+    that are trained together. A model that solves for its own parameters has one row, of 0 steps. on_epoch: is told
+    each seed's rows, as they come.
     """
     solves = isinstance(models[0], Model) and models[0].solves
     state = _begin(models, seeds, {"train": train, "validation": validation}, training)
@@ -125,6 +127,8 @@ def fit(
             history.append({"epoch": float(epoch), "steps": float(steps), **row, "seconds": seconds})
             reason = "solved" if solves else training.stop_reason(history)
             history[-1]["still_improving"] = float(reason == "budget")
+            if on_epoch:
+                on_epoch(seeds[place], history[-1])
             if best_epoch(history) == len(history):
                 state.seeds[place].best = state.ensemble.values(at)
             if not reason:

@@ -1,0 +1,92 @@
+"""What MLflow calls to load and use a network that tracking/mlflow_models.py logged."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from modalens.evaluation.networks import TorchNetwork
+from modalens.models import load_model
+from modalens.training import dataset
+from modalens.utils import hdf5
+from modalens.utils.errors import UserError
+
+BATCH = 64  # clips at once; changes no result
+
+
+class ClipClassifier:
+    """A table of clips -> their classes, as stage `evaluate` tells them with all modalities in place.
+
+    The table has a column clip_id, whose features are then read from `params["features"]` (JSON, {modality: folder of
+    {shard}.h5}); or one column a modality with the features themselves, an array or nested lists a clip, of the shapes
+    that the encoders give. Returns predicted, and p_<class> of each class, float32.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.trained = load_model(path)
+
+    def predict(self, table: pd.DataFrame, params: dict[str, Any] | None = None) -> pd.DataFrame:
+        """Raises UserError for what is neither ids nor features."""
+        trained = self.trained
+        features = self._features(table, params or {})
+        network = TorchNetwork(trained.model, trained.model.modalities, trained.temperature)
+        parts = []
+        for start in range(0, len(table), BATCH):
+            batch = {name: rows[start : start + BATCH] for name, rows in features.items()}
+            parts.append(network.log_probabilities(network.embed(batch)))
+        values = np.concatenate(parts) if parts else np.empty((0, len(trained.labels)))
+        columns = [f"p_{label}" for label in trained.labels]
+        told = pd.DataFrame(np.exp(values).astype(np.float32), columns=columns)
+        told.insert(0, "predicted", np.array(trained.labels, dtype=object)[values.argmax(1)])
+        return told
+
+    def _features(self, table: pd.DataFrame, params: dict[str, Any]) -> dict[str, np.ndarray[Any, Any]]:
+        wanted = self.trained.model.modalities
+        if all(name in table for name in wanted):
+            return {name: self._column(name, table[name]) for name in wanted}
+        if "clip_id" not in table:
+            raise UserError(
+                f"expected a column clip_id, or the columns {', '.join(wanted)}, got {', '.join(map(str, table))}"
+            )
+        try:
+            folders = {name: Path(json.loads(params["features"])[name]) for name in wanted}
+        except (KeyError, ValueError, TypeError) as error:
+            raise UserError(
+                f"params: features: expected JSON of {{modality: folder}} with {', '.join(wanted)}, "
+                f"got {params.get('features')!r}"
+            ) from error
+        return {name: self._stored(name, folders[name], table["clip_id"].astype(str)) for name in wanted}
+
+    def _column(self, name: str, cells: pd.Series) -> np.ndarray[Any, Any]:
+        expected = tuple(self.trained.model.shapes[name].values())
+        try:
+            rows = (
+                np.stack([np.asarray(cell, np.float32) for cell in cells]) if len(cells) else np.empty((0, *expected))
+            )
+        except ValueError as error:
+            raise UserError(f"{name}: expected arrays of shape {expected}, got {error}") from error
+        if rows.shape[1:] != expected:
+            raise UserError(f"{name}: expected arrays of shape {expected}, got {rows.shape[1:]}")
+        # As they are cached: what the network learnt from were half-precision numbers.
+        return rows.astype(np.float16)
+
+    def _stored(self, name: str, folder: Path, ids: pd.Series) -> np.ndarray[Any, Any]:
+        shard_of = {clip_id: path.stem for path in sorted(folder.glob("[0-9]*.h5")) for clip_id in hdf5.ids(path)}
+        if not shard_of:
+            raise UserError(f"{name}: no features in {folder}; params: features names where they are")
+        shards = ids.map(shard_of)
+        if shards.isna().any():
+            raise UserError(f"{name}: {folder} has no clip {ids[shards.isna()].iloc[0]!r}")
+        table = pd.DataFrame({"clip_id": ids.to_numpy(), "shard": shards.to_numpy()})
+        found = dataset.read_source(folder, table)
+        if found != self.trained.sources[name]:
+            raise UserError(f"{folder} was made with other settings than the model's features: {found}")
+        rows: np.ndarray[Any, Any] = dataset.read_features(folder, table).numpy()
+        return rows
+
+
+def _load_pyfunc(data_path: str) -> ClipClassifier:
+    """Called by MLflow."""
+    return ClipClassifier(Path(data_path) / "model.pt")

@@ -1,0 +1,91 @@
+"""A trained network as an MLflow model: `mlflow.pyfunc.load_model("models:/<id>").predict(table)`.
+
+The code is this package's own (evaluation/pyfunc_model.py), so MLflow unpickles nothing.
+"""
+
+import contextlib
+import json
+import os
+import shutil
+import tempfile
+from collections.abc import Iterator
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+from urllib.parse import unquote, urlparse
+
+from modalens.tracking.records import Model
+
+LOADER = "modalens.evaluation.pyfunc_model"
+# What a server needs to predict: this package and what it computes with.
+NEEDS = ("modalens", "h5py", "numpy", "pandas", "scipy", "torch")
+
+
+def log_model(client: Any, experiment_id: str, run_id: str, name: str, model: Model) -> str:
+    """The id of the model in MLflow; `models:/<id>` is its address."""
+    from mlflow.entities import LoggedModelOutput
+
+    made = client.create_logged_model(experiment_id, name, source_run_id=run_id, model_type="classifier")
+    with packaged(model) as folder:
+        place = urlparse(made.artifact_location)
+        if place.scheme == "file":
+            # One copy on the disk: a study's networks may be gigabytes, and stages replace files, never change them.
+            shutil.copytree(folder, unquote(place.path), copy_function=_linked, dirs_exist_ok=True)
+        else:
+            client.log_model_artifacts(made.model_id, str(folder))
+    client.finalize_logged_model(made.model_id, "READY")
+    client.log_outputs(run_id, [LoggedModelOutput(made.model_id, 0)])
+    return str(made.model_id)
+
+
+@contextlib.contextmanager
+def packaged(model: Model) -> Iterator[Path]:
+    """The folder that MLflow loads: MLmodel, the signature, an example, the network."""
+    import mlflow.pyfunc
+    import pandas as pd
+
+    with tempfile.TemporaryDirectory(prefix="modalens-model-") as drafts:
+        data = Path(drafts) / "data"
+        data.mkdir()
+        _linked(model.path, data / "model.pt")
+        mlflow.pyfunc.save_model(
+            Path(drafts) / "model",
+            loader_module=LOADER,
+            data_path=data,
+            signature=signature(model),
+            input_example=(pd.DataFrame({"clip_id": [model.example]}), {"features": json.dumps(model.features)}),
+            pip_requirements=list(_pins()),
+        )
+        yield Path(drafts) / "model"
+
+
+def signature(model: Model) -> Any:
+    """In: clip ids, or one column a modality with a clip's features. Out: the class, and the probability of each."""
+    from mlflow.models import ModelSignature
+    from mlflow.types import ColSpec, DataType, ParamSchema, ParamSpec, Schema
+    from mlflow.types.schema import Array
+
+    columns: list[Any] = [ColSpec(DataType.string, "clip_id", required=False)]
+    for name, lengths in sorted(model.shapes.items()):
+        kind: Any = DataType.double
+        for _ in lengths:
+            kind = Array(kind)
+        columns.append(ColSpec(kind, name, required=False))
+    told: list[Any] = [ColSpec(DataType.string, "predicted")]
+    told += [ColSpec(DataType.float, f"p_{label}") for label in model.labels]
+    # Where clips' features are now: the study's folder may have been moved since.
+    folders = ParamSpec("features", DataType.string, json.dumps(model.features))
+    return ModelSignature(Schema(columns), Schema(told), ParamSchema([folders]))
+
+
+def _pins() -> Iterator[str]:
+    for name in NEEDS:
+        with contextlib.suppress(PackageNotFoundError):
+            yield f"{name}=={version(name)}"
+
+
+def _linked(source: str | Path, target: str | Path) -> None:
+    try:
+        os.link(source, target)
+    except OSError:  # another file system, or one without links
+        shutil.copyfile(source, target)
