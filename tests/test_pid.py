@@ -1,4 +1,4 @@
-"""The decomposition against published values and dit; the measure against the joints that predictions are drawn from."""
+"""The decomposition against published values and dit; the measure against the joints that predictions come from."""
 
 import dit
 import numpy as np

@@ -67,7 +67,7 @@ class Pid(Measure):
         model trained on it alone, where there is one, and the total from the model itself (of three modalities or more,
         from a model trained on the pair). Raises UserError for a table without columns p_<class>.
         """
-        names = [name for name in predictions if str(name).startswith(CLASS)]
+        names = [name for name in map(str, predictions) if name.startswith(CLASS)]
         if not names:
             raise UserError("pid: expected columns p_<class>, the probability of each class; the predictions have none")
         models: dict[str, Coalitions] = {}
@@ -127,7 +127,7 @@ class Pid(Measure):
         first, second, both = sources
         tables = [source.tables(names, cells, self.seed) for source in (first, second)]
         total = both.told() + entropy(tables[0].sum(axis=-1))
-        found = parts(*tables, together=total)
+        found = parts(tables[0], tables[1], total)
         bits = {
             "redundant": found["redundant"],
             "unique": found["unique_first"],

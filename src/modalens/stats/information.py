@@ -64,7 +64,7 @@ def shares(values: dict[str, float]) -> dict[str, float | None]:
 def decomposition(joint: Joint) -> dict[str, float]:
     """Partial information decomposition (BROJA) of two modalities about the label, in bits: see stats.decomposition."""
     first, second = joint.modalities
-    tables = [joint.marginal((name,)) for name in joint.modalities]
-    found = parts(*tables, together=information(joint.marginal(joint.modalities)))
+    one, other = (joint.marginal((name,)) for name in joint.modalities)
+    found = parts(one, other, information(joint.marginal(joint.modalities)))
     names = {"unique_first": f"unique_{first}", "unique_second": f"unique_{second}"}
     return {names.get(name, name): float(value) for name, value in found.items()}
