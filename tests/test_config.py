@@ -193,6 +193,37 @@ def test_a_teacher_may_have_a_balancing():
     assert resolve.resolve({**SMALLEST, "models": models})["models"]["distillation"]["teachers"] == ["late_fusion"]
 
 
+def test_a_models_missing_clips_differ_from_the_studys_where_it_says_so():
+    models = {"late_fusion": {}, "other": {"model": "late_fusion", "missing": {"shares": {"video": 0.5}}}}
+    resolved = resolve.resolve({**SMALLEST, "missing": {"shares": {"audio": 0.2}, "seed": 3}, "models": models})
+    shared = {"replacement": "mean@input", "seed": 3}
+    assert resolved["models"]["late_fusion"]["missing"] == {"shares": {"audio": 0.2}, **shared}
+    assert resolved["models"]["other"]["missing"] == {"shares": {"video": 0.5}, **shared}
+
+
+def test_a_grid_varies_how_many_clips_lack_a_modality():
+    grid = {"late_fusion": {"grid": {"missing.shares.audio": [0, 0.5]}}}
+    models = resolve.resolve({**SMALLEST, "models": grid})["models"]
+    assert {name: model["missing"]["shares"] for name, model in models.items()} == {
+        "late_fusion-0": {"audio": 0},
+        "late_fusion-0.5": {"audio": 0.5},
+    }
+
+
+@pytest.mark.parametrize(
+    ("missing", "said"),
+    [
+        ({"shares": {"sound": 0.1}}, "no modality 'sound'"),
+        ({"shares": {"audio": 0.6, "video": 0.5}}, "expected 1 at most together, as no clip lacks two, got 1.1"),
+        ({"shares": {"audio": 1.5}}, "1.5 is greater than the maximum"),
+        ({"replacement": "mean@fusion"}, "expected one of mean@input, shuffle@input"),
+    ],
+)
+def test_clips_that_cannot_be_missing_are_refused(missing, said):
+    with pytest.raises(UserError, match=said):
+        resolve.resolve({**SMALLEST, "missing": missing})
+
+
 def test_training_defaults_are_those_of_the_training_loop():
     loop = pytest.importorskip("modalens.training.loop")
     assert resolve.resolve(SMALLEST)["training"] == asdict(loop.TrainingOptions())
@@ -202,8 +233,8 @@ def test_config_readme_has_one_row_for_each_key_with_its_default():
     rows = dict(re.findall(r"^\| `([^`]+)` \|(.+)$", (ROOT / "config" / "README.md").read_text(), flags=re.M))
     rules = resolve.schema()
     for name, node in rules["properties"].items():
-        if name == "training":
-            node = {**rules["$defs"]["training"], "description": node["description"]}
+        if name in rules["$defs"]:
+            node = {**rules["$defs"][name], "description": node["description"]}
         assert node["description"] in rows[name]
         for key, child in node.get("properties", {}).items():
             assert child["description"] in rows[f"{name}.{key}"], f"{name}.{key}"

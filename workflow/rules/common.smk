@@ -187,6 +187,13 @@ def model_replacements(wildcards):
     ]
 
 
+def lacking(wildcards):
+    """Files of what stands in for a modality that training clips lack, where it has to go through its encoder."""
+    missing = STUDY["models"][wildcards.model]["missing"]
+    read = missing["replacement"] in ("blank@input", "gaussian@input")
+    return model_replacements(wildcards) if read and missing["shares"] else []
+
+
 def teachers(wildcards):
     return STUDY["models"][wildcards.model]["teachers"]
 

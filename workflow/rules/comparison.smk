@@ -8,6 +8,7 @@ rule search:
         ),
         features=model_features,
         teachers=teacher_checkpoints,
+        lacking=lacking,
         # Nothing is chosen on a split that leaks; what the table says changes no choice.
         duplicates=ancient(f"{R}/duplicates/{{task}}.csv"),
     output:
@@ -41,6 +42,10 @@ rule search:
         draw_seed=STUDY["search"]["seed"],
         seeds=STUDY["search"]["seeds"],
         modalities=model_folders,
+        missing=lambda wildcards: settings(STUDY["models"][wildcards.model]["missing"]),
+        replacements=lambda wildcards, input: [
+            f"{Path(path).stem}={path}" for path in input.lacking
+        ],
         splits=lambda wildcards, input: Path(input.parts[0]).parent,
         folder=lambda wildcards, output: Path(output.record).parent,
         teachers=lambda wildcards: [
@@ -57,7 +62,8 @@ rule search:
         "python -m modalens search --model {params.model:q} --options {params.options:q} "
         "--training {params.training:q} --balancing {params.balancing:q} --space {params.space:q} "
         "--budget {params.budget:q} --draw-seed {params.draw_seed:q} --seeds {params.seeds:q} "
-        "--modalities {params.modalities:q} --teachers {params.teachers:q} --teacher-seeds {params.teacher_seeds:q} "
+        "--modalities {params.modalities:q} --missing {params.missing:q} "
+        "--replacements {params.replacements:q} --teachers {params.teachers:q} --teacher-seeds {params.teacher_seeds:q} "
         "--splits {params.splits:q} --threads {threads} --key {params.key:q} "
         "--output {params.folder:q} --record {output.record:q} 2> {log:q}"
 

@@ -61,6 +61,7 @@ rule train:
         ),
         features=model_features,
         teachers=teacher_checkpoints,
+        lacking=lacking,
         chosen=chosen,
         # Nothing is trained on a split that leaks; what the table says changes no model.
         duplicates=ancient(f"{R}/duplicates/{{task}}.csv"),
@@ -96,6 +97,10 @@ rule train:
         ),
         seeds=SEEDS,
         modalities=model_folders,
+        missing=lambda wildcards: settings(STUDY["models"][wildcards.model]["missing"]),
+        replacements=lambda wildcards, input: [
+            f"{Path(path).stem}={path}" for path in input.lacking
+        ],
         splits=lambda wildcards, input: Path(input.parts[0]).parent,
         folder=lambda wildcards, output: Path(output.record).parent,
         teachers=lambda wildcards: [
@@ -110,7 +115,8 @@ rule train:
     shell:
         "python -m modalens train --model {params.model:q} --options {params.options:q} "
         "--training {params.training:q} --balancing {params.balancing:q} {params.chosen:q} "
-        "--seeds {params.seeds:q} --modalities {params.modalities:q} --teachers {params.teachers:q} --splits {params.splits:q} "
+        "--seeds {params.seeds:q} --modalities {params.modalities:q} --missing {params.missing:q} "
+        "--replacements {params.replacements:q} --teachers {params.teachers:q} --splits {params.splits:q} "
         "--threads {threads} --key {params.key:q} --output {params.folder:q} --record {output.record:q} 2> {log:q}"
 
 

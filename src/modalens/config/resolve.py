@@ -25,7 +25,7 @@ Config = dict[str, Any]
 PATTERNS = {
     r"^[A-Za-z0-9][A-Za-z0-9_.-]*\Z": "a name of letters, digits, _ . and -, with a letter or digit first",
     r"^[a-z][a-z0-9_]*\Z": "a name of small letters, digits and _, with a letter first",
-    r"^(balancing|(options|training)\.[A-Za-z0-9_.]+)\Z": "balancing, options.NAME or training.NAME",
+    r"^(balancing|(options|training|missing)\.[A-Za-z0-9_.]+)\Z": "balancing, options., training. or missing.NAME",
     r"^(options|training|balancing)\.[A-Za-z0-9_.]+\Z": "options.NAME, training.NAME or balancing.NAME",
 }
 ONLY = "_only"  # of a model's name: late fusion of the one modality before it
@@ -47,7 +47,8 @@ def resolve(config: Config) -> Config:
     if "models" in config:
         config["models"] = grid.expanded(config["models"])
     _fill(config, rules, rules)
-    config["training"] = {**rules["properties"]["training"]["default"], **config["training"]}
+    for key in ("training", "missing"):
+        config[key] = {**rules["properties"][key]["default"], **config[key]}
     config["download"].setdefault("private_addresses", not _from_web(config["dataset"]))
     config["mlflow"].setdefault("tracking_uri", f"sqlite:///{config['results']}/mlflow.db")
     config["mlflow"].setdefault("experiment", config["name"])
@@ -86,7 +87,8 @@ def _model(name: str, given: Config | None, config: Config, rules: Config) -> Co
         if one not in known:
             raise UserError(f"config: models.{name}.modalities: no modality {one!r}; {suggest(one, known)}")
     model["modalities"] = sorted(model["modalities"])
-    model["training"] = {**config["training"], **model.get("training", {})}
+    for key in ("training", "missing"):
+        model[key] = {**config[key], **model.get(key, {})}
     return model
 
 
@@ -168,6 +170,7 @@ def _check_references(config: Config, asked: Config) -> None:
         _check_plugin(f"models.{name}", "models", model["model"], model["options"])
         _check_fusions(f"models.{name}", model)
         _check_balancing(f"models.{name}.balancing", model)
+        _check_missing(f"models.{name}.missing", model["missing"], config)
         for where in ("search.space", f"models.{name}.search"):
             _check_space(where, config["search"]["space"] if where == "search.space" else model["search"], name, model)
         for teacher in model["teachers"]:
@@ -214,6 +217,15 @@ def _check_balancing(where: str, model: Config) -> None:
         if len(model["modalities"]) < 2:
             only = model["modalities"][0]
             raise UserError(f"config: {where}: the model looks at {only} alone: nothing to balance")
+
+
+def _check_missing(where: str, missing: Config, config: Config) -> None:
+    """Shares of modalities of the study; a model is not given all of them."""
+    for name in missing["shares"]:
+        if name not in config["modalities"]:
+            raise UserError(f"config: {where}.shares: no modality {name!r}; {suggest(name, config['modalities'])}")
+    if (total := sum(missing["shares"].values())) > 1 + 1e-9:
+        raise UserError(f"config: {where}.shares: expected 1 at most together, as no clip lacks two, got {total:g}")
 
 
 def _check_space(where: str, space: Config, name: str, model: Config) -> None:

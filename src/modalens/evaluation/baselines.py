@@ -10,11 +10,10 @@ import numpy as np
 
 from modalens.encoders import Encoder, attributes, encode
 from modalens.modalities import Modality
+from modalens.training.missing import BLANK, NOISES
 from modalens.utils import hdf5
 from modalens.utils.errors import UserError
 
-BLANK = "blank"
-NOISES = tuple(f"gaussian-{index}" for index in range(16))  # several draws, so that no result hangs on one of them
 SEED = 0
 
 

@@ -1,6 +1,17 @@
 """Models: features of a clip -> logits. One file each; what they share is exported here."""
 
 from modalens.models._base import Batches, Features, Model, TrainedModel, build, load_model
-from modalens.models._shapes import Shape, Shapes, named
+from modalens.models._shapes import Shape, Shapes, channel_axis, named
 
-__all__ = ["Batches", "Features", "Model", "Shape", "Shapes", "TrainedModel", "build", "load_model", "named"]
+__all__ = [
+    "Batches",
+    "Features",
+    "Model",
+    "Shape",
+    "Shapes",
+    "TrainedModel",
+    "build",
+    "channel_axis",
+    "load_model",
+    "named",
+]

@@ -69,6 +69,9 @@ def _run(job: Job, learner: Learner, seed: int, folder: Path, history: History, 
     for options in balancing.values():
         params |= {f"variant.balancing.{name}": value for name, value in options.items()}
     params |= {f"training.{name}": value for name, value in asdict(job.training).items()}
+    params |= {f"missing.{name}": share for name, share in job.missing.shares.items() if share}
+    if any(job.missing.shares.values()):
+        params["missing.replacement"] = job.missing.replacement
     params |= {
         "training.teachers": ",".join(sorted(job.teachers)),
         "train_clips": len(job.train),

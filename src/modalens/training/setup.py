@@ -15,6 +15,7 @@ from modalens.balancing import Learner, apply_balancing, unwrap
 from modalens.models import Model, Shapes, build, load_model, named
 from modalens.plugins.options import resolve
 from modalens.training import dataset, ensemble, loop
+from modalens.training.missing import Missing
 from modalens.utils import device
 from modalens.utils.cli import mapping, pair
 from modalens.utils.csv_tables import read_table
@@ -40,6 +41,7 @@ class Job:
     labels: list[str]
     sources: dict[str, Any]
     shapes: Shapes  # of one clip, with the axes that the encoders declare
+    missing: Missing  # what was taken from the training clips
     digest: str
 
 
@@ -50,6 +52,8 @@ def add_arguments(line: argparse.ArgumentParser) -> None:
     line.add_argument("--training", type=mapping, default={}, help="the loop's options, JSON")
     line.add_argument("--balancing", type=mapping, default={}, help="{name: options} of modalens/balancing, JSON")
     line.add_argument("--modalities", type=pair, nargs="+", required=True, help="MODALITY=FOLDER of {shard}.h5")
+    line.add_argument("--missing", type=mapping, default={}, help="training clips without a modality, JSON")
+    line.add_argument("--replacements", type=pair, nargs="*", default=[], help="MODALITY=FILE of stage replacements")
     line.add_argument("--teachers", type=pair, nargs="*", default=[], help="NAME=FOLDER of {seed}/model.pt")
     line.add_argument("--splits", type=Path, required=True, help="folder of train.csv, validation.csv, classes.csv")
 
@@ -63,18 +67,28 @@ def read(arguments: argparse.Namespace) -> Job:
     where = device.resolve_device(training.device)
     labels = read_table(splits / "classes.csv")["label"].tolist()
     tables = {name: dataset.read_split(splits / f"{name}.csv") for name in ("train", "validation")}
-    # Nobody forges features to resume a checkpoint: the quickest hash will do.
-    clips, digest = {}, hashlib.sha1(usedforsecurity=False)
+    everything = pd.concat(tables.values())
+    sources = {modality: dataset.read_source(folder, everything) for modality, folder in folders.items()}
+    missing = Missing(**resolve(Missing, arguments.missing, "missing"))
     for name, table in tables.items():
         if table.empty:
             raise UserError(f"{splits / name}.csv holds no clip: more clips are needed, or other fractions")
-        features = {modality: dataset.read_features(folder, table) for modality, folder in folders.items()}
-        whole = dataset.FeatureDataset(features, dataset.class_indices(table, labels, splits / f"{name}.csv"))
-        for values in (*features.values(), whole.labels):
+    features = {
+        name: {modality: dataset.read_features(folder, table) for modality, folder in folders.items()}
+        for name, table in tables.items()
+    }
+    shapes = {
+        modality: named(tuple(sources[modality]["axes"]), tuple(values.shape[1:]), str(folders[modality]))
+        for modality, values in features["train"].items()
+    }
+    features["train"] = missing.replace(features["train"], shapes, dict(arguments.replacements))
+    # Nobody forges features to resume a checkpoint: the quickest hash will do.
+    clips, digest = {}, hashlib.sha1(usedforsecurity=False)
+    for name, table in tables.items():
+        whole = dataset.FeatureDataset(features.pop(name), dataset.class_indices(table, labels, splits / f"{name}.csv"))
+        for values in (*whole.features.values(), whole.labels):
             digest.update(values.numpy().data.cast("B"))
         clips[name] = whole.to_device(where)
-    everything = pd.concat(tables.values())
-    sources = {modality: dataset.read_source(folder, everything) for modality, folder in folders.items()}
     return Job(
         model=arguments.model,
         options=arguments.options,
@@ -86,10 +100,8 @@ def read(arguments: argparse.Namespace) -> Job:
         validation=clips["validation"],
         labels=labels,
         sources=sources,
-        shapes={
-            name: named(tuple(sources[name]["axes"]), tuple(values.shape[1:]), str(folders[name]))
-            for name, values in clips["train"].features.items()
-        },
+        shapes=shapes,
+        missing=missing,
         digest=digest.hexdigest(),
     )
 
