@@ -16,8 +16,8 @@ from modalens.models import Shape, channel_axis
 from modalens.utils import hdf5
 from modalens.utils.errors import UserError
 
-# Rows of a file of stage `replacements`: what holds nothing, and noise, through the encoder. Several draws of it, so that
-# no result hangs on one.
+# Rows of a file of stage `replacements`: what holds nothing, and noise, through the encoder. Several draws of it, so
+# that no result hangs on one.
 BLANK = "blank"
 NOISES = tuple(f"gaussian-{index}" for index in range(16))
 ROWS = {"blank@input": (BLANK,), "gaussian@input": NOISES}
