@@ -25,10 +25,11 @@ import imageio_ffmpeg
 import numpy as np
 from machine import machine
 
-from modalens.media.container import open_media, stream_of, window
+from modalens.media.container import open_media, stream_of
 from modalens.media.pyav_video import frames_at
 from modalens.media.timestamps import timeline
 from modalens.media.video import DECODERS, fit, frame_indices, read_frames, read_key_frames
+from modalens.media.windows import window
 from modalens.media.worker_pool import map_clips
 
 try:

@@ -81,6 +81,7 @@ for form, entry_of in FORMS.items():
         params:
             modality=entry_of["modality"],
             options=settings(entry_of["decode"]),
+            longest=["--longest", entry_of["longest"]] if entry_of["longest"] else [],
             column=column_of(entry_of["column"]),
             cells=listed_digest("columns") if entry_of["column"] else "",
             reject=STUDY["media"]["reject"],
@@ -90,7 +91,7 @@ for form, entry_of in FORMS.items():
             consumers=consumers(form),
         shell:
             "python -m modalens decode --modality {params.modality:q} --options {params.options:q} "
-            "--clips {input.clips:q} {params.column:q} --reject {params.reject:q} "
+            "--clips {input.clips:q} {params.column:q} {params.longest:q} --reject {params.reject:q} "
             "--workers {threads} --timeout {params.timeout:q} --memory-mb {params.memory:q} "
             "--made {params.made:q} --consumers {params.consumers:q} "
             "--output {output.data:q} --status {output.status:q} --record {output.record:q} 2> {log:q}"

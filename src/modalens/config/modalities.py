@@ -52,12 +52,13 @@ def columns(config: Config) -> list[str]:
 
 
 def forms(config: Config) -> dict[str, Config]:
-    """Decoded forms of a resolved config by folder: {modality (its kind), decode, column, keep}.
+    """Decoded forms of a resolved config by folder: {modality (its kind), decode, column, keep, longest (seconds)}.
 
     A form is decoded once for all modalities that share its options. Its folder is called as the form; where a modality
     reads a column, or is not called as its kind, as the form and the modality.
     """
     found: dict[str, Config] = {}
+    longest = window_s(config)
     for name, entry in _in_order(config):
         folder = form_of(config, name)
         keep = entry["keep"] or found.get(folder, {}).get("keep", False)
@@ -66,8 +67,16 @@ def forms(config: Config) -> dict[str, Config]:
             "decode": entry["decode"],
             "column": entry.get("column", ""),
             "keep": keep,
+            "longest": None if "column" in entry else longest,
         }
     return dict(sorted(found.items()))
+
+
+def window_s(config: Config) -> float | None:
+    """Seconds of a clip that its modalities are decoded from, at most: as many as each of them can hold."""
+    media = [entry for entry in config["modalities"].values() if "column" not in entry]
+    held = [load_modality(entry["kind"], entry["decode"]).seconds for entry in media]
+    return min((one for one in held if one is not None), default=None)
 
 
 def form_of(config: Config, name: str) -> str:

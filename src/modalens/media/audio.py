@@ -14,11 +14,11 @@ from modalens.media.container import (
     origin,
     packets,
     stream_of,
-    window,
 )
 from modalens.media.failure_causes import ClipError, note, one_line
 from modalens.media.promise import cut_short, end_of, promised
 from modalens.media.reading import Damage, decoded
+from modalens.media.windows import AtMost, window
 
 # Share of the audio that may be lost to damage: less than a listener notices.
 LOST = 0.05
@@ -59,6 +59,7 @@ def read_waveform(
     """
     begin = start_s or 0.0
     limit_s = begin + seconds if end_s is None else min(end_s, begin + seconds)
+    end_s = None if isinstance(end_s, AtMost) else end_s
     row = _Row(begin, limit_s, sample_rate, round(sample_rate * seconds))
     damage = Damage(begin, limit_s)
     with opened(path) as (container, opening):

@@ -14,8 +14,6 @@ import av
 from modalens.media.failure_causes import ClipError, one_line
 from modalens.media.ffmpeg_log import BROKEN_OFF, ESTIMATED, Message, messages
 
-# A window may end this much of its length after the media does: annotations are rounded.
-OVERRUN = 0.05
 SIGNATURES = (
     b"\x1aE\xdf\xa3", b"OggS", b"FLV", b"RIFF", b"\x00\x00\x01\xba", b"\x00\x00\x01\xb3", b"ID3", b"fLaC", b"0&\xb2u",
 )  # fmt: skip
@@ -104,21 +102,6 @@ def stream_of(container: Any, kind: str) -> Any:
 def _filled(stream: Any) -> bool:
     codec = stream.codec_context
     return bool(codec.width and codec.height) if stream.type == "video" else bool(codec.sample_rate)
-
-
-def window(start_s: float | None, end_s: float | None, first_s: float, last_s: float) -> tuple[float, float]:
-    """The part of [start_s, end_s] where media is: all of it but for OVERRUN, else ClipError too_short.
-
-    None begins with the first frame and ends with the last. What begins before the first frame by less than OVERRUN
-    begins with it.
-    """
-    begin = first_s if start_s is None else start_s
-    end = last_s if end_s is None else end_s
-    slack = OVERRUN * (end - begin)
-    # An explicit 0 means "from the start", even where audio begins a moment before the video.
-    if end > last_s + slack or (start_s and begin < first_s - slack) or min(end, last_s) <= max(begin, first_s):
-        raise ClipError("too_short", f"expected {begin:.2f} to {end:.2f} s, got {first_s:.2f} to {last_s:.2f} s")
-    return max(begin, first_s), min(end, last_s)
 
 
 def origin(container: Any) -> float:

@@ -5,8 +5,8 @@ import logging
 from collections.abc import Callable, Iterator
 from typing import Any, ClassVar, Literal, Protocol
 
-from modalens.media.failure_causes import one_line
-from modalens.media.status import STATUS, seconds, status, write_record, write_status
+from modalens.media.status import STATUS, noted, seconds, status, write_record, write_status
+from modalens.media.windows import shortened
 from modalens.media.worker_pool import Outcome, Task, map_clips
 from modalens.utils import hdf5, row_cache
 from modalens.utils.csv_tables import earlier_table, read_table, rows_of
@@ -36,8 +36,9 @@ def decode_shard(arguments: argparse.Namespace, form: Form) -> None:
     """Decode every good clip of a shard: arrays to HDF5, a status row each, a record. What is there is kept.
 
     arguments: clips, output, status, record: paths. column: PATH of a table with the column `name`, where the form is
-    read from a cell. reject: causes that only flag a clip, to count as failures. made: digest of the code. consumers:
-    [(made, path)] of all that is made from the output. workers, timeout, memory_mb.
+    read from a cell. longest: seconds of a clip that are read at most, or None. reject: causes that only flag a clip,
+    to count as failures. made: digest of the code. consumers: [(made, path)] of all that is made from the output.
+    workers, timeout, memory_mb.
     """
     attributes, attempts, cells = form.attributes(), form.attempts(), form.cells
     columns = ("decoder", "seconds", "key", *cells)
@@ -51,7 +52,7 @@ def decode_shard(arguments: argparse.Namespace, form: Form) -> None:
         sorted(arguments.reject),
         *([way.__name__, *options] for way, options in attempts),
     ]
-    sources = _sources(arguments, form, good)
+    sources, left_out = _sources(arguments, form, good)
     keys = {row["clip_id"]: _key(made, row, sources[row["clip_id"]]) for row in good}
     stage = arguments.output.parent.name
     with hdf5.write(arguments.output, attributes) as writer:
@@ -63,7 +64,12 @@ def decode_shard(arguments: argparse.Namespace, form: Form) -> None:
             array, decoder, *values = outcome.value or (None, "")
             row = status(clip_id, outcome)
             if array is not None:
-                row |= _flagged([*outcome.notes, (form.flag(array, *values), "")], arguments.reject)
+                notes = [
+                    *outcome.notes,
+                    (form.flag(array, *values), ""),
+                    ("window_cut" if clip_id in left_out else "", left_out.get(clip_id, "")),
+                ]
+                row |= _flagged(notes, arguments.reject)
             if array is not None and row["status"] == "ok":
                 try:
                     writer.append(clip_id, array, keys[clip_id])
@@ -84,18 +90,27 @@ def _flagged(notes: list[tuple[str, str]], reject: list[str]) -> dict[str, str]:
     if not found:
         return {}
     rejected = [cause for cause, _ in found if cause in reject]
-    details = [detail if len(found) == 1 else f"{cause}: {detail}".removesuffix(": ") for cause, detail in found]
     cause = rejected[0] if rejected else found[0][0]
-    return {"cause": cause, "detail": one_line("; ".join(details)), "status": "failed" if rejected else "ok"}
+    return {"cause": cause, "detail": noted(found), "status": "failed" if rejected else "ok"}
 
 
-def _sources(arguments: argparse.Namespace, form: Form, good: Rows) -> dict[str, tuple[Any, ...]]:
-    """What a function of the form is called with: (path, start_s, end_s) by clip id, or (cell,)."""
+def _sources(
+    arguments: argparse.Namespace, form: Form, good: Rows
+) -> tuple[dict[str, tuple[Any, ...]], dict[str, str]]:
+    """What a function of the form is called with: (path, start_s, end_s) by clip id, or (cell,); and what a window
+    leaves out of a clip, in words."""
     if form.source == "column":
         name, path = arguments.column
         cells = read_table(path, ["clip_id", name]).set_index("clip_id")[name]
-        return {row["clip_id"]: (str(cells.get(row["clip_id"], "")),) for row in good}
-    return {row["clip_id"]: (row["path"], seconds(row["start_s"]), seconds(row["end_s"])) for row in good}
+        return {row["clip_id"]: (str(cells.get(row["clip_id"], "")),) for row in good}, {}
+    sources, left_out = {}, {}
+    for row in good:
+        start_s, end_s = seconds(row["start_s"]), seconds(row["end_s"])
+        end_s, said = shortened(start_s, end_s, seconds(row.get("duration_s", "")), arguments.longest)
+        sources[row["clip_id"]] = (row["path"], start_s, end_s)
+        if said:
+            left_out[row["clip_id"]] = said
+    return sources, left_out
 
 
 def _key(made: list[Any], row: dict[str, str], source: tuple[Any, ...]) -> str:
@@ -103,7 +118,9 @@ def _key(made: list[Any], row: dict[str, str], source: tuple[Any, ...]) -> str:
         return digest(made, source[0])
     # A table written by hand may know no digest of the files: nothing is kept then.
     sha = row.get("sha256", "")
-    return digest(made, sha, row["start_s"], row["end_s"]) if sha else ""
+    *_, end_s = source
+    end = row["end_s"] if end_s == seconds(row["end_s"]) else f"{end_s:.12g}"
+    return digest(made, sha, row["start_s"], end) if sha else ""
 
 
 def _keep(arguments: argparse.Namespace, columns: tuple[str, ...], keys: dict[str, str], writer: hdf5.Writer) -> Rows:

@@ -205,6 +205,7 @@ CAUSES = (
     Cause("muted", "The audio is silent.", permanent=True),
     Cause("still_picture", "The video is a still picture.", permanent=True),
     Cause("cut_short", "The media ends before its container says; the detail gives both durations.", permanent=True),
+    Cause("window_cut", "Longer than the study's window: what comes after it is not used.", permanent=True),
     Cause("late_start", "The recording begins between key frames; the video starts at the first one.", permanent=True),
     Cause("gaps", "Time stamps leave gaps in the audio; they are silence.", permanent=True),
     Cause(

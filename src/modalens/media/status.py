@@ -8,6 +8,7 @@ from typing import Any
 
 import pandas as pd
 
+from modalens.media.failure_causes import BY_NAME, one_line
 from modalens.media.worker_pool import Outcome
 from modalens.tracking import records
 from modalens.utils.cli import add_common
@@ -32,14 +33,27 @@ def status(clip_id: str, outcome: Outcome) -> dict[str, Any]:
     return {"clip_id": clip_id, "status": state, "cause": outcome.cause, "detail": outcome.detail}
 
 
+def noted(notes: list[tuple[str, str]]) -> str:
+    """The detail of a row: what `causes` reads. notes: (cause, detail)."""
+    if len(notes) == 1:
+        return one_line(notes[0][1])
+    return one_line("; ".join(f"{cause}: {detail}".removesuffix(": ") for cause, detail in notes))
+
+
+def causes(state: str, cause: str, detail: str) -> list[str]:
+    """Of a row: a clip that fails has one, a clip that is used each that was noted of it."""
+    further = [name for name in BY_NAME if re.search(rf"(^|; ){name}(: |; |$)", detail)] if state == "ok" else []
+    return further if cause in further else [cause] if cause else []
+
+
 def write_record(
     arguments: argparse.Namespace, stage: str, output: Path, rows: list[dict[str, Any]], **more: float
 ) -> None:
     """Counts of a shard for MLflow: clips, ok, failed_<cause>, and flagged_<cause> of clips that are used with one."""
     metrics = {"clips": float(len(rows)), "ok": float(sum(row["status"] == "ok" for row in rows)), **more}
     for row in sorted(rows, key=lambda row: row["cause"]):
-        if row["cause"]:
-            name = f"{'flagged' if row['status'] == 'ok' else 'failed'}_{row['cause']}"
+        for cause in causes(row["status"], row["cause"], row["detail"]):
+            name = f"{'flagged' if row['status'] == 'ok' else 'failed'}_{cause}"
             metrics[name] = metrics.get(name, 0.0) + 1
     params = {name: value for name, value in vars(arguments).items() if name not in NO_PARAMS}
     records.write(arguments.record, stage, [records.Run(key={"shard": output.stem}, params=params, metrics=metrics)])

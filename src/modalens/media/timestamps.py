@@ -21,6 +21,7 @@ from modalens.media.container import (
 )
 from modalens.media.failure_causes import ClipError
 from modalens.media.promise import cut_short, end_of, promised
+from modalens.media.windows import AtMost
 
 # Of packets held so that they need not be read again: a minute of 1080p.
 KEPT_BYTES = 64 << 20
@@ -90,7 +91,8 @@ def _visit(
     shown: dict[int, tuple[int, bool]] = {}
     single, kept, held, everything_s = True, [], 0, 0.0
     base, limit = stream.time_base, None if end_s is None else (end_s + zero) / float(stream.time_base)
-    promise = promised(container, stream, opening) if whole and end_s is None else None
+    open_ended = end_s is None or isinstance(end_s, AtMost)
+    promise = promised(container, stream, opening) if whole and open_ended else None
     # Of several streams, the container may promise the length of the longest only.
     watched = [one for one in container.streams if one.type in ("video", "audio")] if promise and promise.shared else []
     for packet in packets(
@@ -135,7 +137,7 @@ def _visit(
         start=start,
         whole=whole,
         single=single,
-        cut_short=cut_short(promise, end, everything_s),
+        cut_short=cut_short(promise, end, everything_s) if whole else "",
         aspect=_aspect(stream),
         format=container.format.name,
         packets=kept if held <= KEPT_BYTES else [],

@@ -18,10 +18,11 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from PIL import Image
 
-from modalens.media.container import UNCHECKED, window
+from modalens.media.container import UNCHECKED
 from modalens.media.failure_causes import ClipError, note
 from modalens.media.pyav_video import Pen, frames_at
 from modalens.media.timestamps import Timeline, timeline
+from modalens.media.windows import window
 
 Frames = NDArray[np.uint8]
 # decord has wheels for Linux on x86-64 only, and an FFmpeg of its own: it is imported where it is asked for.

@@ -25,6 +25,8 @@ class Modality:
     label, color: for a reader; blank_name: the adjective of the input that holds nothing ("silent audio").
     cells: columns of the status table beside those that every form has.
     keep: whether decoded rows stay after the features are made, where the config does not say.
+    seconds: of a clip that a row holds at most, set by the constructor; None: as long as the clip is. The least of a
+    study's modalities that read media is the window of all of them.
     """
 
     form: ClassVar[str]
@@ -34,6 +36,7 @@ class Modality:
     blank_name: ClassVar[str] = "blank"
     cells: ClassVar[tuple[str, ...]] = ()
     keep: ClassVar[bool] = False
+    seconds: float | None = None
 
     def attributes(self) -> dict[str, Any]:
         """JSON values that decoded rows and the features made of them bear: rows made with other ones never mix."""

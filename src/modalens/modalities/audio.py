@@ -36,6 +36,7 @@ class Audio(Modality):
 
         channel: "mix" of all channels, or the "loudest": where the mix loses the audio, its status says `lost_in_mix`.
         """
+        self.seconds: float
         if sample_rate < 1 or round(sample_rate * seconds) < 1:
             raise UserError(f"audio: {seconds} s at {sample_rate} Hz hold no sample")
         if channel not in CHANNELS:

@@ -10,6 +10,7 @@ import numpy as np
 import pandas as pd
 
 from modalens.config import modalities
+from modalens.media.status import causes
 from modalens.reporting import appearance
 from modalens.reporting.appearance import withheld
 from modalens.stats.coalitions import from_text, model_of, to_text
@@ -195,7 +196,10 @@ class Study:
         return pd.concat(tables, ignore_index=True) if tables else pd.DataFrame()
 
     def decoding(self) -> pd.DataFrame:
-        """stage, decoder, status, cause, clips, median_seconds: what became of each clip at each stage."""
+        """stage, decoder, status, cause, clips, median_seconds: what became of each clip at each stage.
+
+        A clip that is used counts for each cause that was noted of it.
+        """
         tables = []
         for stage in ("clips", *self.forms):
             for path in sorted((self.root / stage).glob("*.csv")):
@@ -203,8 +207,11 @@ class Study:
         if not tables:
             return pd.DataFrame()
         table = pd.concat(tables, ignore_index=True)
-        table = table.reindex(columns=["stage", "decoder", "status", "cause", "seconds", "clip_id"])
-        table[["decoder", "cause"]] = table[["decoder", "cause"]].fillna("")
+        table = table.reindex(columns=["stage", "decoder", "status", "cause", "detail", "seconds", "clip_id"])
+        table[["decoder", "cause", "detail"]] = table[["decoder", "cause", "detail"]].fillna("")
+        cells = zip(table["status"], table["cause"], table["detail"], strict=True)
+        table["cause"] = [causes(*row) or [""] for row in cells]
+        table = table.explode("cause")
         grouped = table.groupby(["stage", "decoder", "status", "cause"], sort=True)
         return grouped.agg(clips=("clip_id", "size"), median_seconds=("seconds", "median")).reset_index()
 

@@ -14,13 +14,13 @@ from typing import Any
 
 from modalens.config import code_version
 from modalens.media import failure_causes, fetch_log
-from modalens.media.container import window
 from modalens.media.failure_causes import ClipError
 from modalens.media.fetch_log import FetchRequest
 from modalens.media.probe import probe
 from modalens.media.rate_limit import RateLimiter, pending_clips
 from modalens.media.sources import DownloadOptions, Fetched, is_address
 from modalens.media.status import add_workers, media_name, seconds, status, write_record, write_status
+from modalens.media.windows import window
 from modalens.media.worker_pool import Task, map_clips
 from modalens.plugins import registry
 from modalens.utils import cli, files

@@ -17,6 +17,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--options", type=cli.mapping, default={}, help="of the decoded form, JSON")
     parser.add_argument("--clips", type=Path, required=True, help="status table of stage clips")
     parser.add_argument("--column", type=cli.pair, help="COLUMN=TABLE that the modality reads instead of a media file")
+    parser.add_argument("--longest", type=float, help="seconds of a clip that are read at most; all by default")
     parser.add_argument("--output", type=Path, required=True, help="HDF5, one row a clip")
     parser.add_argument("--status", type=Path, required=True, help="CSV, one row a clip")
     parser.add_argument("--reject", nargs="*", default=[], help="causes that only flag a clip, to count as failures")
