@@ -1,5 +1,6 @@
 """What a model reaches with each coalition of modalities, and what it loses against all of them."""
 
+from collections.abc import Sequence
 from typing import Any
 
 import pandas as pd
@@ -38,9 +39,12 @@ class CoalitionValues(Measure):
         lost = full - value with low, high, groups_low, groups_high, seeds_low, seeds_high, seed_std, detectable,
         clips, groups, seeds: how many were tested.
         """
+        models = predictions.groupby("model", sort=True)
+        return self.of([Coalitions(frame, str(model), **self.resampling) for model, frame in models])
+
+    def of(self, models: Sequence[Coalitions]) -> pd.DataFrame:
         rows: list[dict[str, Any]] = []
-        for model, frame in predictions.groupby("model", sort=True):
-            scores = Coalitions(frame, str(model), **self.resampling)
+        for scores in models:
             full = scores.metrics(scores.modalities, "")
             for replacement in chosen(scores.replacements, self.replacement):
                 for coalition in coalitions(scores.modalities):

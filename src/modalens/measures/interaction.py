@@ -1,5 +1,6 @@
 """Interaction of two modalities: redundant below zero, additive at zero, synergistic above."""
 
+from collections.abc import Sequence
 from itertools import combinations
 from typing import Any
 
@@ -38,9 +39,12 @@ class Interaction(Measure):
         v(both) - v(one) - v(other) + v(none),
         clips, groups, seeds: how many were tested.
         """
+        models = predictions.groupby("model", sort=True)
+        return self.of([Coalitions(frame, str(model), **self.resampling) for model, frame in models])
+
+    def of(self, models: Sequence[Coalitions]) -> pd.DataFrame:
         rows: list[dict[str, Any]] = []
-        for model, frame in predictions.groupby("model", sort=True):
-            scores = Coalitions(frame, str(model), **self.resampling)
+        for scores in models:
             for replacement in chosen(scores.replacements, self.replacement):
                 game = {one: scores.metrics(one, replacement) for one in coalitions(scores.modalities)}
                 for name in self.value_functions:

@@ -50,10 +50,11 @@ class LeaveOneOut(Measure):
         p_holm: corrected over all rows of the table with the same metric,
         clips, groups, seeds: how many were tested.
         """
-        rows: list[dict[str, Any]] = []
-        for model, frame in predictions.groupby("model", sort=True):
-            rows += self._model(Coalitions(frame, str(model), **self.resampling))
-        table = pd.DataFrame(rows)
+        models = predictions.groupby("model", sort=True)
+        return self.of([Coalitions(frame, str(model), **self.resampling) for model, frame in models])
+
+    def of(self, models: Sequence[Coalitions]) -> pd.DataFrame:
+        table = pd.DataFrame([row for scores in models for row in self._model(scores)])
         if len(table):
             corrected = table.groupby("metric")["p_value"].transform(lambda family: holm(family.to_numpy()))
             table.insert(list(table.columns).index("p_value") + 1, "p_holm", corrected)

@@ -45,16 +45,18 @@ class Shapley(Measure):
         none, full: value_functions of no and of all modalities; the values sum to full - none,
         clips, groups, seeds: how many were tested.
         """
-        models: dict[str, Coalitions] = {}
-        for name, frame in predictions.groupby("model", sort=True):
-            models[str(name)] = Coalitions(frame, str(name), **self.resampling)
+        models = predictions.groupby("model", sort=True)
+        return self.of([Coalitions(frame, str(model), **self.resampling) for model, frame in models])
+
+    def of(self, models: Sequence[Coalitions]) -> pd.DataFrame:
+        named = {scores.model: scores for scores in models}
         rows: list[dict[str, Any]] = []
-        for scores in models.values():
+        for scores in models:
             subsets = coalitions(scores.modalities)
             for replacement in chosen(scores.replacements, self.replacement):
                 game = {subset: scores.metrics(subset, replacement) for subset in subsets}
                 rows += self._rows({"notion": "used", "replacement": replacement}, scores, game)
-            trained = self._trained(scores, models)
+            trained = self._trained(scores, named)
             if trained is not None:
                 rows += self._rows({"notion": "available", "replacement": ""}, scores, trained)
         return pd.DataFrame(rows)

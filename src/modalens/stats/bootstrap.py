@@ -3,7 +3,7 @@
 from typing import Literal
 
 import numpy as np
-from scipy import stats
+from scipy import special, stats
 
 from modalens.stats.metrics import CHUNK, METRICS, Array, ConfusionCounts
 from modalens.utils.errors import UserError
@@ -100,7 +100,7 @@ class Bootstrap:
         variance = sum(part for part, _ in parts)
         below = sum(part**2 / freedom for part, freedom in parts)
         freedom = variance**2 / below if below > 0 else parts[0][1]
-        t = float(stats.t.ppf(0.5 + self.confidence / 2, freedom))
+        t = float(special.stdtrit(freedom, 0.5 + self.confidence / 2))
         error = float(np.sqrt(variance))
         if kind == "rate":
             return (*self._wilson(min(max(estimate, 0.0), 1.0), float(variance), t), error)

@@ -53,9 +53,14 @@ def leaderboard(predictions: Mapping[str, pd.DataFrame], reference: str, **optio
     axes = CountAxes.from_frame(
         pd.concat([frame[["group", "seed", "label", "predicted"]] for frame in predictions.values()])
     )
-    size = {"seeds": len(axes.seeds), "clips": predictions[reference]["clip_id"].nunique(), "groups": len(axes.groups)}
-    bootstrap = Bootstrap(size["groups"], size["seeds"], **options)
     counts = {name: count_confusions(frame, axes) for name, frame in predictions.items()}
+    bootstrap = Bootstrap(len(axes.groups), len(axes.seeds), **options)
+    return ranking(counts, reference, bootstrap, predictions[reference]["clip_id"].nunique())
+
+
+def ranking(counts: Mapping[str, ConfusionCounts], reference: str, bootstrap: Bootstrap, clips: int) -> pd.DataFrame:
+    """The same from what was counted of each model."""
+    size = {"seeds": bootstrap.seeds, "clips": clips, "groups": bootstrap.groups}
     base = bootstrap.metrics(counts[reference])["accuracy"]
     rows = []
     for name, own in counts.items():
