@@ -3,7 +3,7 @@
 from typing import Literal
 
 import numpy as np
-from scipy import special, stats
+from scipy import special
 
 from modalens.stats.metrics import CHUNK, METRICS, Array, ConfusionCounts
 from modalens.utils.errors import UserError
@@ -77,8 +77,8 @@ class Bootstrap:
         columns["groups_low"], columns["groups_high"], _ = self._interval(values, kind, groups=True, seeds=False)
         columns["seeds_low"], columns["seeds_high"], _ = self._interval(values, kind, groups=False, seeds=True)
         columns["seed_std"] = float(np.std(values[0], ddof=1)) if self.seeds > 1 else np.nan
-        sure = stats.norm.ppf(0.5 + self.confidence / 2)
-        columns["detectable"] = float((sure + stats.norm.ppf(POWER)) * error)
+        sure = special.ndtri(0.5 + self.confidence / 2)
+        columns["detectable"] = float((sure + special.ndtri(POWER)) * error)
         return columns
 
     def _interval(self, values: Array, kind: Kind, *, groups: bool, seeds: bool) -> tuple[float, float, float]:

@@ -1,6 +1,7 @@
 """Paired tests over groups and over seeds, and Holm's correction."""
 
 from collections.abc import Sequence
+from functools import cache
 from itertools import product
 
 import numpy as np
@@ -48,7 +49,7 @@ def paired_test(difference: Array, permutations: int = 9999, seed: int = 0) -> f
         return 1.0
     least = abs(moving.sum()) - 1e-9 * np.abs(moving).sum()
     if len(moving) <= EXACT_GROUPS:
-        signs = np.array(list(product([-1, 1], repeat=len(moving))))
+        signs = _all_signs(len(moving))
         return float((np.abs(signs @ moving) >= least).mean())
     rng = np.random.default_rng(seed)
     extreme = 0
@@ -56,6 +57,11 @@ def paired_test(difference: Array, permutations: int = 9999, seed: int = 0) -> f
         flips = rng.integers(2, size=(min(CHUNK, permutations - start), len(moving)), dtype=np.int8)
         extreme += int((np.abs((2.0 * flips - 1) @ moving) >= least).sum())
     return (1 + extreme) / (1 + permutations)
+
+
+@cache
+def _all_signs(count: int) -> Array:
+    return np.array(list(product([-1.0, 1.0], repeat=count)))
 
 
 def both_tests(by_group: Array, by_seed: Array, permutations: int = 9999, seed: int = 0) -> dict[str, float]:

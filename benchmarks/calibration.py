@@ -1,0 +1,231 @@
+"""Does what modalens prints hold where the answer is known? `make calibration` -> docs/calibration/*.csv and figures.
+
+For each setting of calibration_settings.py so many test sets, each with trainings of its own; of each the intervals,
+tests and sentences that a study would print, by the library's own code, are held against the truth.
+"""
+
+import argparse
+import os
+import sys
+import time
+import zlib
+from collections import defaultdict
+from concurrent.futures import ProcessPoolExecutor
+from functools import partial
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from calibration_claims import Facts, false_parts, kind
+from calibration_sampling import REPLACEMENT, Cells, TestSet, Truth, cells_of, draw, truth
+from calibration_settings import WORLDS, Setting, settings
+
+from modalens.measures.coalition_values import CoalitionValues
+from modalens.measures.interaction import Interaction
+from modalens.measures.leave_one_out import LeaveOneOut
+from modalens.measures.shapley import Shapley
+from modalens.reporting.study_results import ModelScores
+from modalens.reporting.summary import Finding, find
+from modalens.stats.coalitions import Coalition, from_text, interaction_values, shapley_values, to_text
+from modalens.stats.leaderboard import NOT_DISTINGUISHABLE, ranking
+
+DOCS = Path(__file__).resolve().parents[1] / "docs" / "calibration"
+METRICS = ("accuracy", "log_probability")
+PERMUTATIONS, LEVEL, TASK = 999, 0.05, "task"
+Found = dict[tuple[str, ...], tuple[float, float, float, float]]  # (truth, estimate, low, high)
+
+
+def measures_of(test: TestSet, imbalanced: bool) -> dict[str, pd.DataFrame]:
+    """What a study measures of the joint model; of the others what the sentences want."""
+    metrics = ("accuracy", "log_probability", *(["balanced_accuracy"] if imbalanced else []))
+    singles = [model for kept, model in test.experts.items() if len(kept) == 1]
+    tables = [
+        LeaveOneOut(metrics=metrics, permutations=PERMUTATIONS).of([test.joint]),
+        LeaveOneOut(metrics=metrics[-1 if imbalanced else 0 :][:1], permutations=1).of(singles),
+    ]
+    return {
+        "leave_one_out": pd.concat(tables, ignore_index=True),
+        "coalition_values": CoalitionValues(metrics=metrics).of([test.joint]),
+        "interaction": Interaction(value_functions=metrics).of([test.joint]),
+        "shapley": Shapley(value_functions=METRICS[:2]).of([test.joint, *test.experts.values()]),
+    }
+
+
+def estimates(tables: dict[str, pd.DataFrame], test: TestSet, known: Truth, cells: Cells) -> Found:
+    """(measure, quantity, of what, interval over) -> truth, estimate and interval."""
+    names, found = test.joint.modalities, {}
+    drops = tables["leave_one_out"]
+    for row in drops[drops["model"] == "joint"].to_dict("records"):
+        values, metric, modality = known.values[row["metric"]], row["metric"], row["modality"]
+        kept = tuple(name for name in names if name != modality)
+        key = ("leave_one_out", metric)
+        found[*key, "all modalities", "both"] = values[names], row["full"], row["full_low"], row["full_high"]
+        true = values[names] - values[kept]
+        found[*key, f"drop of {modality}", "both"] = true, row["drop"], row["low"], row["high"]
+        if metric == "accuracy":
+            # Of these trainings on all clips, and of all trainings on these clips.
+            change = (test.right[names].astype(float) - test.right[kept]).mean(0)
+            share = np.bincount(test.cell, minlength=len(cells.chance)) / test.clips
+            of_groups, of_seeds = float(cells.chance @ change), float(share @ (known.right[names] - known.right[kept]))
+            for over, true in (("groups", of_groups), ("seeds", of_seeds)):
+                ends = row[f"{over}_low"], row[f"{over}_high"]
+                found[*key, f"drop of {modality}", over] = true, row["drop"], *ends
+    for row in tables["coalition_values"].to_dict("records"):
+        kept, values = from_text(row["coalition"]), known.values[row["metric"]]
+        if len(kept) < len(names) - 1:
+            key = ("coalition_values", row["metric"], f"lost with {row['coalition'] or 'none'}", "both")
+            found[key] = values[names] - values[kept], row["lost"], row["low"], row["high"]
+    for row in tables["interaction"].to_dict("records"):
+        true = interaction_values(known.values[row["value_function"]])[row["modality"], row["other"]]
+        key = ("interaction", row["value_function"], f"{row['modality']} and {row['other']}", "both")
+        found[key] = true, row["value"], row["low"], row["high"]
+    shapley = tables["shapley"]
+    for row in shapley[shapley["model"] == "joint"].to_dict("records"):
+        game = dict(known.values[row["value_function"]])
+        if row["notion"] == "available":
+            game[()] = known.none[row["value_function"]]
+        true = shapley_values(game)[row["modality"]]
+        key = (f"shapley {row['notion']}", row["value_function"], row["modality"], "both")
+        found[key] = true, row["value"], row["low"], row["high"]
+        total = game[names] - game[()]
+        if not np.isnan(row["share"]) and abs(total) > 0.002:
+            key = (f"shapley {row['notion']}", f"share of {row['value_function']}", row["modality"], "both")
+            found[key] = true / total, row["share"], row["share_low"], row["share_high"]
+    return found
+
+
+def scores_of(test: TestSet, cells: Cells) -> dict[str, ModelScores]:
+    """What the report reads of each model's predictions."""
+    scores = {}
+    present = np.unique(cells.label[test.cell])
+    for model in (test.joint, *test.experts.values()):
+        flat = model.counts[model.modalities].matrix @ np.bincount(test.cell, minlength=len(cells.chance))
+        confusion = flat.reshape(test.bootstrap.seeds, -1)[:, :-1].reshape(-1, cells.classes, cells.classes)
+        # The page knows the classes that are true or named.
+        seen = np.union1d(present, np.flatnonzero(confusion.sum((0, 1))))
+        confusion = confusion[:, seen][:, :, seen]
+        share = np.bincount(cells.label, cells.chance)
+        chance = float((cells.label[test.cell] == share.argmax()).mean())
+        where = {("", to_text(model.modalities)): confusion}
+        scores[model.model] = ModelScores(
+            model.modalities, [str(one) for one in seen], test.clips, test.bootstrap.groups, chance, where
+        )
+    return scores
+
+
+def finding(tables: dict[str, pd.DataFrame], scores: dict[str, ModelScores]) -> Finding:
+    """What the report would say."""
+    study = SimpleNamespace(
+        scores={TASK: scores},
+        replacement=REPLACEMENT,
+        headline=lambda _: "joint",
+        expert=lambda _, modality: f"{modality}_only",
+        measure=lambda name: tables[name].assign(task=TASK),
+    )
+    return find(study, TASK)  # type: ignore[arg-type]
+
+
+def facts_of(known: Truth, metric: str, names: Coalition) -> Facts:
+    values = known.values[metric]
+    return Facts(values, known.none[metric], {name: values[name,] for name in names})
+
+
+def tests_of(tables: dict[str, pd.DataFrame], test: TestSet, known: Truth) -> dict[tuple[str, str, bool], bool]:
+    """(test, of what, whether there is something to find) -> whether it was found."""
+    found, drops = {}, tables["leave_one_out"]
+    for row in drops[(drops["model"] == "joint") & drops["metric"].isin(METRICS)].to_dict(
+        "records"
+    ):
+        kept = tuple(name for name in test.joint.modalities if name != row["modality"])
+        values = known.values[row["metric"]]
+        there = abs(values[test.joint.modalities] - values[kept]) > 0.002
+        found[f"leave_one_out {row['metric']}", row["modality"], there] = row["p_value"] < LEVEL
+        found[f"leave_one_out {row['metric']}, Holm", row["modality"], there] = row["p_holm"] < LEVEL
+    board = ranking(test.rivals, "joint", test.bootstrap, test.clips).set_index("model")
+    names = test.joint.modalities
+    # Trained alike, `again` differs by nothing; but a joint model with a handicap is not what is trained alike.
+    gap = abs(known.values["accuracy"][names] - known.values["accuracy"][names[1:]])
+    for rival, there in (("again", False), ("without", gap > 0.002)):
+        verdict = board.loc[rival, "verdict"]
+        found["leaderboard", rival, there] = verdict != NOT_DISTINGUISHABLE
+    return found
+
+
+def run(setting: Setting, sets: int) -> tuple[list[dict], list[dict], list[dict]]:
+    """Rows of the intervals, of the tests and of the sentences."""
+    rng = np.random.default_rng(zlib.crc32(setting.name.encode()))
+    known, cells = truth(setting.world, setting.noise), cells_of(setting.world)
+    intervals: dict[tuple[str, ...], list[tuple[float, ...]]] = defaultdict(list)
+    tests: dict[tuple[str, str, bool], list[bool]] = defaultdict(list)
+    said: dict[str, int] = defaultdict(int)
+    false: dict[str, int] = defaultdict(int)
+    wrong = leads = 0
+    for _ in range(sets):
+        test = draw(setting, rng)
+        scores = scores_of(test, cells)
+        tables = measures_of(test, scores["joint"].imbalanced)
+        for key, values in estimates(tables, test, known, cells).items():
+            intervals[key].append(values)
+        for name, hit in tests_of(tables, test, known).items():
+            tests[name].append(bool(hit))
+        told = finding(tables, scores)
+        names = test.joint.modalities
+        parts = false_parts(told.lead, told.text, told.notes, facts_of(known, told.metric, names))
+        wrong += bool(parts)
+        leads += not told.lead.startswith(("cannot tell", "too few"))
+        bounds = ["a drop of at most"] if "a drop of at most" in told.text else []
+        for part in {kind(part, names) for part in [*told.lead.split("; "), *bounds, *(n.split(",")[0] for n in told.notes)]}:
+            said[part] += 1
+        for part in {kind(part, names) for part in parts}:
+            false[part] += 1
+    key = {"setting": setting.name}
+    rows = [key | _interval_row(name, np.array(values)) for name, values in intervals.items()]
+    hits = [
+        key | {"test": one, "of": of, "there": there, "found": np.mean(values), "sets": len(values)}
+        for (one, of, there), values in tests.items()
+    ]
+    sentences = [key | {"sentence": "any", "said": leads / sets, "false": wrong / sets, "sets": sets}]
+    sentences += [
+        key | {"sentence": part, "said": count / sets, "false": false[part] / sets, "sets": sets}
+        for part, count in said.items()
+    ]
+    return rows, hits, sentences
+
+
+def _interval_row(name: tuple[str, ...], values: np.ndarray) -> dict[str, Any]:
+    true, estimate, low, high = values.T
+    covered = (low <= true + 1e-9) & (true - 1e-9 <= high)
+    row = dict(zip(("measure", "metric", "of", "over"), name, strict=True))
+    row |= {"truth": true.mean(), "bias": (estimate - true).mean(), "mae": np.abs(estimate - true).mean()}
+    return row | {"coverage": covered.mean(), "width": (high - low).mean(), "sets": len(values)}
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--sets", type=int, default=200, help="test sets of each setting")
+    parser.add_argument("--cores", type=int, default=os.cpu_count())
+    parser.add_argument("--only", default="", help="settings whose name holds this")
+    parser.add_argument("--output", type=Path, default=DOCS)
+    arguments = parser.parse_args()
+    chosen = [setting for setting in settings() if arguments.only in setting.name]
+    started, parts = time.perf_counter(), []
+    # The largest first, so that no process is left alone with one.
+    order = sorted(chosen, key=lambda setting: -setting.clips * len(WORLDS[setting.world].joint.modalities))
+    with ProcessPoolExecutor(arguments.cores) as pool:
+        for setting, part in zip(order, pool.map(partial(run, sets=arguments.sets), order), strict=True):
+            parts.append(part)
+            print(f"{time.perf_counter() - started:6.0f} s  {setting.name}", file=sys.stderr, flush=True)
+    arguments.output.mkdir(parents=True, exist_ok=True)
+    for name, tables in zip(("intervals", "tests", "sentences"), zip(*parts, strict=True), strict=True):
+        table = pd.DataFrame([row for rows in tables for row in rows]).round(4)
+        table["order"] = table["setting"].map({setting.name: place for place, setting in enumerate(chosen)})
+        table = table.sort_values("order", kind="stable").drop(columns="order")
+        table.to_csv(arguments.output / f"{name}.csv", index=False, lineterminator="\n")
+
+
+if __name__ == "__main__":
+    for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS"):
+        os.environ.setdefault(name, "1")
+    main()
