@@ -58,7 +58,7 @@ def estimates(tables: dict[str, pd.DataFrame], test: TestSet, known: Truth, cell
     names, found = test.joint.modalities, {}
     drops = tables["leave_one_out"]
     for row in drops[drops["model"] == "joint"].to_dict("records"):
-        values, metric, modality = known.values[row["metric"]], row["metric"], row["modality"]
+        values, metric, modality = known.reached[row["metric"]], row["metric"], row["modality"]
         kept = tuple(name for name in names if name != modality)
         key = ("leave_one_out", metric)
         found[*key, "all modalities", "both"] = values[names], row["full"], row["full_low"], row["full_high"]
@@ -73,17 +73,17 @@ def estimates(tables: dict[str, pd.DataFrame], test: TestSet, known: Truth, cell
                 ends = row[f"{over}_low"], row[f"{over}_high"]
                 found[*key, f"drop of {modality}", over] = true, row["drop"], *ends
     for row in tables["coalition_values"].to_dict("records"):
-        kept, values = from_text(row["coalition"]), known.values[row["metric"]]
+        kept, values = from_text(row["coalition"]), known.reached[row["metric"]]
         if len(kept) < len(names) - 1:
             key = ("coalition_values", row["metric"], f"lost with {row['coalition'] or 'none'}", "both")
             found[key] = values[names] - values[kept], row["lost"], row["low"], row["high"]
     for row in tables["interaction"].to_dict("records"):
-        true = interaction_values(known.values[row["value_function"]])[row["modality"], row["other"]]
+        true = interaction_values(known.reached[row["value_function"]])[row["modality"], row["other"]]
         key = ("interaction", row["value_function"], f"{row['modality']} and {row['other']}", "both")
         found[key] = true, row["value"], row["low"], row["high"]
     shapley = tables["shapley"]
     for row in shapley[shapley["model"] == "joint"].to_dict("records"):
-        game = dict(known.values[row["value_function"]])
+        game = dict(known.reached[row["value_function"]])
         if row["notion"] == "available":
             game[()] = known.none[row["value_function"]]
         true = shapley_values(game)[row["modality"]]
@@ -128,25 +128,23 @@ def finding(tables: dict[str, pd.DataFrame], scores: dict[str, ModelScores]) -> 
 
 
 def facts_of(known: Truth, metric: str, names: Coalition) -> Facts:
-    values = known.values[metric]
+    values = known.reached[metric]
     return Facts(values, known.none[metric], {name: values[name,] for name in names})
 
 
 def tests_of(tables: dict[str, pd.DataFrame], test: TestSet, known: Truth) -> dict[tuple[str, str, bool], bool]:
     """(test, of what, whether there is something to find) -> whether it was found."""
     found, drops = {}, tables["leave_one_out"]
-    for row in drops[(drops["model"] == "joint") & drops["metric"].isin(METRICS)].to_dict(
-        "records"
-    ):
+    for row in drops[(drops["model"] == "joint") & drops["metric"].isin(METRICS)].to_dict("records"):
         kept = tuple(name for name in test.joint.modalities if name != row["modality"])
-        values = known.values[row["metric"]]
+        values = known.reached[row["metric"]]
         there = abs(values[test.joint.modalities] - values[kept]) > 0.002
         found[f"leave_one_out {row['metric']}", row["modality"], there] = row["p_value"] < LEVEL
         found[f"leave_one_out {row['metric']}, Holm", row["modality"], there] = row["p_holm"] < LEVEL
     board = ranking(test.rivals, "joint", test.bootstrap, test.clips).set_index("model")
     names = test.joint.modalities
     # Trained alike, `again` differs by nothing; but a joint model with a handicap is not what is trained alike.
-    gap = abs(known.values["accuracy"][names] - known.values["accuracy"][names[1:]])
+    gap = abs(known.reached["accuracy"][names] - known.reached["accuracy"][names[1:]])
     for rival, there in (("again", False), ("without", gap > 0.002)):
         verdict = board.loc[rival, "verdict"]
         found["leaderboard", rival, there] = verdict != NOT_DISTINGUISHABLE
@@ -176,7 +174,9 @@ def run(setting: Setting, sets: int) -> tuple[list[dict], list[dict], list[dict]
         wrong += bool(parts)
         leads += not told.lead.startswith(("cannot tell", "too few"))
         bounds = ["a drop of at most"] if "a drop of at most" in told.text else []
-        for part in {kind(part, names) for part in [*told.lead.split("; "), *bounds, *(n.split(",")[0] for n in told.notes)]}:
+        for part in {
+            kind(part, names) for part in [*told.lead.split("; "), *bounds, *(n.split(",")[0] for n in told.notes)]
+        }:
             said[part] += 1
         for part in {kind(part, names) for part in parts}:
             false[part] += 1

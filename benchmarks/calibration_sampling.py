@@ -17,8 +17,8 @@ from scipy.sparse import csr_array
 from modalens.measures._predictions import Coalitions
 from modalens.stats.bootstrap import Bootstrap
 from modalens.stats.coalitions import Coalition, coalitions
-from modalens.stats.metrics import Array, ConfusionCounts, CountAxes
 from modalens.stats.information import Joint
+from modalens.stats.metrics import Array, ConfusionCounts, CountAxes
 
 FLOOR = 0.01  # probability that a model gives to what cannot be
 TRAININGS = 4000  # behind the true values
@@ -171,10 +171,10 @@ def draw(setting: Setting, rng: np.random.Generator) -> TestSet:
 
 @dataclass(frozen=True)
 class Truth:
-    """values: metric -> coalition -> what the mean over all trainings and clips is. right: chance that a training's
+    """reached: metric -> coalition -> what the mean over all trainings and clips is. right: chance that a training's
     model is right, by cell (K,). none: metric -> what one has who knows only how common the classes are."""
 
-    values: dict[str, dict[Coalition, float]]
+    reached: dict[str, dict[Coalition, float]]
     right: dict[Coalition, Array]
     none: dict[str, float]
 

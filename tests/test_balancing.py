@@ -365,7 +365,8 @@ def test_the_noise_of_ogm_ge_is_as_large_as_the_gradients_deviation():
     one = learner("ogm_ge")
     gradient = torch.stack([torch.linspace(-1, 1, 20000), torch.linspace(-3, 3, 20000)]).view(2, 100, 200)
     torch.manual_seed(0)
-    noise = one.modulated(gradient, torch.tensor([0.5, 1.0])) - torch.tensor([0.5, 1.0]).view(2, 1, 1) * gradient
+    factor, buffers = torch.tensor([0.5, 1.0]), {"epoch": torch.zeros(2)}
+    noise = one.modulated(gradient, factor, buffers) - factor.view(2, 1, 1) * gradient
     for mine, values in zip(noise, gradient, strict=True):
         assert mine.mean().abs() < 0.05 * values.std()
         assert mine.std() / values.std() == pytest.approx(1, abs=0.03)
@@ -613,3 +614,69 @@ def test_the_weaker_modality_learns_more_with_losses_of_its_own():
         fitted(learners, None, train, test, epochs=12, patience=10**6)
         found[method] = sum(probed(model, train, test) for model in models) / len(models)
     assert found["unimodal_losses"] > found["none"] + 0.05
+
+
+# The papers' own forms, where ours is another
+
+
+def test_ogm_ge_as_its_authors_have_it_acts_on_convolutions_and_in_the_first_epochs():
+    given = {"alpha": 2.0, "noise": False, "acts_on": "gradient", "epochs": 2, "convolutions_only": True}
+    stack = Ensemble([learner("ogm_ge", given=given)])
+    features = {name: values.unsqueeze(0) for name, values in clips().items()}
+
+    def slowed():
+        terms = stack.terms(features, LABELS.unsqueeze(0))
+        plain, found = stack.gradients(terms["loss"], again=True), stack.descent_gradients(terms)
+        return {name for name in found if not torch.allclose(found[name], plain[name])}, terms
+
+    stack.learner.coefficients = lambda *_: {
+        name: torch.where(stack.learner._on(stack.learner.epoch), 0.5, 1.0) for name in PAIR
+    }
+    assert slowed()[0] == {"model.networks.audio.convolution.weight"}
+    for _ in range(2):
+        stack.learner.after_epoch(stack.buffers, [{}])
+    names, terms = slowed()
+    assert names == set()
+    assert terms["coefficient_audio"].item() == 1
+
+
+def test_the_noise_of_ogm_ge_ends_with_its_modulation():
+    one = learner("ogm_ge", given={"epochs": 3})
+    gradient = torch.randn(2, 50, 20)
+    found = one.modulated(gradient, torch.ones(2), {"epoch": torch.tensor([2.0, 3.0])})
+    assert not torch.equal(found[0], gradient[0])
+    assert torch.equal(found[1], gradient[1])
+
+
+def test_convolutions_only_is_refused_where_there_is_none():
+    with pytest.raises(UserError, match="no sub-network of this model has a 2-D convolution"):
+        learner("ogm_ge", "distillation", given={"convolutions_only": True})
+
+
+@pytest.mark.usefixtures("float64")
+def test_mm_pareto_as_its_authors_have_it_lengthens_each_parameter_and_multiplies_by_gamma():
+    """By hand: 2 (w g_multi + (1 - w) g_uni), no shorter than g_multi + g_uni, times 1.5."""
+    one = learner("mm_pareto", given={"rescale": "parameter", "gamma": 1.5})
+    losses, parameters = one.loss(clips(), LABELS), dict(one.named_parameters())
+
+    def gradient(name):
+        values = torch.autograd.grad(losses[name], parameters.values(), retain_graph=True, allow_unused=True)
+        return {name: value for name, value in zip(parameters, values, strict=True) if value is not None}
+
+    _, found = descended(one)
+    multi = gradient("loss_multimodal")
+    for modality in PAIR:
+        uni = gradient(f"loss_{modality}")
+        names = [name for name in multi if name.startswith(f"model.networks.{modality}.")]
+        share = pareto(*(torch.cat([part[name].flatten() for name in names]).unsqueeze(0) for part in (multi, uni)))[0]
+        for name in names:
+            wanted = 2 * (share * multi[name] + (1 - share) * uni[name])
+            longer = max(1.0, ((multi[name] + uni[name]).norm() / wanted.norm()).item())
+            torch.testing.assert_close(found[name], 1.5 * longer * wanted, **EXACT)
+    torch.testing.assert_close(found["model.head.0.weight"], multi["model.head.0.weight"], **EXACT)
+
+
+@pytest.mark.parametrize("given", [{"rescale": "layer"}, {"gamma": 0}])
+def test_wrong_options_of_mm_pareto_are_refused(given):
+    with pytest.raises(UserError, match=f"mm_pareto: {next(iter(given))}"):
+        learner("mm_pareto", given=given)

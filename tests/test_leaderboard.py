@@ -8,7 +8,7 @@ from synthetic import predictions
 
 from modalens.stages import leaderboard as stage
 from modalens.stats import significance
-from modalens.stats.leaderboard import leaderboard
+from modalens.stats.leaderboard import judged, leaderboard
 from modalens.tracking import records
 from modalens.utils import cli
 from modalens.utils.errors import UserError
@@ -52,7 +52,7 @@ def test_a_model_right_on_every_clip_beats_chance_and_chance_is_worse_than_it():
     assert board(models, "all_right").loc["reference", "verdict"] == "worse"
 
 
-def test_a_small_difference_is_a_tie_and_never_a_win():
+def test_a_small_difference_is_not_distinguishable_and_never_a_win():
     table = board({"reference": planted(0.70, 1), "luckier": planted(0.71, 2), "unluckier": planted(0.69, 3)})
     assert set(table["verdict"]) == {"reference", "not distinguishable"}
 
@@ -99,13 +99,26 @@ def test_p_is_the_larger_of_both_tests_and_holm_is_over_the_tasks_comparisons():
     )
 
 
-def test_a_win_that_does_not_outlive_holm_is_a_tie():
+def test_a_win_that_does_not_outlive_holm_is_not_distinguishable():
     assert significance.holm([0.03, 0.5])[0] > 0.05
     alone = {"reference": planted(0.6, 1), "a": planted(0.68, 3)}
     crowd = alone | {f"m{index}": planted(0.6, 10 + index) for index in range(20)}
     one, many = (board(models).loc["a"] for models in (alone, crowd))
     assert one["p"] == many["p"]
     assert (one["verdict"], many["verdict"]) == ("better", "not distinguishable")
+
+
+def test_the_comparisons_of_all_tasks_are_one_family():
+    alone = leaderboard({"reference": planted(0.6, 1), "a": planted(0.68, 3)}, "reference")
+    rest = [
+        leaderboard({"reference": planted(0.6, 1), "b": planted(0.6, 10 + task)}, "reference") for task in range(20)
+    ]
+    together = judged(pd.concat([alone, *rest], ignore_index=True)).set_index("model")
+    assert alone.set_index("model").loc["a", "verdict"] == "better"
+    assert together.loc["a", "verdict"] == "not distinguishable"
+    assert together.loc["a", "p_holm"] == pytest.approx(min(1, 21 * together.loc["a", "p"]))
+    assert (together.loc["reference", "verdict"] == "reference").all()
+    assert together.loc["reference", "p_holm"].isna().all()
 
 
 def test_the_test_over_seeds_is_scipys_paired_one_and_sure_where_nothing_varies():

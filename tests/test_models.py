@@ -1,7 +1,8 @@
 import pytest
 import torch
-from _members import CLASSES, LABELS, SHAPES, clips, made, shapes
+from _members import CLASSES, COUNT, LABELS, SHAPES, clips, made, shapes
 from _numbers import EXACT
+from torch import nn
 from torch.nn import functional
 
 from modalens.models import build, named
@@ -21,6 +22,14 @@ def test_unimodal_models_differ_from_late_fusion_in_the_first_head_layer_only():
     first = [shapes["head.0.weight"][1] for shapes in (audio, video, fusion)]
     assert first == [512, 400, 912]
     assert sum(name.startswith("head.") and name.endswith("weight") for name in fusion) == 3
+
+
+@pytest.mark.parametrize("modality", ["audio", "video"])
+def test_the_experts_of_section_3_2_have_two_fully_connected_layers(modality):
+    model = made("late_fusion", (modality,), step_size=0, hidden=[])
+    layers = [module for module in model.modules() if isinstance(module, (nn.Linear, nn.Conv2d))]
+    assert [type(layer).__name__ for layer in layers] == ["Conv2d"] * (modality == "audio") + ["Linear", "Linear"]
+    assert model(clips((modality,))).shape == (COUNT, CLASSES)
 
 
 def test_late_fusion_concatenates_in_alphabetical_order_whatever_the_order_given():

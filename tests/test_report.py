@@ -417,7 +417,7 @@ def test_leaderboard_ranks_the_models_and_calls_a_tie_a_tie(tmp_path):
     best = number(100 * accuracy["both", "late_fusion"], 1)
     assert f"<strong>{best}</strong>" in html
     assert "compared with late_fusion, on the same test clips and the same 3 seeds" in html
-    assert "for the 2 comparisons of a task" in html
+    assert "by Holm's method for the 4 comparisons of all 2 tasks" in html
     assert "There was no search" in html
     assert (root / "report" / "figures" / "seen-leaderboard.svg").exists()
 

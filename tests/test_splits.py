@@ -213,3 +213,21 @@ def test_losses_are_counted_by_cause_in_the_record_and_every_clip_keeps_its_spli
         "lost/removed": 2,
         "lost/private": 1,
     }
+
+
+def test_splits_that_are_far_from_the_fractions_are_said(study, caplog):
+    """26 classes of 5 clips that come in pairs: every split wants one pair of each class."""
+    rare = labelled(26 * 5)
+    rare["label"] = [f"class-{clip // 5}" for clip in range(len(rare))]
+    rare["group"] = [f"group-{clip // 5}-{clip % 5 // 2}" for clip in range(len(rare))]
+    table = study(rare)["sizes"].set_index("split").astype(float)
+    assert table["asked"].to_dict() == FRACTIONS
+    assert table["clips"].sum() == 130
+    assert table.loc["train", "share"] < 0.65
+    assert f"train {table.loc['train', 'share']:.0%} instead of 70%" in caplog.text
+    assert splitting.off(splitting.sizes(splitting.assign(labelled(1000), FRACTIONS, 0), FRACTIONS)) == ""
+
+
+def test_an_official_split_was_not_asked_for_fractions(study):
+    given = labelled(60).assign(split=["train", "validation", "test"] * 20)
+    assert set(study(given)["sizes"]["asked"]) == {""}

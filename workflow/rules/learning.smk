@@ -19,7 +19,7 @@ rule splits:
         ),
         tables=expand(
             f"{R}/splits/{{{{task}}}}/{{table}}.csv",
-            table=["classes", "attrition", "leakage", "clips"],
+            table=["classes", "attrition", "leakage", "clips", "sizes"],
         ),
         record=f"{R}/splits/{{task}}/record.json",
     log:

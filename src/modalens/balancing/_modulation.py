@@ -64,13 +64,14 @@ class Modulation(Balancing):
         found = super().gradients(ensemble, terms)
         for name in self.modalities:
             coefficient = terms[f"coefficient_{name}"]
-            for parameter in of_network(found, name):
+            for parameter in self.modulates(found, name):
                 factor = coefficient if self.acts_on == "gradient" else torch.ones_like(coefficient)
-                found[parameter] = self.modulated(found[parameter], factor)
+                found[parameter] = self.modulated(found[parameter], factor, ensemble.buffers)
         return found
 
-    def modulated(self, gradient: Tensor, factor: Tensor) -> Tensor:
-        """(S, ...), (S,) -> (S, ...)."""
+    def modulated(self, gradient: Tensor, factor: Tensor, buffers: Tensors) -> Tensor:
+        """(S, ...), (S,) -> (S, ...). buffers: of the ensemble."""
+        del buffers
         return gradient * unsqueeze_like(factor, gradient)
 
     def step_scales(self, ensemble: Ensemble, terms: Tensors) -> Tensors:
@@ -79,8 +80,12 @@ class Modulation(Balancing):
         return {
             parameter: terms[f"coefficient_{name}"]
             for name in self.modalities
-            for parameter in of_network(ensemble.parameters, name)
+            for parameter in self.modulates(ensemble.parameters, name)
         }
+
+    def modulates(self, tensors: Tensors, modality: str) -> list[str]:
+        """The parameters that a modality's coefficient acts on."""
+        return of_network(tensors, modality)
 
 
 def of_network(tensors: Tensors, modality: str) -> list[str]:

@@ -7,13 +7,32 @@ from torch import Tensor
 from modalens.balancing._base import Ensemble
 from modalens.balancing._heads import MULTIMODAL, Heads
 from modalens.balancing._modulation import of_network
+from modalens.models import Model
+from modalens.utils.errors import UserError
 from modalens.utils.tensors import Tensors, unsqueeze_like
+
+RESCALES = ("network", "parameter")
 
 
 class MmPareto(Heads):
     """For each modality's sub-network: g_multi of the model's own loss, g_uni of the modality's head. Where their
     cosine is above 0 their mean, else their combination of least norm; then with the norm of g_multi + g_uni. All else,
-    heads included, descends the plain sum of all losses."""
+    heads included, descends the plain sum of all losses.
+
+    The paper also multiplies by gamma above 1, and its authors' code gives each parameter, not the sub-network, the
+    norm that its own sum has, and only where that is the larger one. AdamW divides a factor that stays the same out
+    again, so gamma is 1 here. Their form: `rescale: parameter, gamma: 1.5`.
+    """
+
+    def __init__(self, model: Model, *, rescale: str = "network", gamma: float = 1.0) -> None:
+        """rescale: network or parameter, what gets the norm of its sum of gradients. gamma: factor of what a
+        sub-network descends."""
+        super().__init__(model)
+        if rescale not in RESCALES:
+            raise UserError(f"balancing.mm_pareto: rescale: expected {' or '.join(RESCALES)}, got {rescale!r}")
+        if not gamma > 0:
+            raise UserError(f"balancing.mm_pareto: gamma: expected a number above 0, got {gamma}")
+        self.rescale, self.gamma = rescale, gamma
 
     def joined(self, losses: dict[str, Tensor]) -> dict[str, Tensor]:
         return {"loss": losses[f"loss_{MULTIMODAL}"] + self.of_heads(losses)}
@@ -30,9 +49,18 @@ class MmPareto(Heads):
                 flat = (torch.cat([each[name].flatten(1) for name in names], 1) for each in (multi, uni))
                 share, scale = pareto(*flat)
                 for name in names:
-                    first, second = (unsqueeze_like(scale * part, both[name]) for part in (share, 1 - share))
-                    found[name] = first * multi[name] + second * uni[name]
+                    first, second = (unsqueeze_like(part, both[name]) for part in (share, 1 - share))
+                    together = first * multi[name] + second * uni[name]
+                    if self.rescale == "parameter":
+                        scale = 2 * at_least(both[name], 2 * together)
+                    found[name] = self.gamma * unsqueeze_like(scale, together) * together
         return found
+
+
+def at_least(wanted: Tensor, got: Tensor) -> Tensor:
+    """Two of (S, ...) -> (S,): the factor, 1 or more, that makes the second no shorter than the first."""
+    one, other = (each.flatten(1).norm(dim=1) for each in (wanted, got))
+    return (one / other.clamp(min=torch.finfo(got.dtype).tiny)).clamp(min=1)
 
 
 def pareto(multi: Tensor, uni: Tensor) -> tuple[Tensor, Tensor]:

@@ -18,6 +18,7 @@ from modalens.utils.errors import UserError
 log = logging.getLogger("modalens")
 
 NAMES = ("train", "validation", "test")
+FAR = 0.05  # of the share of a split from what was asked for
 COLUMNS = ["clip_id", "shard", "group", "label"]
 Numbers = NDArray[np.int64]
 
@@ -146,6 +147,23 @@ def class_counts(used: pd.DataFrame, lost: pd.DataFrame) -> pd.DataFrame:
     if not table["validation"].sum():
         raise UserError("validation has no clip; add clips or raise splits.validation")
     return table.rename_axis(index="label", columns=None).reset_index()
+
+
+def sizes(split: pd.Series, fractions: dict[str, float]) -> pd.DataFrame:
+    """split, clips, share and asked (of all clips), before any clip is lost."""
+    table = pd.DataFrame({"split": NAMES, "clips": [int((split == name).sum()) for name in NAMES]})
+    table["share"] = table["clips"] / max(len(split), 1)
+    table["asked"] = [fractions[name] for name in NAMES]
+    return table
+
+
+def off(table: pd.DataFrame) -> str:
+    """A phrase on splits that are far from what was asked for; empty where none is. table: of `sizes`."""
+    far = table[(table["share"] - table["asked"]).abs() > FAR]
+    if far.empty:
+        return ""
+    parts = [f"{row['split']} {row['share']:.0%} instead of {row['asked']:.0%}" for row in far.to_dict("records")]
+    return f"{', '.join(parts)}: each class is spread over all splits by whole groups, and some classes have few"
 
 
 def validate_fractions(fractions: dict[str, Any]) -> dict[str, float]:

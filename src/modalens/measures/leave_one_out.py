@@ -9,7 +9,7 @@ from modalens.measures._base import Measure
 from modalens.measures._predictions import Coalitions, chosen
 from modalens.stats.bootstrap import kind_of
 from modalens.stats.metrics import METRICS
-from modalens.stats.significance import both_tests, holm
+from modalens.stats.significance import both_tests, corrected
 
 TESTED = ("accuracy", "log_probability")
 
@@ -47,7 +47,7 @@ class LeaveOneOut(Measure):
         detectable: the smallest drop that this test set and these seeds would have shown (power 0.8),
         p_value: the larger one of a sign-flip test over groups and a paired t-test over seeds, so that a drop counts
         only if other clips and other seeds would show it (accuracy and log_probability only),
-        p_holm: corrected over all rows of the table with the same metric,
+        p_holm: corrected over all rows of the table with the same metric; the report corrects over all tasks,
         clips, groups, seeds: how many were tested.
         """
         models = predictions.groupby("model", sort=True)
@@ -56,8 +56,9 @@ class LeaveOneOut(Measure):
     def of(self, models: Sequence[Coalitions]) -> pd.DataFrame:
         table = pd.DataFrame([row for scores in models for row in self._model(scores)])
         if len(table):
-            corrected = table.groupby("metric")["p_value"].transform(lambda family: holm(family.to_numpy()))
-            table.insert(list(table.columns).index("p_value") + 1, "p_holm", corrected)
+            columns = list(table.columns)
+            columns.insert(columns.index("p_value") + 1, "p_holm")
+            table = corrected(table, "metric")[columns]
         return table
 
     def headline(self, table: pd.DataFrame) -> dict[str, float]:

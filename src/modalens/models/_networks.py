@@ -133,7 +133,10 @@ def unimodal_networks(
 ) -> dict[str, nn.Module]:
     """The unimodal models' sub-networks, by the axes of what they read: spectrograms or vectors."""
     spectrogram = partial(SpectrogramNetwork, size=spectrogram_size, channels=channels)
-    sequence = partial(SequenceNetwork, size=sequence_size, step_size=step_size)
+
+    def sequence(shape: Shape) -> nn.Module:
+        return SequenceNetwork(shape, sequence_size, step_size) if step_size else StepLayer(shape, sequence_size)
+
     return {name: (spectrogram if is_spectrogram(shapes[name]) else sequence)(shapes[name]) for name in sorted(shapes)}
 
 

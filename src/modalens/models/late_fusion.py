@@ -14,6 +14,11 @@ from modalens.models._shapes import Shapes
 
 
 class LateFusion(Model):
+    """The experts of the paper's section 3.2 have two fully connected layers in all, after a convolution or ResNet50;
+    the unimodal models of its section 3.3 have the multimodal model's head. Here every model, teachers too, is 3.3's;
+    on one modality `step_size: 0, hidden: []` makes 3.2's.
+    """
+
     def __init__(
         self,
         shapes: Shapes,
@@ -31,7 +36,8 @@ class LateFusion(Model):
         """Spectrograms and vectors each have their sub-network, by their axes; joined in alphabetical order.
 
         The paper gives 512 for the log-mel, and 400 for the video's vectors. Convolution channels, step_size (the
-        first layer on vectors) and the head's hidden sizes are ours. The paper names no dropout. fusion: any that
+        first layer on vectors; 0: none, one layer reads their mean) and the head's hidden sizes are ours. The paper
+        names no dropout. fusion: any that
         serves the intermediate stage; the sub-networks of a seed begin alike whatever it is.
         """
         networks = unimodal_networks(

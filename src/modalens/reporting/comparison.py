@@ -6,6 +6,7 @@ import pandas as pd
 
 from modalens.reporting.study_results import Study, read
 from modalens.search.space import SCORE
+from modalens.stats.leaderboard import judged
 
 FIXED = ("task", "model", "trial", "chosen", "status", SCORE, "validation_accuracy", "best_epoch", "epochs", "seconds")
 
@@ -16,7 +17,8 @@ def boards(study: Study) -> pd.DataFrame:
     if table.empty:
         return table
     table = table[table["model"].isin(study.models)]
-    return table if len(set(table["model"])) > 1 else pd.DataFrame()
+    # A file is of one task; what is read together is one family.
+    return judged(table) if len(set(table["model"])) > 1 else pd.DataFrame()
 
 
 def ranks(board: pd.DataFrame) -> pd.DataFrame:
@@ -55,12 +57,12 @@ def choices(trials: pd.DataFrame) -> list[dict[str, Any]]:
 def sentences(study: Study, board: pd.DataFrame, choices: list[dict[str, Any]]) -> list[str]:
     """What was compared with what, over how many seeds, and with what effort of search."""
     seeds = int(board["seeds"].min())
-    counts = board[board["verdict"] != "reference"].groupby("task")["p"].count()
-    family = f"{counts.min()}" if counts.min() == counts.max() else f"{counts.min()} to {counts.max()}"
+    tasks = board["task"].nunique()
+    family = f"{board['p'].count()} comparisons of {'the task' if tasks == 1 else f'all {tasks} tasks'}"
     said = [
         f"Every model is compared with {board['reference'].iloc[0]}, on the same test clips and the same {seeds} "
         f"seed{'s' * (seeds > 1)}, with all modalities given. p is the larger one of a sign-flip test over groups and "
-        f"a paired t-test over seeds, by Holm's method for the {family} comparisons of a task; a difference is called "
+        f"a paired t-test over seeds, by Holm's method for the {family}; a difference is called "
         "one where that is below 0.05; elsewhere two models are not distinguishable, which does not say that they are "
         "equally good."
     ]

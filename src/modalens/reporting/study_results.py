@@ -16,6 +16,7 @@ from modalens.reporting.appearance import withheld
 from modalens.stats.coalitions import from_text, model_of, to_text
 from modalens.stats.metrics import Array, confusion_metrics
 from modalens.stats.predictions import PRIOR_PREDICTED
+from modalens.stats.significance import corrected
 from modalens.utils import hdf5, parquet
 from modalens.utils.errors import UserError
 
@@ -174,7 +175,11 @@ class Study:
         paths = [self.root / "relevance" / task / f"{name}.csv" for task in self.tasks]
         tables = [read(path) for path in paths if path.exists()]
         table = pd.concat(tables, ignore_index=True) if tables else pd.DataFrame()
-        return table[table["model"].isin(self.models)] if len(table) else table
+        if table.empty:
+            return table
+        table = table[table["model"].isin(self.models)]
+        # A file is of one task; what is read together is one family.
+        return corrected(table, "metric") if {"p_value", "p_holm", "metric"} <= set(table) else table
 
     def answers(self) -> dict[str, Any]:
         path = self.root / "manifest" / "answers.json"
@@ -186,6 +191,11 @@ class Study:
         paths = {task: self.root / "splits" / task / "attrition.csv" for task in self.tasks}
         tables = [read(path).assign(task=task) for task, path in paths.items() if path.exists()]
         return pd.concat(tables, ignore_index=True) if tables else pd.DataFrame()
+
+    def split_sizes(self) -> dict[str, pd.DataFrame]:
+        """task -> split, clips, share, asked (not-a-number in an official split)."""
+        paths = {task: self.root / "splits" / task / "sizes.csv" for task in self.tasks}
+        return {task: read(path) for task, path in paths.items() if path.exists()}
 
     def histories(self, task: str) -> pd.DataFrame:
         """model, seed and the columns of history.csv."""

@@ -6,6 +6,7 @@ from typing import Any
 
 import pandas as pd
 
+from modalens.curation.splitting import off
 from modalens.reporting.study_results import Study
 from modalens.reporting.verdict import Estimate, Evidence, judge, not_needed
 from modalens.stats.coalitions import Coalition, from_text
@@ -177,9 +178,16 @@ def caveats(study: Study, weights: dict[str, str]) -> list[str]:
     said.append(f"Tested on {least}{clips:,} clips of {groups:,} groups, trained from {seeds} seed{'s' * (seeds > 1)}.")
     if groups < 30:
         said.append(f"Only {groups} test groups in the smallest task: the intervals are rough.")
+    said += [f"Splits of {task}: {text}." for task, text in uneven_splits(study).items()]
     said.append(disagreement(study))
     said.append(lost_clips(study.attrition()))
     return [text for text in said if text]
+
+
+def uneven_splits(study: Study) -> dict[str, str]:
+    """task -> how far its splits are from what was asked for, where they are."""
+    tables = study.split_sizes()
+    return {task: text for task, table in tables.items() if (text := off(table))}
 
 
 def disagreement(study: Study) -> str:

@@ -8,7 +8,7 @@ against all modalities.
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from math import isnan, nan
+from math import ceil, isnan, nan
 
 from modalens.stats.coalitions import Coalition, coalitions
 
@@ -130,7 +130,7 @@ def _redundant(evidence: Evidence) -> str:
             break  # of some coalitions of this size it cannot be told
     sufficient = [one for one in evidence.modalities if (lost := evidence.lost.get((one,))) and lost.high <= MARGIN]
     if sufficient:
-        return f"no modality is needed; {_join(sufficient)} alone suffice{'s' * (len(sufficient) == 1)}"
+        return f"no modality is needed; {' or '.join(f'{name} alone' for name in sufficient)} suffices"
     return "no single modality is needed"
 
 
@@ -164,7 +164,7 @@ def _moves(full: float, drop: Estimate, *, first: bool = False) -> str:
     if drop.high < 0:
         return f"rises to {to}"
     if not_needed(drop):
-        return f"is {to}, a drop of at most {_points(max(drop.high, 0.0))}"
+        return f"is {to}, a drop of at most {_points(max(drop.high, 0.0), up=True)}"
     return f"is {to}, a drop between {_signed(drop.low)} and {_signed(drop.high)}"
 
 
@@ -172,8 +172,11 @@ def _signed(rate: float) -> str:
     return f"{round(rate, 2) + 0.0:+.2f}"  # no minus before nothing
 
 
-def _points(rate: float) -> str:
+def _points(rate: float, *, up: bool = False) -> str:
+    """up: a bound is rounded so that it stays one."""
     points = 100 * rate
+    if up:
+        points = ceil(points) if points >= 1 else ceil(10 * points) / 10
     return f"{points:.0f} points" if points >= 1 or points == 0 else f"{points:.1f} points"
 
 

@@ -11,8 +11,10 @@ from modalens.curation.splitting import (
     class_counts,
     failures,
     log,
+    off,
     official,
     shared_groups,
+    sizes,
     validate_fractions,
 )
 from modalens.tracking import records
@@ -43,6 +45,9 @@ def main(arguments: argparse.Namespace) -> None:
         split, origin = official(labels, fractions, arguments.seed)
     else:
         split, origin = assign(labels, fractions, arguments.seed), "by group"
+    made = sizes(split, fractions)
+    if origin == "by group" and (said := off(made)):
+        log.warning("%s: %s", arguments.labels.stem, said)
     leakage = shared_groups(labels, split)
     if len(leakage) and not arguments.allow_overlap:
         example = leakage.iloc[0]
@@ -63,6 +68,7 @@ def main(arguments: argparse.Namespace) -> None:
     attrition = clips.groupby(["split", "label", "cause", "stage"]).size().rename("clips").reset_index()
     lists = {name: used.loc[used["split"] == name, COLUMNS] for name in NAMES}
     outputs = lists | {"attrition": attrition, "leakage": leakage, "classes": class_counts(used, lost)}
+    outputs["sizes"] = made if origin == "by group" else made.assign(asked=float("nan"))
     outputs["clips"] = clips[[*COLUMNS, "split", "cause", "stage", "since"]]
     for name, table in outputs.items():
         files.write_text(arguments.output / f"{name}.csv", table.to_csv(index=False, lineterminator="\n"))

@@ -3,7 +3,7 @@
 Each is compared with one reference model. A difference counts when it would be there for other groups of clips and for
 other training seeds: p is the larger one of a sign-flip test over groups and of a paired t-test over seeds. Either
 alone is not enough: with many clips the luck of five seeds is a clear difference, with many seeds that of few clips.
-The comparisons of one task are one family for Holm's correction.
+The comparisons of a table are one family for Holm's correction: those of one task, and on the page those of all tasks.
 """
 
 from collections.abc import Mapping
@@ -14,11 +14,12 @@ import pandas as pd
 
 from modalens.stats.bootstrap import Bootstrap
 from modalens.stats.metrics import Array, ConfusionCounts, CountAxes, count_confusions
-from modalens.stats.significance import both_tests, holm
+from modalens.stats.significance import both_tests, corrected
 from modalens.utils.errors import UserError
 
 METRICS = ("accuracy", "balanced_accuracy", "f1")
 LEVEL = 0.05
+REFERENCE = "reference"
 NOT_DISTINGUISHABLE = "not distinguishable"
 COLUMNS = ["rank", "model", "seeds", "clips", "groups", *(f"{m}{part}" for m in METRICS for part in ("", "_std"))]
 COLUMNS += [
@@ -75,12 +76,18 @@ def ranking(counts: Mapping[str, ConfusionCounts], reference: str, bootstrap: Bo
             row |= _tests(own, counts[reference], differences[0])
         rows.append(row)
     table = pd.DataFrame(rows).reindex(columns=COLUMNS)
-    table["p_holm"] = holm(table["p"].to_numpy(np.float64))
-    pairs = zip(table["model"], table["difference"], table["p_holm"], strict=True)
-    table["verdict"] = ["reference" if name == reference else _verdict(*rest) for name, *rest in pairs]
+    table["verdict"] = np.where(table["model"] == reference, REFERENCE, "")
+    table = judged(table)
     # Of what is equal but for rounding neither is the better one.
     table["rank"] = table["accuracy"].round(12).rank(ascending=False)
     return table.sort_values("rank", kind="stable").reset_index(drop=True)
+
+
+def judged(table: pd.DataFrame) -> pd.DataFrame:
+    """The table with `p_holm` and `verdict` for all its comparisons as one family: of one task, or of several."""
+    table = corrected(table, p="p")
+    pairs = zip(table["verdict"], table["difference"], table["p_holm"], strict=True)
+    return table.assign(verdict=[was if was == REFERENCE else _verdict(*rest) for was, *rest in pairs])
 
 
 def _spread(metrics: Mapping[str, Array]) -> dict[str, Any]:

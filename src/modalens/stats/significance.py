@@ -5,6 +5,7 @@ from functools import cache
 from itertools import product
 
 import numpy as np
+import pandas as pd
 from scipy import stats
 
 from modalens.stats.metrics import CHUNK, EXACT_GROUPS, Array
@@ -19,6 +20,12 @@ def holm(p_values: Sequence[float] | Array) -> Array:
     steps = p[order] * np.arange(len(order), 0, -1)
     corrected[order] = np.minimum(np.maximum.accumulate(steps), 1) if len(order) else steps
     return corrected
+
+
+def corrected(table: pd.DataFrame, by: str = "", p: str = "p_value") -> pd.DataFrame:
+    """The table with `p_holm` over all its rows, or over those that are equal in the column `by`."""
+    families = table.groupby(by)[p] if by else table.groupby(np.zeros(len(table)))[p]
+    return table.assign(p_holm=families.transform(lambda family: holm(family.to_numpy(np.float64))))
 
 
 def seed_test(difference: Array) -> float:
