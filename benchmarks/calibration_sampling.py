@@ -6,6 +6,7 @@ clips. The measures get the same counts that a table of predictions would give t
 """
 
 import copy
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache, cached_property
 
@@ -102,7 +103,8 @@ class Sampled(Coalitions):
         self.clips, self.bootstrap = test.clips, test.bootstrap
         self._metrics = {}
 
-    def tally(self, kept, replacement: str) -> ConfusionCounts:
+    def tally(self, kept: Sequence[str], replacement: str) -> ConfusionCounts:
+        del replacement
         return self.counts[tuple(kept)]
 
     def chance(self) -> dict[str, Array]:

@@ -76,6 +76,7 @@ class OgmGe(Modulation):
         return [name for name in names if tensors[name].dim() == 1 + KERNEL_AXES] if self.convolutions_only else names
 
     def after_epoch(self, buffers: Tensors, rows: Sequence[Row]) -> None:
+        del rows
         buffers["epoch"] += 1
 
     def _on(self, epoch: Tensor) -> Tensor:
