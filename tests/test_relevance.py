@@ -1,7 +1,10 @@
+import _study
+import numpy as np
 import pandas as pd
 import pytest
 from synthetic import predictions
 
+from modalens.plugins import introspection, registry
 from modalens.stages import relevance
 from modalens.tracking import records
 from modalens.utils import cli
@@ -52,3 +55,142 @@ def test_unknown_measure_unknown_option_and_two_tasks_are_the_users_mistakes(fol
     with pytest.raises(UserError, match="expected predictions of one task"):
         run(folder, "--measure", "shapley")
     assert not (folder / "out.csv").exists()
+
+
+TOYS = '''
+import numpy as np
+import pandas as pd
+from modalens.measures import Measure
+
+
+class Said(Measure):
+    """What models say of each split's clips, and of test clips with each modality replaced."""
+
+    needs = "model"
+
+    def __init__(self, *, bootstrap: int = 1000, confidence: float = 0.95) -> None: ...
+
+    def __call__(self, models):
+        rows = []
+        for model in models:
+            for seed in model.seeds:
+                network = model.network(seed)
+                for split in ("train", "validation", "test"):
+                    clips = model.clips(split)
+                    right = network.log_probabilities(network.embed(clips.features)).argmax(1) == clips.truth
+                    row = {"model": model.name, "seed": seed, "split": split, "clips": len(clips.table)}
+                    rows.append(row | {"accuracy": right.mean(), "replaced": ""})
+                own = network.embed(clips.features)
+                for kind in ("mean@input", "blank@input"):
+                    for name, rest in network.embed(model.stand_ins(kind, seed)).items():
+                        values = own | {name: rest.repeat(len(clips.truth), 0)}
+                        right = network.log_probabilities(values).argmax(1) == clips.truth
+                        row = {"model": model.name, "seed": seed, "split": "test", "clips": len(clips.truth)}
+                        rows.append(row | {"accuracy": right.mean(), "replaced": f"{name}/{kind}"})
+        return pd.DataFrame(rows)
+
+    def headline(self, table):
+        return {"rows": float(len(table))}
+
+
+class Epochs(Measure):
+    needs = "history"
+
+    def __init__(self, *, bootstrap: int = 1000, confidence: float = 0.95) -> None: ...
+
+    def __call__(self, histories):
+        return histories.groupby(["model", "seed"], as_index=False)["epoch"].max()
+
+
+class Nothing(Measure):
+    needs = "model"
+
+    def __init__(self, *, bootstrap: int = 1000, confidence: float = 0.95) -> None: ...
+
+    def __call__(self, models):
+        return pd.DataFrame({"modle": []})
+'''
+
+
+@pytest.fixture(scope="module")
+def toys(tmp_path_factory):
+    path = tmp_path_factory.mktemp("plugins") / "toys.py"
+    path.write_text(TOYS)
+    registry.use([path])
+    yield
+    registry.use([])
+
+
+@pytest.fixture(scope="module")
+def study(tmp_path_factory):
+    root = _study.make(tmp_path_factory.mktemp("study"))
+    for model in ("late_fusion", "video_only"):
+        _study.trained(root, model, seeds=[0, 1], output="train/t")
+    return root
+
+
+def of_models(study, output, measure, *more):
+    line = ["--measure", measure, "--models", *(study / "train" / "t").glob("*"), "--seeds", 0, 1]
+    line += ["--splits", study / "splits", "--output", output / "out.csv", "--record", output / "out.json"]
+    for flag, suffix in (("features", ""), ("replacements", ".h5")):
+        line += ["--modalities" if flag == "features" else f"--{flag}"]
+        line += [f"{name}={study}/{flag}/{name}{suffix}" for name in _study.SHAPES]
+    cli.call(relevance, [str(part) for part in [*line, *more]])
+
+
+@pytest.mark.usefixtures("toys")
+def test_a_measure_of_an_outside_file_is_given_the_trained_models_and_the_clips_of_every_split(study, tmp_path):
+    assert introspection.attribute("measures", "said", "needs") == "model"
+    assert introspection.attribute("measures", "shapley", "needs") == "predictions"
+    of_models(study, tmp_path, "said", "--device", "cpu")
+    table = pd.read_csv(tmp_path / "out.csv", keep_default_na=False)
+    assert list(table.columns[:3]) == ["task", "model", "seed"]
+    assert set(table["task"]) == {"t"}
+    own = table[table["replaced"] == ""]
+    assert dict(zip(own["split"], own["clips"], strict=True)) == {"train": 36, "validation": 10, "test": 14}
+    assert set(own["model"]) == {"late_fusion", "video_only"}
+    assert own[own["model"] == "late_fusion"]["accuracy"].mean() > 0.8
+    withheld = table[table["model"] == "late_fusion"].groupby("replaced")["accuracy"].mean()
+    assert withheld["video/mean@input"] < 0.6 < 0.8 < withheld["audio/mean@input"], "only the video tells the label"
+    # What `evaluate` says of the same models under the same conditions.
+    said = _study.evaluated(study, study / "train" / "t" / "late_fusion", [0, 1])
+    hit = (said["label"] == said["predicted"]).groupby([said["seed"], said["condition"]]).mean()
+    mine = table[(table["model"] == "late_fusion") & (table["split"] == "test")].set_index(["seed", "replaced"])
+    for seed in (0, 1):
+        for name in ("full", "video=blank", "audio=blank", "video=mean", "audio=mean"):
+            modality, _, kind = name.partition("=")
+            replaced = f"{modality}/{kind}@input" if kind else ""
+            assert mine.loc[(seed, replaced), "accuracy"] == pytest.approx(hit[seed, name])
+    _, runs = records.read(tmp_path / "out.json")
+    assert [run.key for run in runs] == [
+        {"task": "t", "measure": "said", "model": m} for m in ("late_fusion", "video_only")
+    ]
+    assert [run.metrics for run in runs] == [{"rows": 14.0}, {"rows": 10.0}]
+
+
+@pytest.mark.usefixtures("toys")
+def test_a_measure_of_histories_is_given_an_epoch_a_row(study, tmp_path):
+    paths = sorted((study / "train" / "t").glob("*/*/history.csv"))
+    line = [
+        "--measure",
+        "epochs",
+        "--histories",
+        *paths,
+        "--output",
+        tmp_path / "o.csv",
+        "--record",
+        tmp_path / "o.json",
+    ]
+    cli.call(relevance, line)
+    table = pd.read_csv(tmp_path / "o.csv")
+    assert list(table.columns) == ["task", "model", "seed", "epoch"]
+    assert set(table["task"]) == {"t"}
+    assert np.array_equal(table["epoch"], [len(pd.read_csv(path)) for path in paths])
+
+
+@pytest.mark.usefixtures("toys")
+def test_what_a_measure_needs_and_what_it_must_return_is_said(study, tmp_path, folder):
+    with pytest.raises(UserError, match=r"relevance\.measures\.epochs needs --histories"):
+        run(folder, "--measure", "epochs")
+    with pytest.raises(UserError, match="nothing: expected a table with a column `model`, got the columns modle"):
+        of_models(study, tmp_path, "nothing")

@@ -82,6 +82,34 @@ class Doubled(Encoder):
         return (self.options["factor"] * batch).half()
 '''
 
+MEASURES = """
+import pandas as pd
+from modalens.measures import Measure
+
+
+class AccuracyOnTest(Measure):
+    needs = "model"
+
+    def __init__(self, *, bootstrap: int = 1000, confidence: float = 0.95) -> None: ...
+
+    def __call__(self, models):
+        rows = []
+        for model in models:
+            network, clips = model.network(0), model.clips("test")
+            right = network.log_probabilities(network.embed(clips.features)).argmax(1) == clips.truth
+            rows.append({"model": model.name, "accuracy": right.mean()})
+        return pd.DataFrame(rows)
+
+
+class Epochs(Measure):
+    needs = "history"
+
+    def __init__(self, *, bootstrap: int = 1000, confidence: float = 0.95) -> None: ...
+
+    def __call__(self, histories):
+        return histories.groupby("model", as_index=False)["epoch"].max()
+"""
+
 
 def digest_of(folder):
     files = sorted(path for path in folder.rglob("*") if path.is_file() and "__pycache__" not in path.parts)
@@ -103,12 +131,15 @@ def test_a_toy_modality_and_its_encoder_go_through_a_whole_study_without_a_chang
     table.to_csv(tmp_path / "labels.csv", index=False)
     (tmp_path / "pressure.py").write_text(MODALITY)
     (tmp_path / "doubled.py").write_text(ENCODER)
+    (tmp_path / "toy_measures.py").write_text(MEASURES)
+    measures = {"leave_one_out": {}, "coalition_values": {}, "shapley": {}, "accuracy_on_test": {}, "epochs": {}}
 
     study = checkout(
         {
             "name": "toy", "dataset": {"name": "folder", "csv": str(tmp_path / "labels.csv")}, "tasks": ["weather"],
-            "shards": 1, "seeds": [0], "training": {"epochs": 30, "patience": 30}, "relevance": {"bootstrap": 100},
-            "plugins": [str(tmp_path / "pressure.py"), str(tmp_path / "doubled.py")],
+            "shards": 1, "seeds": [0], "training": {"epochs": 30, "patience": 30},
+            "relevance": {"bootstrap": 100, "measures": measures},
+            "plugins": [str(tmp_path / f"{name}.py") for name in ("pressure", "doubled", "toy_measures")],
             "modalities": {
                 "audio": {"encoder": "log_mel", "decode": {"seconds": 1}},
                 "video": {
@@ -144,6 +175,13 @@ def test_a_toy_modality_and_its_encoder_go_through_a_whole_study_without_a_chang
     drops = drops[(drops["model"] == "late_fusion") & (drops["metric"] == "accuracy")]
     drops = drops[drops["replacement"] == "mean@fusion"].set_index("modality")["drop"]
     assert drops["pressure"] > 0.3 > max(drops["audio"], drops["video"])
+    accuracy = pd.read_csv(study.results / "relevance" / "weather" / "accuracy_on_test.csv").set_index("model")[
+        "accuracy"
+    ]
+    predictions = pd.read_parquet(study.results / "evaluate" / "weather" / "late_fusion.parquet")
+    full = predictions[predictions["condition"] == "full"]
+    assert accuracy["late_fusion"] == (full["label"] == full["predicted"]).mean()
+    assert len(pd.read_csv(study.results / "relevance" / "weather" / "epochs.csv")) == len(settings["models"])
     page = (study.results / "report" / "index.html").read_text()
     assert "pressure" in page
     assert "Flat Air pressure" in page, "the words of a plugin reach the reader"

@@ -17,6 +17,7 @@ from modalens.config.resolve import fusions, resolve
 from modalens.plugins import files as plugin_files, registry
 from modalens.terminal.handler import Terminal
 from modalens.tracking import live
+from modalens.plugins.introspection import attribute
 from modalens.utils import files
 from modalens.utils.errors import UserError
 
@@ -70,6 +71,12 @@ MODALITIES = sorted(STUDY["modalities"])
 FORMS = modalities.forms(STUDY)
 # Folder of what a modality's encoder reads.
 READS = {name: modalities.form_of(STUDY, name) for name in MODALITIES}
+# What a measure is computed from, and the argument of stage `relevance` that gives it.
+NEEDS = {
+    name: attribute("measures", name, "needs")
+    for name in STUDY["relevance"]["measures"]
+}
+SOURCES = {"predictions": "predictions", "history": "histories"}
 FILES.put("config.yaml", yaml.safe_dump(STUDY, sort_keys=False))
 
 
@@ -226,6 +233,28 @@ def model_code(*names):
         used = registry.names("fusions") if varied else fusions(model).values()
         yield from (f"fusions/{one}" for one in used)
         yield from (f"balancing/{one}" for one in model["balancing"])
+
+
+def those_that_need(*needs):
+    """Constraint of the wildcard `measure`; (?!) where the study has none of them."""
+    return "|".join(name for name in NEEDS if NEEDS[name] in needs) or "(?!)"
+
+
+def measured(wildcards):
+    """Of all models of a task: what a measure is computed from that needs no model."""
+    task = wildcards.task
+    if NEEDS[wildcards.measure] == "predictions":
+        return [f"{R}/evaluate/{task}/{model}.parquet" for model in STUDY["models"]]
+    return [
+        f"{R}/train/{task}/{model}/{seed}/history.csv"
+        for model in STUDY["models"]
+        for seed in SEEDS
+    ]
+
+
+def measure_options(wildcards):
+    shared = {key: STUDY["relevance"][key] for key in ("bootstrap", "confidence")}
+    return settings(shared | STUDY["relevance"]["measures"][wildcards.measure])
 
 
 def records():

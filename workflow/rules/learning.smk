@@ -1,4 +1,4 @@
-# Splits -> trained models -> predictions. Only `evaluate` has a test list among its inputs.
+# Splits -> trained models -> predictions. `evaluate` and `relevance_of_models` alone have a test list as input.
 rule splits:
     """Divide a task's clips that went well by group, and count those that did not."""
     input:
@@ -121,7 +121,7 @@ rule train:
 
 
 rule evaluate:
-    """Predict every test clip under every condition; the only rule that reads a test list."""
+    """Predict every test clip under every condition."""
     input:
         test=f"{R}/splits/{{task}}/test.csv",
         models=expand(

@@ -1,8 +1,8 @@
-# Predictions -> relevance -> report and MLflow.
+# Predictions, histories or models -> relevance -> report and MLflow.
 rule relevance:
-    """Compute one measure of a task from the predictions of all its models."""
+    """Compute one measure of a task from the predictions, or the training histories, of all its models."""
     input:
-        expand(f"{R}/evaluate/{{{{task}}}}/{{model}}.parquet", model=STUDY["models"]),
+        measured,
     output:
         table=report(
             f"{R}/relevance/{{task}}/{{measure}}.csv",
@@ -15,6 +15,8 @@ rule relevance:
         f"{R}/logs/relevance/{{task}}/{{measure}}.log",
     benchmark:
         f"{R}/benchmarks/relevance/{{task}}/{{measure}}.tsv"
+    wildcard_constraints:
+        measure=those_that_need("predictions", "history"),
     conda:
         "../../envs/tables.yaml"
     threads: 1
@@ -22,20 +24,80 @@ rule relevance:
         mem_mb=lambda wildcards, attempt: 4000 * attempt,
         runtime=lambda wildcards, attempt: 60 * attempt,
     params:
-        options=lambda wildcards: settings(
-            {
-                "bootstrap": STUDY["relevance"]["bootstrap"],
-                "confidence": STUDY["relevance"]["confidence"],
-                **STUDY["relevance"]["measures"][wildcards.measure],
-            }
-        ),
+        options=measure_options,
+        given=lambda wildcards, input: [
+            f"--{SOURCES[NEEDS[wildcards.measure]]}",
+            *input,
+        ],
         key=lambda wildcards: settings(
             {"task": wildcards.task, "measure": wildcards.measure}
         ),
         code=lambda wildcards: code("stages/relevance", f"measures/{wildcards.measure}"),
     shell:
+        "python -m modalens relevance --measure {wildcards.measure:q} --options {params.options:q} {params.given:q} "
+        "--key {params.key:q} --output {output.table:q} --record {output.record:q} 2> {log:q}"
+
+
+rule relevance_of_models:
+    """Compute one measure of a task from all its trained models, which are asked again."""
+    input:
+        parts=expand(
+            f"{R}/splits/{{{{task}}}}/{{part}}.csv",
+            part=["train", "validation", "test"],
+        ),
+        models=expand(
+            f"{R}/train/{{{{task}}}}/{{model}}/{{seed}}/model.pt",
+            model=STUDY["models"],
+            seed=SEEDS,
+        ),
+        features=expand(f"{R}/features/{{modality}}/all.txt", modality=MODALITIES),
+        replacements=expand(f"{R}/replacements/{{modality}}.h5", modality=MODALITIES),
+    output:
+        table=report(
+            f"{R}/relevance/{{task}}/{{measure}}.csv",
+            category="Relevance",
+            subcategory="{task}",
+            labels={"measure": "{measure}"},
+        ),
+        record=f"{R}/relevance/{{task}}/{{measure}}.json",
+    log:
+        f"{R}/logs/relevance/{{task}}/{{measure}}.log",
+    benchmark:
+        f"{R}/benchmarks/relevance/{{task}}/{{measure}}.tsv"
+    wildcard_constraints:
+        measure=those_that_need("model"),
+    conda:
+        "../../envs/torch.yaml"
+    threads: 1
+    resources:
+        mem_mb=study_mb,
+        runtime=lambda wildcards, attempt: 240 * attempt,
+    params:
+        options=measure_options,
+        folders=lambda wildcards: [
+            f"{R}/train/{wildcards.task}/{model}" for model in STUDY["models"]
+        ],
+        seeds=SEEDS,
+        splits=lambda wildcards, input: Path(input.parts[0]).parent,
+        modalities=[f"{name}={R}/features/{name}" for name in MODALITIES],
+        replacements=lambda wildcards, input: [
+            f"{Path(path).stem}={path}" for path in input.replacements
+        ],
+        device=STUDY["training"]["device"],
+        key=lambda wildcards: settings(
+            {"task": wildcards.task, "measure": wildcards.measure}
+        ),
+        code=lambda wildcards: code(
+            "stages/relevance",
+            "evaluation/studied",
+            f"measures/{wildcards.measure}",
+            *model_code(*STUDY["models"]),
+        ),
+    shell:
         "python -m modalens relevance --measure {wildcards.measure:q} --options {params.options:q} "
-        "--predictions {input:q} --key {params.key:q} --output {output.table:q} --record {output.record:q} 2> {log:q}"
+        "--models {params.folders:q} --seeds {params.seeds:q} --splits {params.splits:q} "
+        "--modalities {params.modalities:q} --replacements {params.replacements:q} --device {params.device:q} "
+        "--threads {threads} --key {params.key:q} --output {output.table:q} --record {output.record:q} 2> {log:q}"
 
 
 rule report:

@@ -28,6 +28,7 @@ PATTERNS = {
     r"^(balancing|(options|training|missing)\.[A-Za-z0-9_.]+)\Z": "balancing, options., training. or missing.NAME",
     r"^(options|training|balancing)\.[A-Za-z0-9_.]+\Z": "options.NAME, training.NAME or balancing.NAME",
 }
+NEEDS = ("predictions", "history", "model")  # of measures
 ONLY = "_only"  # of a model's name: late fusion of the one modality before it
 
 
@@ -166,6 +167,9 @@ def _check_references(config: Config, asked: Config) -> None:
     _check_plugin("dataset", "datasets", dataset.pop("name"), dataset)
     for measure, given in config["relevance"]["measures"].items():
         _check_plugin(f"relevance.measures.{measure}", "measures", measure, given)
+        if (needs := attribute("measures", measure, "needs")) not in NEEDS:
+            path = registry.get("measures", measure).path
+            raise UserError(f"plugins: {path}: {measure}.needs: expected one of {', '.join(NEEDS)}, got {needs!r}")
     for name, model in config["models"].items():
         _check_plugin(f"models.{name}", "models", model["model"], model["options"])
         _check_fusions(f"models.{name}", model)

@@ -3,31 +3,18 @@
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
-from typing import Any, Literal, Protocol
+from typing import Any, Literal
 
 import numpy as np
-from numpy.typing import NDArray
 from scipy.special import log_softmax
 
+from modalens.measures import Array
+from modalens.measures import Network as Network
 from modalens.utils.errors import UserError
 
-Array = NDArray[Any]
 Output = Literal["logits", "probabilities"]
 # What rows of probabilities add up to at most or least: half precision and rounded tables are less exact.
 OFF_ONE = 0.01
-
-
-class Network(Protocol):
-    """modalities: sorted. Both calls take a batch of B clips and are independent between clips."""
-
-    @property
-    def modalities(self) -> Sequence[str]: ...
-
-    def embed(self, features: Mapping[str, Array]) -> dict[str, Array]:
-        """{modality: (B, ...)} of some modalities -> {modality: (B, D_m) or (B, T, D_m)} of these."""
-
-    def log_probabilities(self, embeddings: Mapping[str, Array]) -> Array:
-        """{modality: (B, D_m)} of all modalities -> (B, C) float64, natural logarithm."""
 
 
 class TorchNetwork:

@@ -9,21 +9,17 @@ import pandas as pd
 
 from modalens.evaluation.ablation import ModalityAblator, condition
 from modalens.evaluation.networks import Array
+from modalens.measures import Clips
 from modalens.stats.coalitions import Coalition, coalitions, to_text
 from modalens.stats.metrics import confusion_metrics
 
 
 @dataclass
-class TestSet:
-    """table: clip_id, group, label, sorted by clip_id; the arrays' rows are in its order. labels: class index -> name.
-    truth: (N,) class indices. features: modality -> (N, ...). stand_ins: kind -> modality -> (K, ...)."""
+class TestSet(Clips):
+    """stand_ins: kind -> modality -> (K, ...)."""
 
     __test__ = False  # pytest takes classes of this name for tests
 
-    table: pd.DataFrame
-    labels: list[str]
-    truth: Array
-    features: dict[str, Array]
     stand_ins: dict[str, dict[str, Array]]
 
 

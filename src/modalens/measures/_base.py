@@ -1,23 +1,29 @@
-"""What every measure of predictions is: one table in, one tidy table out."""
+"""What every measure is: what a task's models said, learnt or are -> one tidy table."""
 
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import pandas as pd
 
 
 class Measure:
     """Options of a subclass are keyword arguments; the workflow gives each the study's `bootstrap` (replicates behind
-    an interval) and `confidence` (its coverage)."""
+    an interval) and `confidence` (its coverage).
 
+    needs: what a call is given, of all models of one task.
+        "predictions": the table of predictions, a row a model, clip, seed and condition;
+        "history": the training histories as one table, a row a model, seed and epoch;
+        "model": the trained models themselves, a sequence of StudiedModel sorted by name.
+    """
+
+    needs: ClassVar[str] = "predictions"
     reads_probabilities: ClassVar[bool] = False  # whether it needs the columns p_<class>, which are many
 
-    def __call__(self, predictions: pd.DataFrame) -> pd.DataFrame:
-        """predictions: of all models of one task, a row a model, clip, seed and condition. Returns a table with a
-        column `model`."""
+    def __call__(self, given: Any, /) -> pd.DataFrame:
+        """Returns a table with a column `model`."""
         raise NotImplementedError
 
     def headline(self, table: pd.DataFrame) -> dict[str, float]:
-        """Of one model's rows of what a call returned: the numbers that MLflow shows.
+        """Of one model's rows of what a call returned, at least one: the numbers that MLflow shows.
 
         A name that ends in / and a replacement is shown where the study reports that one, without this end.
         """

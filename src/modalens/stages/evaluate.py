@@ -1,4 +1,5 @@
-"""Stage `evaluate`: every test clip under every condition, once per seed. The only stage that reads test labels."""
+"""Stage `evaluate`: every test clip under every condition, once per seed. It and `relevance` alone read test
+labels."""
 
 import argparse
 import logging

@@ -1,15 +1,78 @@
-"""Predictions of every model of one task -> one tidy CSV of one measure."""
+"""Predictions, training histories or models of one task -> one tidy CSV of one measure."""
 
 import argparse
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 
+from modalens.measures import Measure
 from modalens.plugins import options, registry
 from modalens.stats.prediction_files import load_predictions
 from modalens.tracking import records
 from modalens.utils import cli, files
+from modalens.utils.csv_tables import read_table
 from modalens.utils.errors import UserError
+
+# What a measure needs -> the argument that gives it, and how far up from its path the task and the model are named.
+SOURCES = {"predictions": ("predictions", 1, 0), "history": ("histories", 3, 2), "model": ("models", 1, 0)}
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--measure", required=True, help="a file in measures/")
+    parser.add_argument("--options", type=cli.mapping, default={}, help="JSON: bootstrap, confidence, seed and its own")
+    parser.add_argument("--predictions", type=Path, nargs="+", help="evaluate/<task>/<model>.parquet")
+    parser.add_argument(
+        "--histories", type=Path, nargs="+", help="train/<task>/<model>/<seed>/history.csv, for a measure of these"
+    )
+    parser.add_argument("--models", type=Path, nargs="+", help="train/<task>/<model>, for a measure of models")
+    parser.add_argument("--seeds", type=int, nargs="+", help="of the models")
+    parser.add_argument("--splits", type=Path, help="splits/<task>, for a measure of models")
+    parser.add_argument("--modalities", type=cli.pair, nargs="*", default=[], help="MODALITY=FOLDER of {shard}.h5")
+    parser.add_argument("--replacements", type=cli.pair, nargs="*", default=[], help="MODALITY=FILE of replacements")
+    parser.add_argument("--output", type=Path, required=True)
+    cli.add_common(parser, "key", "device", "threads", "record")
+
+
+def main(arguments: argparse.Namespace) -> None:
+    kind = registry.load("measures", arguments.measure)
+    settings = options.resolve(kind, arguments.options, f"relevance.measures.{arguments.measure}")
+    measure: Measure = kind(**settings)
+    flag, task_at, model_at = SOURCES[measure.needs]
+    paths = sorted(getattr(arguments, flag) or [])
+    if not paths:
+        raise UserError(f"relevance.measures.{arguments.measure} needs --{flag}")
+    # Of "train/seen/late_fusion/0/history.csv" the names from the last one up; a file's without its suffix.
+    tasks = {_name(path, task_at) for path in paths}
+    if len(tasks) != 1:
+        raise UserError(f"expected {flag} of one task, got those of {', '.join(sorted(tasks))}")
+    task = tasks.pop()
+    table: pd.DataFrame = measure(_given(measure, paths, arguments))
+    if "model" not in table:
+        columns = ", ".join(map(str, table.columns)) or "none"
+        raise UserError(f"{arguments.measure}: expected a table with a column `model`, got the columns {columns}")
+    table.insert(0, "task", task)
+    files.write_text(arguments.output, table.to_csv(index=False))
+    runs = []
+    for name in dict.fromkeys(_name(path, model_at) for path in paths):
+        rows = table[table["model"] == name]
+        metrics = measure.headline(rows) if len(rows) else {}
+        key = {"task": task, "measure": arguments.measure} | arguments.key | {"model": name}
+        runs.append(records.Run(key=key, params=settings, metrics=metrics, artifacts=[str(arguments.output)]))
+    records.write(arguments.record, "relevance", runs)
+
+
+def _given(measure: Measure, paths: list[Path], arguments: argparse.Namespace) -> Any:
+    if measure.needs == "model":
+        return read_models(paths, arguments)
+    if measure.needs == "history":
+        return read_histories(paths)
+    return read_predictions(paths, probabilities=measure.reads_probabilities)
+
+
+def _name(path: Path, up: int) -> str:
+    return path.parents[up - 1].name if up else path.name.removesuffix(".parquet")
 
 
 def read_predictions(paths: list[Path], *, probabilities: bool = False) -> pd.DataFrame:
@@ -20,29 +83,25 @@ def read_predictions(paths: list[Path], *, probabilities: bool = False) -> pd.Da
     return table
 
 
-def main(arguments: argparse.Namespace) -> None:
-    tasks = {path.parent.name for path in arguments.predictions}
-    if len(tasks) != 1:
-        raise UserError(f"expected predictions of one task, got those of {', '.join(sorted(tasks))}")
-    task = tasks.pop()
-    kind = registry.load("measures", arguments.measure)
-    settings = options.resolve(kind, arguments.options, f"relevance.measures.{arguments.measure}")
-    measure = kind(**settings)
-    table: pd.DataFrame = measure(read_predictions(arguments.predictions, probabilities=kind.reads_probabilities))
-    table.insert(0, "task", task)
-    files.write_text(arguments.output, table.to_csv(index=False))
-    runs = []
-    for path in sorted(arguments.predictions):
-        rows = table[table["model"] == path.stem]
-        metrics = measure.headline(rows)
-        key = {"task": task, "measure": arguments.measure} | arguments.key | {"model": path.stem}
-        runs.append(records.Run(key=key, params=settings, metrics=metrics, artifacts=[str(arguments.output)]))
-    records.write(arguments.record, "relevance", runs)
+def read_histories(paths: list[Path]) -> pd.DataFrame:
+    """model, seed and the numbers of each history.csv, a row an epoch."""
+    tables = []
+    for path in paths:
+        rows = read_table(path, ["epoch"]).apply(pd.to_numeric, errors="coerce")
+        rows.insert(0, "model", path.parents[1].name)
+        rows.insert(1, "seed", int(path.parent.name))
+        tables.append(rows)
+    return pd.concat(tables, ignore_index=True)
 
 
-def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--measure", required=True, help="a file in measures/")
-    parser.add_argument("--options", type=cli.mapping, default={}, help="JSON: bootstrap, confidence, seed and its own")
-    parser.add_argument("--predictions", type=Path, nargs="+", required=True, help="evaluate/<task>/<model>.parquet")
-    parser.add_argument("--output", type=Path, required=True)
-    cli.add_common(parser, "key", "record")
+def read_models(folders: list[Path], arguments: argparse.Namespace) -> Sequence[Any]:
+    """Each a measures.StudiedModel."""
+    from modalens.evaluation.studied import FromFiles, StudyFiles  # imports PyTorch, which other measures do without
+    from modalens.utils.device import set_deterministic
+
+    set_deterministic(arguments.threads)
+    for name in ("seeds", "splits"):
+        if not getattr(arguments, name):
+            raise UserError(f"relevance.measures.{arguments.measure} needs --{name}")
+    study = StudyFiles(arguments.splits, dict(arguments.modalities), dict(arguments.replacements))
+    return [FromFiles(folder.name, folder, arguments.seeds, study, arguments.device) for folder in folders]
