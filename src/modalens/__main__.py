@@ -16,7 +16,7 @@ STAGES = (
     "manifest", "clips", "decode", "features", "replacements", "fingerprints", "splits", "duplicates",
     "search", "train", "evaluate", "leaderboard", "relevance", "report", "track",
 )  # fmt: skip
-COMMANDS = ("config", "counts", "freeze", "summary")
+COMMANDS = ("av_mnist", "config", "counts", "freeze", "summary")
 
 
 def usage() -> str:
