@@ -80,3 +80,11 @@ def both_tests(by_group: Array, by_seed: Array, permutations: int = 9999, seed: 
     """
     over_groups, over_seeds = paired_test(by_group, permutations, seed), seed_test(by_seed)
     return {"p_groups": over_groups, "p_seeds": over_seeds, "p": float(np.fmax(over_groups, over_seeds))}
+
+
+def seed_interval(values: Array, confidence: float = 0.95) -> tuple[float, float]:
+    """Student's t interval of the mean over seeds (seeds,); not-a-number under two."""
+    if len(values) < 2:
+        return float("nan"), float("nan")
+    half = float(stats.t.ppf(0.5 + confidence / 2, len(values) - 1) * values.std(ddof=1) / np.sqrt(len(values)))
+    return float(values.mean()) - half, float(values.mean()) + half

@@ -19,7 +19,7 @@ from torch import Tensor
 from modalens.balancing import Balancing, Learner, unwrap
 from modalens.models import Model, TrainedModel
 from modalens.stats import calibration
-from modalens.training import batches, dataset, ensemble, history, loop, meter, optimizer
+from modalens.training import batches, dataset, dynamics, ensemble, history, loop, meter, optimizer
 from modalens.training.checkpoint import Checkpoint
 from modalens.training.setup import BATCH, Job
 from modalens.utils import files
@@ -95,5 +95,7 @@ def _key(job: Job, learners: dict[int, Learner]) -> str:
 def sources_of(learner: Learner) -> list[str]:
     """Modules whose code decides the trained parameters: those of its parts and their classes, and the loop's."""
     modules = {base.__module__ for part in learner.modules() for base in type(part).__mro__}
-    learning = {module.__name__ for module in (loop, batches, meter, ensemble, optimizer, history, calibration)}
+    learning = {
+        module.__name__ for module in (loop, batches, dynamics, meter, ensemble, optimizer, history, calibration)
+    }
     return sorted(learning | {name for name in modules if name.startswith("modalens.")})

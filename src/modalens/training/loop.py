@@ -10,12 +10,13 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from modalens.balancing import Balancing, Learner
+from modalens.balancing import Balancing, Learner, unwrap
 from modalens.models import Features, Model
 from modalens.stats.calibration import fit_temperature
 from modalens.training.batches import SeedBatches
 from modalens.training.checkpoint import Checkpoint, random_state, set_random_state
 from modalens.training.dataset import FeatureDataset
+from modalens.training.dynamics import Dynamics
 from modalens.training.ensemble import Ensemble, write_back
 from modalens.training.history import CALIBRATED_LOSS, TEMPERATURE, History, best_epoch, stop_reason
 from modalens.training.meter import Meter
@@ -37,7 +38,8 @@ class TrainingOptions:
     patience: optimizer steps without a calibrated validation loss lower by history.LEAST_PROGRESS before stopping; at
     least history.LEAST_EPOCHS epochs. Steps, since a small data set has few of them in an epoch. precision: float32, or
     bfloat16 for the forward and backward pass; weights, validation and checkpoints stay float32. seeds_per_batch: most
-    seeds that are trained as one; 0: all of them on a GPU, one on a CPU.
+    seeds that are trained as one; 0: all of them on a GPU, one on a CPU. dynamics: the history says how each modality
+    is learnt, at the price of a look at the validation clips per epoch and modality.
     """
 
     epochs: int = 500
@@ -49,6 +51,7 @@ class TrainingOptions:
     device: str = "auto"
     precision: str = "float32"
     seeds_per_batch: int = 0
+    dynamics: bool = False
 
     def stop_reason(self, history: History) -> str:
         return stop_reason(history, patience=self.patience, epochs=self.epochs, steps=self.steps)
@@ -73,6 +76,7 @@ class _State:
     ensemble: Ensemble
     optimizer: AdamW
     batches: dict[str, SeedBatches]
+    dynamics: Dynamics | None
 
     def keep(self, learning: list[int]) -> None:
         """Only these go on: a seed that has stopped costs nothing more."""
@@ -99,7 +103,8 @@ def fit(
     Returns for each one row per epoch: epoch, steps (optimizer steps so far), train_loss, train_accuracy (while
     learning), validation_loss, validation_accuracy, validation_calibrated_loss and validation_temperature (see
     training.history), still_improving (1 in a last row that only the budget ended, else 0), seconds (the epoch's,
-    shared by the seeds that learnt in it), and train_ and validation_ of any other number among the terms of the loss.
+    shared by the seeds that learnt in it), train_ and validation_ of any other number among the terms of the loss, and
+    with `dynamics` the columns of training.dynamics.
     Each model becomes what it would be alone, but for rounding, and for dropout: what it draws depends on the seeds
     that are trained together. A model that solves for its own parameters has one row, of 0 steps. on_epoch: is told
     each seed's rows, as they come.
@@ -113,6 +118,9 @@ def fit(
         started = time.perf_counter()
         learnt = _solve(state, models, seeds, training) if solves else _learn(state, training)
         rows = [one | other for one, other in zip(learnt, _validate(state, training), strict=True)]
+        if state.dynamics:
+            watched = state.dynamics.rows(state.ensemble, state.batches["validation"], training.batch_size)
+            rows = [one | other for one, other in zip(rows, watched, strict=True)]
         seconds = (time.perf_counter() - started) / len(rows)
         epoch = 1 + len(state.seeds[state.learning[0]].history)
         steps = 0 if solves else epoch * math.ceil(len(train) / training.batch_size)
@@ -164,7 +172,8 @@ def _begin(
     orders = [_Seed(torch.Generator().manual_seed(seed)) for seed in seeds]
     torch.manual_seed(seeds[0] + DROPOUT)
     optimizer = AdamW(ensemble, training.learning_rate, training.weight_decay)
-    return _State(orders, list(range(len(seeds))), ensemble, optimizer, batches)
+    watched = Dynamics(ensemble) if training.dynamics and not unwrap(models[0]).solves else None
+    return _State(orders, list(range(len(seeds))), ensemble, optimizer, batches, watched)
 
 
 def _learn(state: _State, training: TrainingOptions) -> list[dict[str, float]]:
@@ -176,6 +185,8 @@ def _learn(state: _State, training: TrainingOptions) -> list[dict[str, float]]:
     for rows in torch.stack(orders).to(batches.clips.labels.device).split(training.batch_size, dim=1):
         features, labels = batches.training_batch(rows)
         directions, terms = gradients(state.ensemble, features, labels)
+        if state.dynamics:
+            state.dynamics.add(directions)
         state.optimizer.step(directions, state.ensemble.step_scales(terms))
         meter.add(terms, labels)
     return meter.rows("train")
