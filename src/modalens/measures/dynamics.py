@@ -64,7 +64,8 @@ class Dynamics(Measure):
             for name in map(str, history)
             if name.startswith(f"{ACCURACY}.") and history[name].notna().any()
         }
-        chance = _per_seed(history, CHANCE, "max") if CHANCE in history else None
+        recorded = CHANCE in history and history[CHANCE].notna().all()
+        chance = _per_seed(history, CHANCE, "max") if recorded else None
         epochs: dict[str, Array] = {}
         for modality, column in found.items():
             yield from self._curve(history, modality, "accuracy", column)
@@ -79,7 +80,7 @@ class Dynamics(Measure):
                 epochs[modality], steps = np.full_like(epochs[modality], np.nan), np.full_like(steps, np.nan)
             yield self._row(modality, "convergence_epoch", epochs[modality])
             yield self._row(modality, "convergence_step", steps)
-        if chance is not None and not np.isnan(chance).any():
+        if chance is not None:
             yield self._row(WHOLE, "chance", chance)
         for one, other in combinations(sorted(set(epochs) - {WHOLE}), 2):
             yield self._row(one, "convergence_difference", epochs[one] - epochs[other], other=other)
