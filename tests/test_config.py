@@ -104,7 +104,10 @@ def test_every_config_in_the_repository_resolves(path):
         ({"models": {"distillation": {"teachers": ["audio_only"]}}}, "config: models.distillation.teachers: no model"),
         ({"modalities": {"audio": "log_mell"}}, "config: modalities.audio: no encoder 'log_mell'"),
         ({"splits": {"train": 0.9}}, "config: splits: train, validation and test must add up to 1"),
-        ({"modalities": {"text": "log_mel"}}, "config: modalities.text: no modality 'text'; known: audio, video"),
+        (
+            {"modalities": {"smell": "log_mel"}},
+            "config: modalities.smell: no modality 'smell'; known: audio, depth",
+        ),
         (
             {"modalities": {"audio": "resnet50"}},
             "config: modalities.audio: the encoder resnet50 reads frames, but audio",

@@ -5,10 +5,11 @@ from _numbers import EXACT
 from torch import nn
 from torch.nn import functional
 
-from modalens.models import build, named
-from modalens.models._networks import Normalizer, SequenceNetwork, SpectrogramNetwork
+from modalens.models import build, shape_of
+from modalens.models._fitted import Normalizer
+from modalens.models._networks import SequenceNetwork, SpectrogramNetwork
 from modalens.models._networks import mlp_head as classifier
-from modalens.models._shapes import AXES
+from modalens.models._shapes import AXES, FIELDS, named
 from modalens.utils.errors import UserError
 
 
@@ -144,19 +145,21 @@ def test_a_sub_network_is_chosen_by_axes_and_not_by_the_name_of_the_modality():
 @pytest.mark.parametrize("axes", AXES, ids="-".join)
 @pytest.mark.parametrize("name", ["late_fusion", "distillation", "joint_transformer"])
 def test_models_take_features_of_any_axes_that_an_encoder_may_declare(name, axes):
-    shape = named(axes, tuple(range(16, 16 + len(axes))), "here")
+    sense = torch.randn(4, *((16, 3) if axes == FIELDS else range(16, 16 + len(axes))))
+    shape = shape_of(axes, sense, "here")
     options = {"width": 8, "heads": 2, "layers": 1} if name == "joint_transformer" else {}
     model = build(name, {"sense": shape, "video": SHAPES["video"]}, CLASSES, options)
-    features = {"sense": torch.randn(4, *shape.values()), "video": torch.randn(4, *SHAPES["video"].values())}
+    features = {"sense": sense, "video": torch.randn(4, *SHAPES["video"].values())}
     model.fit_normalizer({key: [values] for key, values in features.items()})
     assert model(features).shape == (4, CLASSES)
-    assert model.training_mean("sense").shape == (1, *shape.values())
+    assert model.training_mean("sense").shape == (1, *sense.shape[1:])
 
 
 @pytest.mark.parametrize(
     ("axes", "sizes", "line"),
     [
         (("frequency", "time"), (4, 5), r"no network takes the axes \(frequency, time\); known: \(mel, time\)"),
+        (("field", "part"), (5, 2), r"expected 3 parts of a field, got 2"),
         (("time", "channel"), (8,), r"expected 2 axes \(time, channel\), got the shape \(8,\)"),
     ],
 )

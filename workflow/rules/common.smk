@@ -146,11 +146,11 @@ def consumers(form):
     return [] if FORMS[form]["keep"] else of_shard
 
 
-def column_of(name):
-    """--column NAME=TABLE of the shard, where a modality reads a column of the annotations."""
-    if not name:
+def cells_of(names):
+    """--cells TABLE --columns NAME ... of the shard, where a modality reads columns of the annotations."""
+    if not names:
         return []
-    return lambda wildcards, input: ["--column", f"{name}={input.columns}"]
+    return lambda wildcards, input: ["--cells", input.cells, "--columns", *names]
 
 
 def listed(folder):

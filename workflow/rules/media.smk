@@ -58,12 +58,13 @@ for form, entry_of in FORMS.items():
 
     # One rule a decoded form, called as its folder: frames, waveforms, ...
     rule:
-        """Decode a shard's clips to one form, or read a column: a row a clip, or a cause."""
+        """Decode a shard's clips to one form, or read what else holds it: a row a clip, or a cause."""
         name:
             form
         input:
             clips=f"{R}/clips/{{shard}}.csv",
-            columns=listed("columns") if entry_of["column"] else [],
+            cells=listed("columns") if entry_of["columns"] else [],
+            store=[entry_of["store"]] if entry_of["store"] else [],
         output:
             data=kept(f"{R}/{form}/{{shard}}.h5", entry_of["keep"]),
             status=update(f"{R}/{form}/{{shard}}.csv"),
@@ -82,8 +83,9 @@ for form, entry_of in FORMS.items():
             modality=entry_of["modality"],
             options=settings(entry_of["decode"]),
             longest=["--longest", entry_of["longest"]] if entry_of["longest"] else [],
-            column=column_of(entry_of["column"]),
-            cells=listed_digest("columns") if entry_of["column"] else "",
+            columns=cells_of(entry_of["columns"]),
+            store=["--store", entry_of["store"]] if entry_of["store"] else [],
+            cells=listed_digest("columns") if entry_of["columns"] else "",
             reject=STUDY["media"]["reject"],
             timeout=STUDY["media"]["timeout_s"],
             memory=STUDY["media"]["memory_mb"],
@@ -91,7 +93,7 @@ for form, entry_of in FORMS.items():
             consumers=consumers(form),
         shell:
             "python -m modalens decode --modality {params.modality:q} --options {params.options:q} "
-            "--clips {input.clips:q} {params.column:q} {params.longest:q} --reject {params.reject:q} "
+            "--clips {input.clips:q} {params.columns:q} {params.store:q} {params.longest:q} --reject {params.reject:q} "
             "--workers {threads} --timeout {params.timeout:q} --memory-mb {params.memory:q} "
             "--made {params.made:q} --consumers {params.consumers:q} "
             "--output {output.data:q} --status {output.status:q} --record {output.record:q} 2> {log:q}"

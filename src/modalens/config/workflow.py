@@ -141,10 +141,20 @@ def _content_digest(path: Path) -> str:
 
 
 def _manifest_key(config: dict[str, Any]) -> str:
-    columns = modalities.columns(config) if "modalities" in config else []
+    reads = _reads(config)
     code = code_digest("stages/manifest", f"datasets/{config['dataset']['name']}")
     dataset = json.dumps(config["dataset"], sort_keys=True)
-    return digest(dataset, config["tasks"], config["shards"], config.get("clip_ids"), columns, code)
+    return digest(dataset, config["tasks"], config["shards"], config.get("clip_ids"), reads, code)
+
+
+def _reads(config: dict[str, Any]) -> list[str]:
+    """What the manifest is told of what the study's modalities read."""
+    if "modalities" not in config:
+        return []
+    columns, file_columns = modalities.columns(config), modalities.file_columns(config)
+    told = ["--columns", *columns] if columns else []
+    told += ["--file-columns", *file_columns] if file_columns else []
+    return [*told, "--media", modalities.media(config)]
 
 
 def _is_current(config: dict[str, Any], folder: Path) -> bool:
@@ -168,10 +178,9 @@ def ensure_manifest(config: dict[str, Any], folder: Path) -> None:
     stamp = folder / "stamp.json"
     stamp.unlink(missing_ok=True)
     dataset = json.dumps(config["dataset"], sort_keys=True)
-    columns = modalities.columns(config) if "modalities" in config else []
     command = [sys.executable, "-m", "modalens", "manifest", "--dataset", dataset, "--tasks", *config["tasks"]]
     command += ["--shards", str(config["shards"]), "--output", str(folder), "--record", str(folder / "record.json")]
-    command += ["--columns", *columns] if columns else []
+    command += _reads(config)
     command += ["--clip-ids", config["clip_ids"]] if config.get("clip_ids") else []
     environment = {**os.environ, "PYTHONPATH": python_path()}
     if subprocess.run(command, stdin=subprocess.DEVNULL, env=environment).returncode:

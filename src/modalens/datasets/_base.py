@@ -1,7 +1,9 @@
 """What every data set is: annotations -> a manifest, and where the media of a clip are."""
 
+from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import pandas as pd
 
@@ -9,10 +11,24 @@ from modalens.media import fetching
 from modalens.media.sources import DownloadOptions, Fetched
 
 
+@dataclass(frozen=True)
+class Reads:
+    """What the modalities of a study read of a row.
+
+    columns: of the annotations, which stand among the tasks. files: those of them whose cells name files. media: the
+    media file is "required" where no modality is elsewhere, "optional" where some are, else "none".
+    """
+
+    columns: Sequence[str] = ()
+    files: Sequence[str] = ()
+    media: Literal["required", "optional", "none"] = "required"
+
+
 class Dataset:
     """Options of a subclass are keyword arguments after the tasks; it raises UserError for lists that are not whole."""
 
     tasks: list[str]
+    reads: Reads = Reads()
 
     def __init__(self, tasks: list[str]) -> None:
         """tasks: label columns of the study."""
@@ -20,7 +36,8 @@ class Dataset:
 
     def manifest(self) -> pd.DataFrame:
         """One row a clip, every cell a text, "" where there is nothing: clip_id, source, start_s, end_s (seconds of the
-        source), group (what a split must not cut), split (train, validation, test), text, and a column for each task.
+        source), group (what a split must not cut), split (train, validation, test), text, and a column for each task
+        and each of `reads.columns`. A row without a source has no media file.
 
         A media file that is not there is no error here: `fetch` finds that out.
         """

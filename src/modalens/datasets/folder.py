@@ -4,6 +4,7 @@ import logging
 import os
 import re
 from collections.abc import Callable, Iterator
+from functools import partial
 from math import isfinite, nan
 from pathlib import Path, PurePosixPath, PureWindowsPath
 from typing import Any
@@ -11,7 +12,7 @@ from typing import Any
 import pandas as pd
 
 from modalens.datasets._base import Dataset
-from modalens.media import fetching, sources
+from modalens.media import fetching, local_file, sources
 from modalens.utils import csv_chunks, csv_input
 from modalens.utils.errors import UserError
 from modalens.utils.suggest import suggest
@@ -27,10 +28,12 @@ class Folder(Dataset):
     """csv: path or http(s) URL. media: folder that the file names count from (the CSV's own by default).
     columns: {field or task: column} where the CSV calls a field by another name.
 
-    Fields: file (required), clip_id (else the file's name without its suffix, or its whole path where files of several
-    folders share a name, and the start), start and end (seconds, m:s or h:m:s), group (source video or speaker; else
-    the file that is opened, however its path is spelt), split (train, validation, test or empty), text; and one column
-    a task. An empty label means that the clip has none for that task.
+    Fields: file (not where no modality is in a media file; empty where a clip has none), clip_id (else the file's name
+    without its suffix, or its whole path where files of several folders share a name, and the start), start and end
+    (seconds, m:s or h:m:s), group (source video or speaker; else the file that is opened, however its path is spelt;
+    else the clip), split (train, validation, test or empty), text; and one column a task. An empty label means that the
+    clip has none for that task. Columns that modalities read may name files, which count from the same folder; |
+    stands between several.
     """
 
     def __init__(
@@ -57,8 +60,10 @@ class Folder(Dataset):
         present = list(table.columns)
         columns = self._columns(present)
         table = pd.DataFrame({name: table.iloc[:, present.index(column)] for name, column in columns.items()})
-        _note_backslashes(table["file"], self.csv)
-        stem = _stems(table)
+        for name in ("file", *self.reads.files):
+            if name in table:
+                _note_backslashes(table[name], self.csv)
+        stem = _stems(table) if "file" in table else _stem
         found = [self._rows(good, stem) for part in csv_chunks.parts(table) for good in self._sound(part)]
         return _unique(pd.concat(found, ignore_index=True), self.csv)
 
@@ -73,7 +78,11 @@ class Folder(Dataset):
     def _columns(self, present: list[str]) -> dict[str, str]:
         """Field or task -> the CSV's column. A field that nobody named and that is not there is left out."""
         wanted = {name: self.columns.get(name, name) for name in (*FIELDS, *self.tasks)}
-        optional = {name for name in FIELDS if name != "file" and name not in self.columns}
+        optional = set(FIELDS) - set(self.columns) - set(self.tasks)
+        if self.reads.media == "none" and "file" not in present:
+            optional -= {"clip_id"}
+        else:
+            optional -= {"file"}
         return {
             name: csv_input.column(column, present, self.csv)
             for name, column in wanted.items()
@@ -83,17 +92,18 @@ class Folder(Dataset):
     def _sound(self, part: pd.DataFrame) -> Iterator[pd.DataFrame]:
         blank = pd.Series("", index=part.index, dtype="str")
         file, start, end, split = (part.get(name, blank) for name in ("file", "start", "end", "split"))
+        nameless = (file == "") & ((part.get("clip_id", blank) == "") | (self.reads.media == "required"))
+        group = part.get("group", pd.Series("-", index=part.index, dtype="str"))
         first, last = (csv_chunks.each(cells, _seconds, float) for cells in (start, end))
-        suspect = file.str.contains(r"\.\.|[:/\\]") & self.remote
-        leads_out = csv_chunks.each(file.where(suspect, ""), escapes, bool)
+        leads_out = {name: self._leads_out(part[name]) for name in ("file", *self.reads.files) if name in part}
         faults: list[csv_chunks.Fault] = [
-            (file == "", lambda _: "no file is named"),
             (
-                leads_out,
-                lambda row: f"{row['file']!r} leads out of the media folder, which a list from the web may not do",
+                nameless,
+                lambda _: "no file is named" if self.reads.media == "required" else "neither clip_id nor file is named",
             ),
+            *((mask, partial(_led_out, name)) for name, mask in leads_out.items()),
             (
-                part.get("group", file) == "",
+                group == "",
                 lambda _: "the group is empty; without it a split may cut a source video in two",
             ),
             (first < 0, lambda row: f"start {row['start']!r} is no time; seconds, m:s or h:m:s is wanted"),
@@ -115,23 +125,42 @@ class Folder(Dataset):
         if (clip_id == "").any():
             stems = pd.Series([stem(file) for file in part["file"].tolist()], index=part.index, dtype="str")
             clip_id = clip_id.where(clip_id != "", stems + ("_" + start).where(start != "", ""))
-        source = self._source(part["file"])
+        file = part.get("file", blank)
+        source = self._source(file)
+        opened = self._opened(file, source)
         fields = {
             "clip_id": clip_id,
-            "source": source,
+            "source": blank if self.reads.media == "none" else source,
             "start_s": start,
             "end_s": end,
-            "group": part["group"] if "group" in part else self._opened(part["file"], source),
+            "group": part["group"] if "group" in part else opened.where(file != "", clip_id),
             "split": split,
             "text": part.get("text", blank),
         }
-        return pd.DataFrame(fields | {task: part[task] for task in self.tasks})
+        fields |= {task: part[task] for task in self.tasks}
+        return pd.DataFrame(fields | {name: self._located(part[name]) for name in self.reads.files})
 
     def _source(self, file: "pd.Series[str]") -> "pd.Series[str]":
         # A Path writes these otherwise than they are: `./a`, `a//b`, `/a`; and addresses are left alone.
         odd = file.str.contains(ODD_PATH)
         plain = (self.media / "x").as_posix().removesuffix("x") + file
-        return plain.where(~odd, csv_chunks.each(file.where(odd, ""), self._path))
+        return plain.where(~odd, csv_chunks.each(file.where(odd, ""), self._path)).where(file != "", "")
+
+    def _located(self, cells: "pd.Series[str]") -> "pd.Series[str]":
+        """Paths of the files that cells name, where they lie."""
+        several = cells.str.contains(local_file.SEPARATOR, regex=False)
+        found = csv_chunks.each(cells.where(several, ""), self._paths)
+        return self._source(cells.where(~several, "")).where(~several, found)
+
+    def _paths(self, cell: str) -> str:
+        return local_file.SEPARATOR.join(map(self._path, cell.split(local_file.SEPARATOR))) if cell else ""
+
+    def _leads_out(self, cells: "pd.Series[str]") -> "pd.Series[bool]":
+        """Of each cell, whether a path leads out of the folder, for lists from the web."""
+        suspect = cells.str.contains(r"\.\.|[:/\\]") & self.remote
+        return csv_chunks.each(
+            cells.where(suspect, ""), lambda cell: any(map(escapes, cell.split(local_file.SEPARATOR))), bool
+        )
 
     def _opened(self, file: "pd.Series[str]", source: "pd.Series[str]") -> "pd.Series[str]":
         """What tells files apart that the list spells in several ways: `v.mp4`, `./v.mp4`, a link to it."""
@@ -140,6 +169,10 @@ class Folder(Dataset):
 
     def _path(self, file: str) -> str:
         return file if sources.is_address(file) else (self.media / file).as_posix()
+
+
+def _led_out(name: str, row: Any) -> str:
+    return f"{row[name]!r} leads out of the media folder, which a list from the web may not do"
 
 
 class _Links:

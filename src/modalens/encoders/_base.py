@@ -23,13 +23,15 @@ class Encoder:
     """Decoded rows of one form -> features with named axes, frozen.
 
     input: the decoded form that it reads (Modality.form). axes: of one row of the features; models choose their
-    sub-networks by them (models._shapes.AXES has those that they know). batch_size: clips at once, memory only.
+    sub-networks by them (models._shapes.AXES has those that they know). dtype: of the features as they are kept.
+    batch_size: clips at once, memory only.
     options: what of the constructor's options changes the result; weights: identity of the parameters. Both become
     attributes of the features: a cache made with other ones is never read.
     """
 
     input: ClassVar[str]
     axes: ClassVar[tuple[str, ...]]
+    dtype: ClassVar[str] = "float16"
     batch_size: int = 64
     options: dict[str, Any]
     weights: str = "none"
@@ -40,12 +42,12 @@ class Encoder:
         self.device = device
 
     def encode(self, batch: Tensor) -> Tensor:
-        """batch: (B, ...) of the decoded form, on the CPU. Returns float16 (B, *axes), on any device."""
+        """batch: (B, ...) of the decoded form, on the CPU. Returns (B, *axes), on any device, which become `dtype`."""
         raise NotImplementedError
 
 
 def encode_file(name: str, encoder: Encoder, source: Path, output: Path, made: str = "") -> tuple[int, int]:
-    """source: decoded clips by id. output: float16 features by the same ids; rows that it holds already, made from the
+    """source: decoded clips by id. output: features by the same ids; rows that it holds already, made from the
     same with the same, stay. made: digest of the settings and the code. Returns how many clips, how many were encoded.
     """
     preprocessing = hdf5.attributes(source)
@@ -66,12 +68,12 @@ def encode_file(name: str, encoder: Encoder, source: Path, output: Path, made: s
 
 
 def encode(encoder: Encoder, rows: Array) -> Array:
-    """(B, ...) decoded clips -> (B, ...) float16. Features that are not finite raise UserError."""
+    """(B, ...) decoded clips -> (B, ...) features. Those that are not finite raise UserError."""
     return _ended(_begun(encoder, rows))
 
 
 def overlapped(encoder: Encoder, batches: Iterable[tuple[list[str], Array]]) -> Iterator[tuple[list[str], Array]]:
-    """(ids, decoded clips (B, ...)) -> (ids, features (B, ...) float16), in order.
+    """(ids, decoded clips (B, ...)) -> (ids, features (B, ...)), in order.
 
     A GPU encodes one batch while the next is read and the one before is written: two are in memory. Features that are
     not finite raise UserError.
@@ -91,7 +93,7 @@ def _ended(begun: Begun) -> Array:
     if there:
         there.synchronize()
     if not features.isfinite().all():
-        what = "not-a-number" if features.isnan().any() else "values beyond the range of float16"
+        what = "not-a-number" if features.isnan().any() else f"values beyond the range of {str(features.dtype)[6:]}"
         raise UserError(f"the encoder gave {what}; check that its weights match its architecture")
     rows: Array = features.numpy()
     return rows
@@ -108,7 +110,7 @@ def _begun(encoder: Encoder, rows: Array) -> Begun:
         raise UserError(
             f"the encoder {type(encoder).__name__}: expected features {expected}, got {tuple(features.shape)}"
         )
-    features = features.half()
+    features = features.to(getattr(torch, encoder.dtype))
     if not features.is_cuda:
         return features.cpu(), None
     features, there = features.to("cpu", non_blocking=True), torch.cuda.Event()

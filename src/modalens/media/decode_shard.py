@@ -5,6 +5,7 @@ import logging
 from collections.abc import Callable, Iterator
 from typing import Any, ClassVar, Literal, Protocol
 
+from modalens.media import local_file
 from modalens.media.status import STATUS, noted, seconds, status, write_record, write_status
 from modalens.media.windows import shortened
 from modalens.media.worker_pool import Outcome, Task, map_clips
@@ -15,6 +16,8 @@ from modalens.utils.progress import progress
 
 MACHINE = ("timeout", "crashed", "memory")  # causes that may lie with the machine: tried again whenever the shard is
 
+NO_MEDIA = {"status": "failed", "cause": "absent", "detail": "no file is named", "decoder": "", "seconds": 0.0}
+
 log = logging.getLogger("modalens")
 
 Rows = list[dict[str, Any]]
@@ -24,7 +27,7 @@ Attempts = list[tuple[Callable[..., Any], tuple[Any, ...]]]
 class Form(Protocol):
     """What is decoded: modalities.Modality says what each of these is."""
 
-    source: ClassVar[Literal["media", "column"]]
+    source: ClassVar[Literal["media", "column", "columns", "file", "store"]]
     cells: ClassVar[tuple[str, ...]]
 
     def attributes(self) -> dict[str, Any]: ...
@@ -35,9 +38,10 @@ class Form(Protocol):
 def decode_shard(arguments: argparse.Namespace, form: Form) -> None:
     """Decode every good clip of a shard: arrays to HDF5, a status row each, a record. What is there is kept.
 
-    arguments: clips, output, status, record: paths. column: PATH of a table with the column `name`, where the form is
-    read from a cell. longest: seconds of a clip that are read at most, or None. reject: causes that only flag a clip,
-    to count as failures. made: digest of the code. consumers: [(made, path)] of all that is made from the output.
+    arguments: clips, output, status, record: paths. cells: path of a table with `columns`, where the form is read from
+    cells or the files that they name. store: the file where it is read by clip id. longest: seconds of a clip that are
+    read at most, or None. reject: causes that only flag a clip, to count as failures. made: digest of the code.
+    consumers: [(made, path)] of all that is made from the output.
     workers, timeout, memory_mb.
     """
     attributes, attempts, cells = form.attributes(), form.attempts(), form.cells
@@ -45,15 +49,19 @@ def decode_shard(arguments: argparse.Namespace, form: Form) -> None:
     clips = read_table(arguments.clips, [*STATUS, "path", "start_s", "end_s"])
     failed = clips[clips["status"] != "ok"]
     rows: Rows = [{**row, "decoder": "", "seconds": 0.0} for row in rows_of(failed[list(STATUS)])]
-    good = rows_of(clips[clips["status"] == "ok"])
+    absent = (clips["status"] == "ok") & (clips["path"] == "") & (form.source == "media")
+    rows += [{**row, **NO_MEDIA} for row in rows_of(clips.loc[absent, list(STATUS)])]
+    good = rows_of(clips[(clips["status"] == "ok") & ~absent])
+    store = local_file.content_digest(str(arguments.store)) if arguments.store else ""
     made = [
         attributes,
+        *([store] if store else []),
         arguments.made,
         sorted(arguments.reject),
         *([way.__name__, *options] for way, options in attempts),
     ]
     sources, left_out = _sources(arguments, form, good)
-    keys = {row["clip_id"]: _key(made, row, sources[row["clip_id"]]) for row in good}
+    keys = {row["clip_id"]: _key(arguments, made, form, row, sources[row["clip_id"]]) for row in good}
     stage = arguments.output.parent.name
     with hdf5.write(arguments.output, attributes) as writer:
         rows += _keep(arguments, columns, keys, writer)
@@ -97,12 +105,19 @@ def _flagged(notes: list[tuple[str, str]], reject: list[str]) -> dict[str, str]:
 def _sources(
     arguments: argparse.Namespace, form: Form, good: Rows
 ) -> tuple[dict[str, tuple[Any, ...]], dict[str, str]]:
-    """What a function of the form is called with: (path, start_s, end_s) by clip id, or (cell,); and what a window
+    """What a function of the form is called with, by clip id: see modalities.Modality.attempts; and what a window
     leaves out of a clip, in words."""
-    if form.source == "column":
-        name, path = arguments.column
-        cells = read_table(path, ["clip_id", name]).set_index("clip_id")[name]
-        return {row["clip_id"]: (str(cells.get(row["clip_id"], "")),) for row in good}, {}
+    if form.source == "media":
+        return _windows(arguments, good)
+    if form.source == "store":
+        return {row["clip_id"]: (row["clip_id"],) for row in good}, {}
+    table = read_table(arguments.cells, ["clip_id", *arguments.columns]).set_index("clip_id")[arguments.columns]
+    cells = {str(clip_id): tuple(map(str, row)) for clip_id, *row in table.itertuples()}
+    found = {row["clip_id"]: cells.get(row["clip_id"], ("",) * len(arguments.columns)) for row in good}
+    return {clip_id: (row,) for clip_id, row in found.items()} if form.source == "columns" else found, {}
+
+
+def _windows(arguments: argparse.Namespace, good: Rows) -> tuple[dict[str, tuple[Any, ...]], dict[str, str]]:
     sources, left_out = {}, {}
     for row in good:
         start_s, end_s = seconds(row["start_s"]), seconds(row["end_s"])
@@ -113,14 +128,20 @@ def _sources(
     return sources, left_out
 
 
-def _key(made: list[Any], row: dict[str, str], source: tuple[Any, ...]) -> str:
-    if len(source) == 1:
-        return digest(made, source[0])
-    # A table written by hand may know no digest of the files: nothing is kept then.
-    sha = row.get("sha256", "")
-    *_, end_s = source
-    end = row["end_s"] if end_s == seconds(row["end_s"]) else f"{end_s:.12g}"
-    return digest(made, sha, row["start_s"], end) if sha else ""
+def _key(
+    arguments: argparse.Namespace, made: list[Any], form: Form, row: dict[str, str], source: tuple[Any, ...]
+) -> str:
+    """Digest of what a row is made from; "" where that is not known: nothing is kept then."""
+    if form.source == "media":
+        # A table written by hand may know no digest of the files.
+        sha = row.get("sha256", "")
+        *_, end_s = source
+        end = row["end_s"] if end_s == seconds(row["end_s"]) else f"{end_s:.12g}"
+        return digest(made, sha, row["start_s"], end) if sha else ""
+    if form.source == "file":
+        content = local_file.content_digest(source[0])
+        return digest(made, content) if content else ""
+    return digest(made, source[0]) if form.source != "store" or arguments.store else ""
 
 
 def _keep(arguments: argparse.Namespace, columns: tuple[str, ...], keys: dict[str, str], writer: hdf5.Writer) -> Rows:

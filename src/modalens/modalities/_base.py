@@ -14,6 +14,7 @@ from modalens.plugins import introspection, registry
 from modalens.plugins.options import resolve
 
 Array = NDArray[Any]
+Source = Literal["media", "column", "columns", "file", "store"]
 Attempt = tuple[Callable[..., Any], tuple[Any, ...]]
 
 
@@ -21,7 +22,8 @@ class Modality:
     """Options of the decoded form are keyword arguments of the constructor; it raises UserError for what cannot be.
 
     form: name of the decoded form, of its rule and of its folder; encoders say which form they read.
-    source: "media" reads the clip's media file, "column" a cell of the annotations.
+    source: what of a clip is read: "media" its media file; "column" a cell of the annotations; "columns" several cells;
+    "file" the file that a cell names; "store" its id in a file of the whole study.
     label, color: for a reader; blank_name: the adjective of the input that holds nothing ("silent audio").
     cells: columns of the status table beside those that every form has.
     keep: whether decoded rows stay after the features are made, where the config does not say.
@@ -30,7 +32,7 @@ class Modality:
     """
 
     form: ClassVar[str]
-    source: ClassVar[Literal["media", "column"]] = "media"
+    source: ClassVar[Source] = "media"
     label: ClassVar[str] = ""
     color: ClassVar[str] = "#555555"
     blank_name: ClassVar[str] = "blank"
@@ -46,9 +48,10 @@ class Modality:
         """(function, options), the best first; each runs in a process that may be killed, on the clips that killed the
         one before.
 
-        source "media": function(path, start_s, end_s, *options); source "column": function(cell, *options). Returns
-        (row, name of the decoder, *cells); the row is an array of the same shape and type for every clip. Raises
-        ClipError for a clip that cannot be used. Must be a function of a module, so that a process can import it.
+        source "media": function(path, start_s, end_s, *options); "column" and "file": function(cell, *options);
+        "columns": function(tuple of cells, *options); "store": function(clip_id, *options). Returns (row, name of the
+        decoder, *cells); the row is an array of the same shape and type for every clip. Raises ClipError for a clip
+        that cannot be used. Must be a function of a module, so that a process can import it.
         """
         raise NotImplementedError
 

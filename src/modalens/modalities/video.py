@@ -5,11 +5,11 @@ from typing import Any
 import numpy as np
 
 from modalens.modalities._base import Array, Attempt, Modality
+from modalens.modalities._pictures import grid_of, word_of
 from modalens.modalities._similarity import VectorSimilarity
 from modalens.utils.errors import UserError
 
 GREY, GREY_STD = 127.5, 64.0  # of noise
-GRID = 8  # the sketch has GRID x GRID cells
 # Two films that are less alike are no copies, whatever they sound like. Smaller copies at H.264's crf 32 kept 0.95.
 NEAR = 0.9
 SAMPLINGS = ("uniform", "keyframe")
@@ -82,24 +82,12 @@ class Video(Modality):
         return values.round().clip(0, 255).astype(np.uint8)
 
     def sketch(self, row: Array) -> Array:
-        """(F, H, W, 3) uint8 -> (GRID, GRID, 3) float16: mean colours over time and over the cells of a grid."""
-        mean = row.mean(axis=0, dtype=np.float32)
-        for axis in (0, 1):
-            edges = np.linspace(0, mean.shape[axis], GRID, endpoint=False).astype(int)
-            sizes = np.diff([*edges, mean.shape[axis]])
-            shape = [-1 if other == axis else 1 for other in range(3)]
-            mean = np.add.reduceat(mean, edges, axis=axis) / sizes.reshape(shape)
-        return mean.astype(np.float16)
+        """(F, H, W, 3) uint8 -> (8, 8, 3) float16: mean colours over time and over the cells of a grid."""
+        return grid_of(row.mean(axis=0, dtype=np.float32))
 
     def word(self, sketch: Array) -> str:
-        """48 hexadecimal digits: a bit for each number of the sketch, whether it is above a threshold of its own.
-
-        The thresholds lie evenly over the range, as in ordered dithering: a small change of a flat picture flips few
-        bits.
-        """
-        levels = sketch.astype(np.float32).ravel()
-        order = np.arange(len(levels)) * 37 % len(levels)
-        return np.packbits(levels > (order + 0.5) * 256 / len(levels)).tobytes().hex()
+        """48 hexadecimal digits."""
+        return word_of(sketch)
 
     def similarity(self, sketches: Array) -> VectorSimilarity:
         return VectorSimilarity(sketches, NEAR, sufficient=False)

@@ -1,7 +1,8 @@
 """Models: features of a clip -> logits. One file each; what they share is exported here."""
 
 from modalens.models._base import Batches, Features, Model, TrainedModel, build, load_model
-from modalens.models._shapes import Shape, Shapes, channel_axis, named
+from modalens.models._fitted import mean_of, shape_of
+from modalens.models._shapes import Shape, Shapes
 
 __all__ = [
     "Batches",
@@ -11,7 +12,7 @@ __all__ = [
     "Shapes",
     "TrainedModel",
     "build",
-    "channel_axis",
     "load_model",
-    "named",
+    "mean_of",
+    "shape_of",
 ]

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from modalens.fusions import resolve_options
-from modalens.models._networks import Normalizer
+from modalens.models._fitted import Fitted, fitted, seen
 from modalens.models._shapes import Shapes
 from modalens.plugins import registry
 from modalens.plugins.options import resolve
@@ -37,16 +37,23 @@ class Model(nn.Module):
     solves: ClassVar[bool] = False  # whether `solve` finds the parameters, in place of gradient descent
 
     def __init__(self, shapes: Shapes, networks: Mapping[str, Any], fusion: nn.Module, head: nn.Module) -> None:
-        """shapes: of one clip's features, with named axes. networks: by modality; those without one are ignored."""
+        """shapes: of what the networks see of one clip, with named axes. networks: by modality; modalities without one
+        are ignored."""
         super().__init__()
         self.shapes = {name: dict(shape) for name, shape in shapes.items()}
         self.modalities = tuple(sorted(networks))
         # A plain dict: teachers are neither trained, nor moved, nor saved with their student.
         self.teachers: dict[str, Model] = {}
         self.networks = nn.ModuleDict({name: networks[name] for name in self.modalities})
-        self.normalizers = nn.ModuleDict({name: Normalizer(self.shapes[name]) for name in self.modalities})
+        self.normalizers = nn.ModuleDict({name: fitted(self.shapes[name]) for name in self.modalities})
         self.fusion = fusion
         self.head = head
+
+    def read_from(self, shapes: Shapes) -> None:
+        """shapes: of one clip's features as the encoders give them, where the networks see something made of them."""
+        self.shapes = {name: dict(shape) for name, shape in shapes.items()}
+        for name in list(self.normalizers):
+            self.normalizers[name] = fitted(self.shapes[name])
 
     def fit_normalizer(self, batches: Mapping[str, Iterable[Tensor]]) -> None:
         """batches: the training clips' features by modality, in pieces that fit in memory."""
@@ -58,9 +65,8 @@ class Model(nn.Module):
         parameters. Nothing by default."""
 
     def training_mean(self, name: str) -> Tensor:
-        """The training clips' mean features of a modality, (1, ...): per channel, the same along the other axes."""
-        mean = self._normalizer(name).mean
-        return mean.expand(1, *self.shapes[name].values())
+        """The training clips' mean features of a modality, (1, ...): what stands for features that are not there."""
+        return self._normalizer(name).training_mean()
 
     def embed(self, features: Features) -> dict[str, Tensor]:
         """{modality: (B, ...)} -> {modality: (B, D_m)} for those of the model's modalities that are given; or
@@ -96,9 +102,9 @@ class Model(nn.Module):
         Called once, with normalizers in place; torch's global generator is seeded."""
         raise NotImplementedError
 
-    def _normalizer(self, name: str) -> Normalizer:
+    def _normalizer(self, name: str) -> Fitted:
         module = self.normalizers[name]
-        assert isinstance(module, Normalizer)
+        assert isinstance(module, Fitted)
         return module
 
 
@@ -133,13 +139,17 @@ class TrainedModel:
 
 
 def build(name: str, shapes: Shapes, classes: int, options: dict[str, Any]) -> Model:
-    """A new model by its public name, parameters drawn from torch's global generator."""
+    """A new model by its public name, parameters drawn from torch's global generator.
+
+    shapes: of one clip's features as the encoders give them (`shape_of`).
+    """
     maker = registry.load("models", name)
     options = resolve(maker, options, f"models.{name}")
     if "fusion" in options:
         # Written out, so that a saved model stays what it is when a default changes.
         options["fusion_options"] = resolve_options(options["fusion"], options["fusion_options"])
-    model: Model = maker(shapes, classes, **options)
+    model: Model = maker({name: seen(shape) for name, shape in shapes.items()}, classes, **options)
+    model.read_from(shapes)
     model.name, model.options = name, options
     return model
 

@@ -1,60 +1,20 @@
-"""The parts that models are made of: normalizer, one sub-network a modality, classification head.
+"""The parts that models are made of: one sub-network a modality, classification head.
 
 Source: seed paper, section 3: a single 2-D convolution on the log-mel, frozen ResNet50 features, three fully connected
 layers; every layer but the last is followed by ReLU. Its appendix with the sizes is not published: a size that is not
 512, 400 or 912 is ours.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from functools import partial
 
 import torch
 from torch import Tensor, nn
 
-from modalens.models._shapes import CHANNEL, Shape, Shapes, channel_axis, is_spectrogram
+from modalens.models._shapes import CHANNEL, Shape, Shapes, is_spectrogram
 
 KERNEL = (5, 9)  # mels x steps
 STRIDE = (2, 8)
-CONSTANT = 1e-3  # a dimension that varies less than this part of the average one carries rounding only
-
-
-class Normalizer(nn.Module):
-    """(x - mean) / std by training statistics, one pair per channel: (B, ...) -> (B, ...) float32.
-
-    A channel that never varied in training becomes 0: nothing was learnt about its other values.
-    """
-
-    mean: Tensor
-    scale: Tensor
-
-    def __init__(self, shape: Shape) -> None:
-        """shape: of one clip. Its channels (or mels) keep their own statistics, which pool over the other axes."""
-        super().__init__()
-        self._axis = channel_axis(shape)
-        wide = [size if axis == self._axis else 1 for axis, size in enumerate(shape.values())]
-        self.register_buffer("mean", torch.zeros(wide))
-        self.register_buffer("scale", torch.ones(wide))
-
-    def fit(self, batches: Iterable[Tensor]) -> None:
-        """batches: (b, ...) of the training clips. Sums in float64, one batch in memory at a time."""
-        count = 0
-        total = torch.zeros(self.mean.numel(), dtype=torch.float64)
-        squares = torch.zeros_like(total)
-        for batch in batches:
-            rows = batch.cpu().double().movedim(self._axis + 1, -1).flatten(0, -2)
-            count += len(rows)
-            total += rows.sum(0)
-            squares += rows.square().sum(0)
-        mean = total / count
-        std = (squares / count - mean.square()).clamp(min=0).sqrt()
-        varies = std > CONSTANT * std.mean()
-        scale = torch.where(varies, std.reciprocal(), 0.0)
-        self.mean.copy_(mean.view_as(self.mean))
-        self.scale.copy_(scale.view_as(self.scale))
-
-    def forward(self, features: Tensor) -> Tensor:
-        # One pass over the batch instead of two.
-        return torch.addcmul(-self.mean * self.scale, features.float(), self.scale)
 
 
 class SpectrogramNetwork(nn.Module):

@@ -9,9 +9,16 @@ Shapes = Mapping[str, Shape]  # modality -> shape
 
 CHANNEL = "channel"
 SPECTROGRAM = ("mel", "time")
-# What encoders may declare. All but a spectrogram end in `channel`: vectors, one for each place along the other axes.
+FIELDS = ("field", "part")  # a table: number, whether there is a value, code of a category
+PARTS = 3
+CATEGORIES = "category"  # of a table's shape: how many categories its fields have in training; no axis
+TERMS = ("term",)  # counts of words or pieces of words
+# What encoders may declare. Most end in `channel`: vectors, one for each place along the other axes. Tables and terms
+# become vectors by what is known of the training clips (_fitted.py).
 AXES = (
     SPECTROGRAM,
+    FIELDS,
+    TERMS,
     ("time", CHANNEL),
     ("token", CHANNEL),
     (CHANNEL,),
@@ -27,6 +34,8 @@ def named(axes: tuple[str, ...], sizes: tuple[int, ...], where: str) -> dict[str
         raise UserError(f"{where}: no network takes the axes ({', '.join(axes)}); known: {known}")
     if len(axes) != len(sizes):
         raise UserError(f"{where}: expected {len(axes)} axes ({', '.join(axes)}), got the shape {sizes}")
+    if axes == FIELDS and sizes[1] != PARTS:
+        raise UserError(f"{where}: expected {PARTS} parts of a field, got {sizes[1]}")
     return dict(zip(axes, sizes, strict=True))
 
 

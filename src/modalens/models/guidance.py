@@ -15,8 +15,9 @@ from torch.nn import functional
 
 from modalens.fusions import build
 from modalens.models._base import Features, Model
+from modalens.models._fitted import fitted
 from modalens.models._guided import GuidedAttention, Positions, SequencePositions, SpectrogramPositions
-from modalens.models._networks import Normalizer, mlp_head, sizes
+from modalens.models._networks import mlp_head, sizes
 from modalens.models._shapes import Shapes, is_spectrogram
 from modalens.utils.errors import UserError
 
@@ -79,7 +80,7 @@ class Guidance(Model):
         # Only its positions are looked at.
         del self.guide_network.linear
         self.guide_network.requires_grad_(not guide_frozen)
-        self.normalizers[guide] = Normalizer(self.shapes[guide])
+        self.normalizers[guide] = fitted(self.shapes[guide])
 
     def initialise_from_teachers(self) -> None:
         """Take the guide's network over from its trained expert, where there is one."""

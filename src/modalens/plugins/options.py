@@ -9,7 +9,8 @@ from typing import Any
 from modalens.utils.errors import UserError
 from modalens.utils.suggest import suggest
 
-TYPES = {"int": int, "float": (int, float), "str": str, "bool": bool, "list": list, "dict": dict, "tuple": list}
+TYPES = {"int": int, "float": (int, float), "str": str, "bool": bool, "dict": dict}
+TYPES |= dict.fromkeys(("list", "tuple", "Sequence"), list)
 
 
 @dataclass(frozen=True)

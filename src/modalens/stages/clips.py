@@ -29,6 +29,7 @@ from modalens.utils.errors import UserError
 from modalens.utils.progress import progress
 
 COLUMNS = ("path", "start_s", "end_s", "duration_s", "video", "audio", "bytes", "sha256")
+NO_MEDIA = {"status": "ok", "cause": "", "detail": "", "path": "", "start_s": "", "end_s": ""}
 NOT_TRIED = {"status": "failed", "cause": "not_tried", "detail": ""}
 
 log = logging.getLogger("modalens")
@@ -92,7 +93,11 @@ def main(arguments: argparse.Namespace) -> None:
     media: Path = arguments.media
     media.mkdir(parents=True, exist_ok=True)
     places = {clip_id: _destination(media, clip_id) for clip_id in wanted}
-    found = {clip_id: fetch_log.read(places[clip_id], wanted[clip_id]) for clip_id in wanted}
+    # A row without a source has its modalities elsewhere.
+    without = {clip_id: {"clip_id": clip_id, **NO_MEDIA} for clip_id, one in wanted.items() if not one.source}
+    found = without | {
+        clip_id: fetch_log.read(places[clip_id], wanted[clip_id]) for clip_id in wanted if clip_id not in without
+    }
     earlier = {clip_id: (row["status"], row["cause"]) for clip_id, row in found.items() if row}
     asked = _choose(arguments.offline, wanted, earlier)
     log.info("%d clips: %d known from before, %d to fetch", len(wanted), len(earlier), len(asked))

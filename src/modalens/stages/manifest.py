@@ -4,6 +4,7 @@ import argparse
 from pathlib import Path
 
 from modalens.curation.manifest import build, log, texts, write
+from modalens.datasets import Reads
 from modalens.tracking import records
 from modalens.utils import cli
 from modalens.utils.errors import UserError
@@ -14,6 +15,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--dataset", type=cli.mapping, required=True, help='{"name": "folder", "csv": ...}')
     parser.add_argument("--tasks", nargs="+", required=True, help="label columns")
     parser.add_argument("--columns", nargs="*", default=[], help="columns that modalities read")
+    parser.add_argument("--file-columns", nargs="*", default=[], help="those of them whose cells name files")
+    parser.add_argument("--media", choices=["required", "optional", "none"], default="required", help="of a clip")
     parser.add_argument("--shards", type=int, default=4, help="parts that are worked on apart")
     parser.add_argument("--clip-ids", type=Path, help="CSV of the clip ids that the study is limited to")
     parser.add_argument("--output", type=Path, required=True, help="folder")
@@ -24,9 +27,9 @@ def main(arguments: argparse.Namespace) -> None:
     if arguments.shards < 1:
         raise UserError(f"shards is 1 or more, not {arguments.shards}")
     sizes: dict[str, int] = {}
-    touched = write(
-        arguments.output, texts(build(arguments.dataset, [*arguments.tasks, *arguments.columns]), arguments, sizes)
-    )
+    dataset = build(arguments.dataset, [*arguments.tasks, *arguments.columns])
+    dataset.reads = Reads(arguments.columns, arguments.file_columns, arguments.media)
+    touched = write(arguments.output, texts(dataset, arguments, sizes))
     count, shards = sizes["manifest.csv"], sum(name.startswith("shards/") for name in sizes)
     log.info("%d clips in %d shards, %s", count, shards, f"{len(touched)} files changed" if touched else "unchanged")
     if arguments.record:

@@ -12,7 +12,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from modalens.models import Shape, channel_axis
+from modalens.models import Shape, mean_of
 from modalens.utils import hdf5
 from modalens.utils.errors import UserError
 
@@ -84,10 +84,4 @@ class Missing:
             return values[torch.from_numpy(draw.choice(there, size=int(lacks.sum())))]
         if not values.is_floating_point():
             raise UserError(f"{where}: features of type {values.dtype} have no mean; take shuffle@input or blank@input")
-        return _mean(values[torch.from_numpy(there)], channel_axis(shape) + 1).to(values.dtype)
-
-
-def _mean(values: Tensor, axis: int) -> Tensor:
-    """(N, ...) -> (...): per channel, the same along the other axes, as a model's training mean is."""
-    others = [other for other in range(values.dim()) if other != axis]
-    return values.double().mean(others, keepdim=True).expand_as(values[:1])[0]
+        return mean_of(shape, [values[torch.from_numpy(there)]]).to(values.dtype)

@@ -12,7 +12,7 @@ import torch
 from torch import nn
 
 from modalens.balancing import Learner, apply_balancing, unwrap
-from modalens.models import Model, Shapes, build, load_model, named
+from modalens.models import Model, Shapes, build, load_model, shape_of
 from modalens.plugins.options import resolve
 from modalens.training import dataset, ensemble, loop
 from modalens.training.missing import Missing
@@ -78,7 +78,7 @@ def read(arguments: argparse.Namespace) -> Job:
         for name, table in tables.items()
     }
     shapes = {
-        modality: named(tuple(sources[modality]["axes"]), tuple(values.shape[1:]), str(folders[modality]))
+        modality: shape_of(tuple(sources[modality]["axes"]), values, str(folders[modality]))
         for modality, values in features["train"].items()
     }
     features["train"] = missing.replace(features["train"], shapes, dict(arguments.replacements))

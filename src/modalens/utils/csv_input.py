@@ -21,6 +21,7 @@ log = logging.getLogger("modalens")
 
 SEPARATORS = (",", ";", "\t")
 LARGEST = 256 * 2**20  # bytes of a CSV from a URL
+USUAL_CELL, LONGEST_CELL = 2**17, 2**24  # characters
 LONGEST = 120.0  # seconds for it
 # Only these: a redirect to a file or to ftp is not followed.
 HANDLERS: tuple[type[request.BaseHandler], ...] = (
@@ -41,6 +42,8 @@ def read(location: str) -> pd.DataFrame:
     """One row a row that is not blank: text without blanks at its ends; the index is the line number."""
     content = download(location) if is_url(location) else _local(location)
     encoding = _encoding(content, location)
+    # A quote that nobody closes must not take the rest of the list for one cell.
+    csv.field_size_limit(LONGEST_CELL if content.count(b'"') % 2 == 0 else USUAL_CELL)
     with _opened(content, encoding) as lines:
         header_line = next((line for line in lines if line.strip()), "")
     if not header_line:
