@@ -68,7 +68,8 @@ def resolve(name: str, given: str | Config) -> Config:
 
 
 def _own_features(entry: Config, where: str) -> Config:
-    if strange := sorted(set(entry) & {"kind", "encoder", "options", "decode", "column", "columns"}):
+    others = ("column", "columns", "decode", "encoder", "kind", "options")
+    if strange := [key for key in others if entry.get(key)]:
         raise UserError(f"{where}: features are read as they are; leave the key {strange[0]!r} out")
     axes = {"axes": entry["axes"]} if "axes" in entry else {}
     made = {"kind": "features", "encoder": "given", "options": axes, "decode": {"file": entry["features"]}}

@@ -1,12 +1,18 @@
 """Arrays in files: NPY, NPZ, CSV, Parquet, WAV. Nothing in them is run, and what is no number is refused."""
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+import pandas as pd
 from numpy.typing import NDArray
 
 from modalens.media.failure_causes import ClipError
+from modalens.utils import csv_input
+from modalens.utils.errors import UserError
 
+MISSING = ("", "nan", "na", "n/a", "null", "none")
+EMPTY = ("is empty", "has a header and no rows")
 Numbers = NDArray[np.float64]
 
 
@@ -34,20 +40,7 @@ def columns_of(path: Path, names: list[str], time: str) -> tuple[Numbers, Number
 
     Empty cells are NaN. Raises ClipError for a column that is not there or holds what is no number.
     """
-    import pandas as pd
-
-    try:
-        if path.suffix.lower() in (".parquet", ".pq"):
-            table = pd.read_parquet(path)
-        else:
-            # All as text: what is no number is told by its own words.
-            table = pd.read_csv(
-                path, sep=None, engine="python", dtype=str, keep_default_na=False, encoding_errors="replace"
-            )
-    except MemoryError:
-        raise
-    except Exception as error:
-        raise ClipError("damaged", f"{path.name}: {type(error).__name__}: {error}") from error
+    table = _parquet(path) if path.suffix.lower() in (".parquet", ".pq") else _csv(path)
     wanted = names or [str(name) for name in table.columns if str(name) != time]
     for name in [*wanted, *([time] if time else [])]:
         if name not in table:
@@ -57,12 +50,29 @@ def columns_of(path: Path, names: list[str], time: str) -> tuple[Numbers, Number
     return values, _numbers(table[time], path) if time else None
 
 
-def _numbers(column, path: Path) -> Numbers:  # type: ignore[no-untyped-def]
-    import pandas as pd
+def _parquet(path: Path) -> pd.DataFrame:
+    try:
+        return pd.read_parquet(path)
+    except MemoryError:
+        raise
+    except Exception as error:
+        raise ClipError("damaged", f"{path.name}: {type(error).__name__}: {error}") from error
 
+
+def _csv(path: Path) -> pd.DataFrame:
+    try:
+        table = csv_input.read(str(path))
+    except UserError as error:
+        cause = "absent" if str(error).endswith(EMPTY) else "damaged"
+        raise ClipError(cause, str(error).replace(str(path), path.name)) from error
+    # A line without a value is a step that nobody read, and not none.
+    return table.reindex(range(table.index[0], table.index[-1] + 1), fill_value="")
+
+
+def _numbers(column: "pd.Series[Any]", path: Path) -> Numbers:
     if column.dtype == object or pd.api.types.is_string_dtype(column):
         text = column.astype(str).str.strip()
-        column = text.where(~text.str.lower().isin(["", "nan", "na", "null", "none"]), "nan")
+        column = text.where(~text.str.lower().isin(MISSING), "nan")
     values = pd.to_numeric(column, errors="coerce")
     wrong = values.isna() & (column != "nan") & column.notna()
     if wrong.any():

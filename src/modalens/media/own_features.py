@@ -6,6 +6,7 @@ from typing import Any
 
 import h5py
 import numpy as np
+import pandas as pd
 from numpy.typing import NDArray
 
 from modalens.media.failure_causes import ClipError
@@ -78,8 +79,6 @@ def _opened(file: str, *state: int) -> tuple[Rows, str]:
 
 def _parquet(file: str) -> Rows:
     """A column clip_id and either one column of lists (of lists) or one column a number."""
-    import pandas as pd
-
     table = pd.read_parquet(file)
     if ID not in table:
         raise ClipError("unsupported", f"expected a column {ID}, got {', '.join(map(str, table.columns[:20]))}")

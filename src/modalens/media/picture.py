@@ -1,7 +1,5 @@
 """A picture file -> RGB of one size, whatever mode, depth and turn the file has."""
 
-import warnings
-
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageOps, UnidentifiedImageError
@@ -10,7 +8,7 @@ from modalens.media.failure_causes import ClipError, note
 from modalens.media.local_file import only_path
 
 # Not those that Pillow gives to another program, such as PostScript.
-FORMATS = ("JPEG", "MPO", "PNG", "GIF", "WEBP", "BMP", "TIFF", "PPM", "JPEG2000", "AVIF")
+FORMATS = ("JPEG", "PNG", "GIF", "WEBP", "BMP", "TIFF", "PPM", "JPEG2000", "AVIF")
 MOST_PIXELS = 100_000_000  # a small file may say that it holds more than a memory does
 TINY = 16  # pixels of a shorter side that says little
 WHITE = (255, 255, 255)
@@ -23,18 +21,18 @@ def read_picture(cell: str, size: int) -> tuple[NDArray[np.uint8], str]:
     frame counts, which is noted.
     """
     path = only_path(cell)
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # Pillow's, of sizes and metadata: what matters is checked here
-        try:
-            with Image.open(path, formats=FORMATS) as image:
-                return _read(image, size), "pillow"
-        except Image.DecompressionBombError as error:
-            raise ClipError("too_many_pixels", str(error)) from error
-        except UnidentifiedImageError as error:
-            raise ClipError("damaged", "no picture in a format that is read") from error
-        # Whatever the bytes lead Pillow to; a lack of memory is told by the worker.
-        except (OSError, ValueError, SyntaxError, TypeError, IndexError, KeyError, EOFError, AttributeError) as error:
-            raise ClipError("damaged", f"{type(error).__name__}: {error}") from error
+    Image.init()
+    formats = [name for name in FORMATS if name in Image.OPEN]  # AVIF is not in every Pillow
+    try:
+        with Image.open(path, formats=formats) as image:
+            return _read(image, size), "pillow"
+    except Image.DecompressionBombError as error:
+        raise ClipError("too_many_pixels", str(error)) from error
+    except UnidentifiedImageError as error:
+        raise ClipError("damaged", "no picture in a format that is read") from error
+    # Whatever the bytes lead Pillow to; a lack of memory is told by the worker.
+    except (OSError, ValueError, SyntaxError, TypeError, LookupError, EOFError, AttributeError) as error:
+        raise ClipError("damaged", f"{type(error).__name__}: {error}") from error
 
 
 def _read(image: Image.Image, size: int) -> NDArray[np.uint8]:

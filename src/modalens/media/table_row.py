@@ -5,9 +5,9 @@ import hashlib
 import numpy as np
 from numpy.typing import NDArray
 
+from modalens.media.array_file import MISSING
 from modalens.media.failure_causes import ClipError
 
-MISSING = ("", "nan", "na", "n/a", "null", "none")
 CODES = 2**24 - 1  # whole numbers that float32 holds
 LARGEST = float(np.finfo(np.float32).max)
 
