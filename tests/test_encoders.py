@@ -5,7 +5,7 @@ import torchvision
 
 from modalens.encoders.log_mel import FLOOR, LogMel
 from modalens.encoders.resnet50 import MEAN, STD, Resnet50
-from modalens.plugins import registry
+from modalens.plugins import introspection, registry
 from modalens.utils.errors import UserError
 
 CPU = torch.device("cpu")
@@ -102,9 +102,10 @@ def test_log_mel_leaves_no_band_empty_and_stays_finite_at_full_scale():
 
 
 def test_every_encoder_names_its_input_options_and_weights():
+    forms = {introspection.attribute("modalities", kind, "form") for kind in registry.names("modalities")}
     for name in registry.names("encoders"):
         options = {"weights": "untrained"} if name == "resnet50" else {}
         encoder = registry.load("encoders", name)(CPU, **options)
-        assert encoder.input in ("frames", "waveforms")
+        assert encoder.input in forms
         assert isinstance(encoder.options, dict)
         assert encoder.weights
