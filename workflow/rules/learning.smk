@@ -19,7 +19,8 @@ rule splits:
         ),
         tables=expand(
             f"{R}/splits/{{{{task}}}}/{{table}}.csv",
-            table=["classes", "attrition", "leakage", "clips", "sizes"],
+            table=["classes", "attrition", "leakage", "clips", "sizes"]
+            + ["incomplete"] * (STUDY["splits"]["incomplete"] == "keep"),
         ),
         record=f"{R}/splits/{{task}}/record.json",
     log:
@@ -41,6 +42,11 @@ rule splits:
         ),
         seed=STUDY["splits"]["seed"],
         overlap=["--allow-overlap"] if STUDY["splits"]["allow_overlap"] else [],
+        incomplete=(
+            ["--incomplete", *(f"{name}={form}" for name, form in READS.items())]
+            if STUDY["splits"]["incomplete"] == "keep"
+            else []
+        ),
         lists=lambda wildcards: [
             FILES.digest(f"manifest/{name}.csv")
             for name in (f"labels/{wildcards.task}", "expected")
@@ -48,7 +54,7 @@ rule splits:
         code=code("stages/splits"),
     shell:
         "python -m modalens splits --labels {input.labels:q} --study {params.study:q} --stages {params.stages:q} "
-        "--fractions {params.fractions:q} --seed {params.seed:q} {params.overlap:q} "
+        "--fractions {params.fractions:q} --seed {params.seed:q} {params.overlap:q} {params.incomplete:q} "
         "--output {params.folder:q} --record {output.record:q} 2> {log:q}"
 
 

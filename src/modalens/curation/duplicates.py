@@ -66,7 +66,7 @@ def load(
 
 
 def _sketches(folder: Path, shards: list[str], wanted: pd.Index) -> Array:
-    """(N, ...) float16 in the order of `wanted`."""
+    """(N, ...) float16 in the order of `wanted`; NaN for a clip that lacks the modality."""
     rows: Array | None = None
     for shard in shards:
         path = folder / f"{shard}.h5"
@@ -74,7 +74,7 @@ def _sketches(folder: Path, shards: list[str], wanted: pd.Index) -> Array:
         position = wanted.get_indexer(pd.Index(ids))
         if (position >= 0).any():
             read = hdf5.read(path)
-            rows = np.zeros((len(wanted), *read.shape[1:]), read.dtype) if rows is None else rows
+            rows = np.full((len(wanted), *read.shape[1:]), np.nan, read.dtype) if rows is None else rows
             rows[position[position >= 0]] = read[position >= 0]
     return np.zeros((0, 1, 1), np.float16) if rows is None else rows
 

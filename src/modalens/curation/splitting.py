@@ -5,6 +5,7 @@ losses of each split are known.
 """
 
 import logging
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +21,7 @@ log = logging.getLogger("modalens")
 NAMES = ("train", "validation", "test")
 FAR = 0.05  # of the share of a split from what was asked for
 COLUMNS = ["clip_id", "shard", "group", "label"]
+LACKS = "lacks"  # a further column where clips stay that lack a modality: which ones, joined by commas
 Numbers = NDArray[np.int64]
 
 
@@ -125,6 +127,33 @@ def failures(study: Path, stages: list[str], labels: pd.DataFrame) -> pd.DataFra
             found.loc[failed.index, "cause"] = failed["cause"].where(failed["cause"] != "", "unknown")
             found.loc[failed.index, "stage"] = stage
     return found.reset_index()
+
+
+def lacking(study: Path, forms: Mapping[str, str], labels: pd.DataFrame) -> pd.DataFrame:
+    """What each labelled clip lacks: clip_id, and for each modality the cause, "" where it is there.
+
+    forms: modality -> folder of its decoded form.
+    """
+    found = {name: failures(study, [form], labels)["cause"] for name, form in sorted(forms.items())}
+    return pd.DataFrame({"clip_id": labels["clip_id"].to_numpy(), **found})
+
+
+def keep_incomplete(clips: pd.DataFrame, lacks: pd.DataFrame) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """Clips that lack some modalities are none that failed; those that lack all of them are.
+
+    clips: clip_id, cause, stage and more. lacks: of `lacking`. Returns clips with a column `lacks`, names joined by
+    commas; and split, label, modality, cause, clips: how many that are kept lack what.
+    """
+    causes = lacks.drop(columns="clip_id")
+    gone = (causes != "").to_numpy()
+    kept = ~gone.all(axis=1)
+    names = np.array(causes.columns)
+    clips = clips.assign(lacks=[",".join(names[row]) if keep else "" for row, keep in zip(gone, kept, strict=True)])
+    clips.loc[kept, ["cause", "stage"]] = ""
+    told = clips[["split", "label"]].join(causes)[kept]
+    told = told.melt(["split", "label"], var_name="modality", value_name="cause")
+    table = told[told["cause"] != ""].groupby(["split", "label", "modality", "cause"]).size().rename("clips")
+    return clips, table.reset_index()
 
 
 def class_counts(used: pd.DataFrame, lost: pd.DataFrame) -> pd.DataFrame:

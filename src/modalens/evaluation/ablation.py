@@ -35,7 +35,8 @@ class ModalityAblator:
     """Embeddings of one model for N test clips, with any modality replaced.
 
     features: modality -> (N, ...). stand_ins: kind -> modality -> (K, ...), of which each clip is given one.
-    embedding_means, embedding_stds: modality -> (D_m,), for the kinds `@fusion`. batch: clips at once.
+    embedding_means, embedding_stds: modality -> (D_m,), for the kinds `@fusion`. batch: clips at once. lacking: modality
+    -> (N,) clips that have none: nothing can be withheld of them, so what stands for it stays under every kind.
     Draws depend on modality and position among the clips alone: all models and seeds are given the same ones.
     """
 
@@ -45,6 +46,7 @@ class ModalityAblator:
     embedding_means: Mapping[str, Array]
     embedding_stds: Mapping[str, Array]
     batch: int
+    lacking: Mapping[str, Array] = field(default_factory=dict)
     _known: dict[tuple[str, str], Array] = field(default_factory=dict)
 
     def embeddings(self, name: str, kind: str) -> Array:
@@ -54,12 +56,21 @@ class ModalityAblator:
         return self._known[name, kind]
 
     def _replaced(self, name: str, kind: str) -> Array:
-        count = len(self.features[name])
-        draw = np.random.default_rng([SEED, zlib.crc32(name.encode())])
         if kind == "":
             return self._embed(name, self.features[name])
+        lacks = self.lacking.get(name)
+        if lacks is None:
+            return self._values(name, kind, self.embeddings(name, ""))
+        values: Array = self.embeddings(name, "").copy()
+        values[~lacks] = self._values(name, kind, values[~lacks])
+        return values
+
+    def _values(self, name: str, kind: str, own: Array) -> Array:
+        """As many as the embeddings that the clips have."""
+        count = len(own)
+        draw = np.random.default_rng([SEED, zlib.crc32(name.encode())])
         if kind == "shuffle@input":
-            return self.embeddings(name, "")[derangement(count, draw)]
+            return own[derangement(count, draw)]
         if kind in self.stand_ins:
             stand_ins = self._embed(name, self.stand_ins[kind][name])
             if len(stand_ins) == 1:

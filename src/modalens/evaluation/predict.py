@@ -2,7 +2,7 @@
 
 import itertools
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 import pandas as pd
@@ -16,11 +16,13 @@ from modalens.stats.metrics import confusion_metrics
 
 @dataclass
 class TestSet(Clips):
-    """stand_ins: kind -> modality -> (K, ...)."""
+    """stand_ins: kind -> modality -> (K, ...). lacking: modality -> (N,) clips that have none, whose features are a
+    stand-in."""
 
     __test__ = False  # pytest takes classes of this name for tests
 
     stand_ins: dict[str, dict[str, Array]]
+    lacking: dict[str, Array] = field(default_factory=dict)
 
 
 def conditions(modalities: Sequence[str], kinds: Sequence[str]) -> list[tuple[Coalition, str]]:
@@ -48,6 +50,8 @@ def rows(test: TestSet, seed: int, columns: dict[str, str], log_probabilities: A
     """One row a clip: what it is, what was said of it, the probability of every class."""
     values = log_probabilities
     clips = test.table[["clip_id", "group"]].assign(seed=seed, **columns)
+    if "lacks" in test.table:
+        clips["lacks"] = test.table["lacks"]
     clips["label"] = test.table["label"]
     clips["predicted"] = np.array(test.labels, dtype=object)[values.argmax(1)]
     clips["log_probability"] = values[np.arange(len(values)), test.truth]

@@ -32,12 +32,18 @@ def read(
         raise UserError(f"{test} holds no clip")
     truth = dataset.class_indices(table, trained.labels, test)
     rows: dict[str, Array] = {}
+    lacking: dict[str, Array] = {}
     stand_ins: dict[str, dict[str, Array]] = {kind: {} for kind in FROM_FILE if kind in kinds}
     for name in trained.model.modalities:
         if name not in features:
             raise UserError(f"the model looks at {name!r}, whose features are not given")
         _same(trained.sources[name], dataset.read_source(features[name], table), features[name])
-        rows[name] = dataset.read_features(features[name], table).numpy()
+        lacks = dataset.lacking(table, name)
+        values = dataset.read_features(features[name], table, lacks)
+        if lacks.any():
+            lacking[name] = lacks.numpy()
+            values[lacks] = trained.model.training_mean(name).to(values.dtype)
+        rows[name] = values.numpy()
         if stand_ins:
             if name not in replacements:
                 raise UserError(f"no replacements are given for {name!r}")
@@ -46,7 +52,7 @@ def read(
             for kind, part in zip(FROM_FILE, (found[:1], found[1:]), strict=True):
                 if kind in stand_ins:
                     stand_ins[kind][name] = part
-    return TestSet(table, trained.labels, truth.numpy(), rows, stand_ins)
+    return TestSet(table, trained.labels, truth.numpy(), rows, stand_ins, lacking)
 
 
 def ablator(trained: TrainedModel, test: TestSet, batch: int) -> ModalityAblator:
@@ -61,6 +67,7 @@ def ablator(trained: TrainedModel, test: TestSet, batch: int) -> ModalityAblator
         {name: values.cpu().numpy() for name, values in trained.embedding_means.items()},
         {name: values.cpu().numpy() for name, values in trained.embedding_stds.items()},
         batch,
+        test.lacking,
     )
 
 

@@ -47,11 +47,12 @@ def decode_shard(arguments: argparse.Namespace, form: Form) -> None:
     attributes, attempts, cells = form.attributes(), form.attempts(), form.cells
     columns = ("decoder", "seconds", "key", *cells)
     clips = read_table(arguments.clips, [*STATUS, "path", "start_s", "end_s"])
-    failed = clips[clips["status"] != "ok"]
+    # What is in no media file does not hang on one.
+    failed = clips[(clips["status"] != "ok") & (form.source == "media")]
     rows: Rows = [{**row, "decoder": "", "seconds": 0.0} for row in rows_of(failed[list(STATUS)])]
     absent = (clips["status"] == "ok") & (clips["path"] == "") & (form.source == "media")
     rows += [{**row, **NO_MEDIA} for row in rows_of(clips.loc[absent, list(STATUS)])]
-    good = rows_of(clips[(clips["status"] == "ok") & ~absent])
+    good = rows_of(clips.drop(failed.index)[~absent.drop(failed.index)])
     store = local_file.content_digest(str(arguments.store)) if arguments.store else ""
     made = [
         attributes,

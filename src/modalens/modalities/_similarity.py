@@ -27,10 +27,10 @@ class Similarity(Protocol):
 
 
 class VectorSimilarity:
-    """Cosine of standardised vectors. Memory: N vectors."""
+    """Cosine of standardised vectors, 0 where one of them is not there. Memory: N vectors."""
 
     def __init__(self, sketches: Array, threshold: float, *, sufficient: bool) -> None:
-        """sketches: (N, ...)."""
+        """sketches: (N, ...), NaN for a clip that lacks the modality."""
         self.vectors = normalize_vectors(sketches)
         self.threshold, self.sufficient = threshold, sufficient
 
@@ -73,13 +73,18 @@ class SequenceSimilarity:
 
 
 def normalize_vectors(sketches: Array) -> Array:
-    """(N, ...) -> (N, D) float32 of length 1: each number against its mean and deviation over the clips."""
-    flat = sketches.reshape(len(sketches), -1).astype(np.float32)
-    flat -= flat.mean(axis=0)
-    deviation = flat.std(axis=0)
-    # A corner that is black in every clip says nothing, and its noise must not count as if it did.
-    flat /= np.maximum(deviation, 0.05 * deviation.max() + 1e-6)
-    return np.asarray(flat / np.maximum(np.linalg.norm(flat, axis=1, keepdims=True), 1e-6))
+    """(N, ...) -> (N, D) float32 of length 1: each number against its mean and deviation over the clips; NaN become 0."""
+    vectors = sketches.reshape(len(sketches), -1).astype(np.float32)
+    present = ~np.isnan(vectors).any(axis=1)
+    flat = vectors[present]
+    vectors[:] = 0
+    if len(flat):
+        flat -= flat.mean(axis=0)
+        deviation = flat.std(axis=0)
+        # A corner that is black in every clip says nothing, and its noise must not count as if it did.
+        flat /= np.maximum(deviation, 0.05 * deviation.max() + 1e-6)
+        vectors[present] = flat / np.maximum(np.linalg.norm(flat, axis=1, keepdims=True), 1e-6)
+    return vectors
 
 
 def normalize_sequences(sketches: Array) -> tuple[Array, Array]:

@@ -80,6 +80,21 @@ def uneven(attrition: pd.DataFrame) -> list[str]:
     return said
 
 
+def incomplete(study: Study) -> pd.DataFrame:
+    """task, modality, cause, sentence, clips in train, validation, test and all, and all as a share of the clips that
+    the task kept; empty where the study keeps whole clips only."""
+    rows = []
+    for task, table in _of_tasks(study, "splits/{task}/incomplete.csv").items():
+        kept = sum(len(read(study.root / "splits" / task / f"{name}.csv")) for name in NAMES)
+        for (modality, cause), part in table.groupby(["modality", "cause"]):
+            split = {name: int(part.loc[part["split"] == name, "clips"].sum()) for name in NAMES}
+            sentence = BY_NAME[cause].sentence if cause in BY_NAME else ""
+            total = sum(split.values())
+            key = {"task": task, "modality": modality, "cause": cause, "sentence": sentence}
+            rows.append(key | split | {"all": total, "share": total / kept})
+    return pd.DataFrame(rows)
+
+
 def since(study: Study) -> pd.DataFrame:
     """task, since, meaning, cause, clips: against the frozen list; empty where the study has none."""
     tables = [table.assign(task=task) for task, table in _of_tasks(study, "splits/{task}/clips.csv").items()]

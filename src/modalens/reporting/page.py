@@ -164,6 +164,7 @@ def page(
     tables |= {name: study.measure(name) for name in ("leave_one_out", "shapley")}
     tables |= {"known": known(study, findings), "decoding": study.decoding()}
     tables |= {"lost": attrition.by_cause(tables["attrition"]), "since": attrition.since(study)}
+    tables |= {"incomplete": attrition.incomplete(study)}
     tables |= {"shared": attrition.shared(study), "duplicates": attrition.pairs(study)}
     tables |= {"leaderboard": comparison.boards(study), "trials": comparison.trials(study)}
     tables |= {"ranks": comparison.ranks(tables["leaderboard"])}
@@ -197,6 +198,7 @@ def page(
         attrition_known=len(lost) > 0,
         attrition=tables["lost"].to_dict("records"),
         uneven=attrition.uneven(lost),
+        incomplete=tables["incomplete"].to_dict("records"),
         since=tables["since"].to_dict("records"),
         shared=tables["shared"].to_dict("records"),
         pairs=tables["duplicates"].head(SHOWN_PAIRS).to_dict("records"),

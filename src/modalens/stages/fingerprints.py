@@ -23,11 +23,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def main(arguments: argparse.Namespace) -> None:
     clips = read_table(arguments.clips)
-    good = clips[clips["status"] == "ok"]
     output = arguments.output / f"{arguments.clips.stem}.csv"
     names = [name for form, _ in sorted(arguments.decoded) for name in columns(form)]
     before = earlier_table(output, ["clip_id", *names]).set_index("clip_id")
-    table = pd.DataFrame("", index=pd.Index(good["clip_id"], name="clip_id"), columns=names)
+    table = pd.DataFrame("", index=pd.Index(clips["clip_id"], name="clip_id"), columns=names)
     for form, path in sorted(arguments.decoded):
         modality = load_modality(arguments.forms[form]["modality"], arguments.forms[form]["decode"])
         sketches = arguments.output / form / f"{arguments.clips.stem}.h5"

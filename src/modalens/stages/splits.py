@@ -6,10 +6,13 @@ from pathlib import Path
 from modalens.curation import frozen_diff
 from modalens.curation.splitting import (
     COLUMNS,
+    LACKS,
     NAMES,
     assign,
     class_counts,
     failures,
+    keep_incomplete,
+    lacking,
     log,
     off,
     official,
@@ -32,6 +35,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--seed", type=int, default=0, help="of the shuffle of the groups")
     parser.add_argument("--allow-overlap", action="store_true", help="go on when an official split shares groups")
+    parser.add_argument(
+        "--incomplete", type=cli.pair, nargs="*", default=[], help="MODALITY=FORM: keep clips that lack one, not all"
+    )
     parser.add_argument("--output", type=Path, required=True, help="folder")
     cli.add_common(parser, "record")
 
@@ -58,6 +64,11 @@ def main(arguments: argparse.Namespace) -> None:
             "`splits: {allow_overlap: true}` in the config to go on"
         )
     clips = labels.assign(split=split).merge(failures(arguments.study, arguments.stages, labels), on="clip_id")
+    incomplete = None
+    if arguments.incomplete:
+        lacks = lacking(arguments.study, dict(arguments.incomplete), clips)
+        clips, incomplete = keep_incomplete(clips, lacks)
+    columns = COLUMNS if incomplete is None else [*COLUMNS, LACKS]
     clips["since"] = ""
     expected = arguments.study / "manifest" / "expected.csv"
     if expected.exists():
@@ -66,14 +77,18 @@ def main(arguments: argparse.Namespace) -> None:
         log.info("%s: %s", arguments.labels.stem, frozen_diff.sentence(clips))
     used, lost = clips[clips["cause"] == ""], clips[clips["cause"] != ""]
     attrition = clips.groupby(["split", "label", "cause", "stage"]).size().rename("clips").reset_index()
-    lists = {name: used.loc[used["split"] == name, COLUMNS] for name in NAMES}
+    lists = {name: used.loc[used["split"] == name, columns] for name in NAMES}
     outputs = lists | {"attrition": attrition, "leakage": leakage, "classes": class_counts(used, lost)}
     outputs["sizes"] = made if origin == "by group" else made.assign(asked=float("nan"))
-    outputs["clips"] = clips[[*COLUMNS, "split", "cause", "stage", "since"]]
+    if incomplete is not None:
+        outputs["incomplete"] = incomplete
+    outputs["clips"] = clips[[*columns, "split", "cause", "stage", "since"]]
     for name, table in outputs.items():
         files.write_text(arguments.output / f"{name}.csv", table.to_csv(index=False, lineterminator="\n"))
     metrics = {f"clips_{name}": float(len(table)) for name, table in lists.items()}
     metrics |= {"clips_failed": float(len(lost)), "groups_shared": float(len(leakage))}
+    if incomplete is not None:
+        metrics |= {f"lacking/{name}": float(part["clips"].sum()) for name, part in incomplete.groupby("modality")}
     metrics |= {f"lost/{cause}": float(count) for cause, count in lost["cause"].value_counts().items()}
     metrics |= {f"since/{change}": float(count) for change, count in clips["since"].value_counts().items() if change}
     log.info("%s: %s, %d clips failed", origin, ", ".join(f"{n} {len(t)}" for n, t in lists.items()), len(lost))

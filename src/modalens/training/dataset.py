@@ -1,7 +1,7 @@
 """Features and labels of a split, joined by clip id: rows of different files never meet by position."""
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -19,10 +19,12 @@ Folders = Mapping[str, Path]  # modality -> folder of {shard}.h5
 
 @dataclass
 class FeatureDataset:
-    """features: {modality: (N, ...)} as stored. labels: (N,) class indices."""
+    """features: {modality: (N, ...)} as stored. labels: (N,) class indices. lacks: {modality: (N,)} whose features are
+    a stand-in, for those that some clip lacks."""
 
     features: dict[str, Tensor]
     labels: Tensor
+    lacks: dict[str, Tensor] = field(default_factory=dict)
 
     def __len__(self) -> int:
         return len(self.labels)
@@ -32,12 +34,18 @@ class FeatureDataset:
         features = {name: _taken(values, rows).to(device) for name, values in self.features.items()}
         return features, _taken(self.labels, rows).to(device)
 
+    def present(self, modality: str) -> Tensor:
+        """(M, ...) of the clips that have it."""
+        values = self.features[modality]
+        return values[~self.lacks[modality]] if modality in self.lacks else values
+
     def to_device(self, device: torch.device) -> "FeatureDataset":
         """All on the device if its free memory holds them twice, else as they are: a batch at a time goes there."""
         values = (*self.features.values(), self.labels)
         if device.type != "cuda" or 2 * sum(value.nbytes for value in values) > torch.cuda.mem_get_info(device)[0]:
             return self
-        return FeatureDataset({name: value.to(device) for name, value in self.features.items()}, self.labels.to(device))
+        features = {name: value.to(device) for name, value in self.features.items()}
+        return FeatureDataset(features, self.labels.to(device), self.lacks)
 
 
 def _taken(values: Tensor, rows: Tensor | slice) -> Tensor:
@@ -68,14 +76,26 @@ def class_indices(table: pd.DataFrame, labels: list[str], path: Path) -> Tensor:
     return torch.tensor([position[label] for label in table["label"]], dtype=torch.int64)
 
 
-def read_features(folder: Path, table: pd.DataFrame) -> Tensor:
-    """Rows of one modality for table's clips, at least one, in table's order: (N, ...) of the stored type."""
+def lacking(table: pd.DataFrame, modality: str) -> Tensor:
+    """(N,): which of a split's clips lack a modality; none where the study keeps whole clips only."""
+    named = table.get("lacks", pd.Series("", index=table.index))
+    return torch.tensor([modality in text.split(",") for text in named], dtype=torch.bool)
+
+
+def read_features(folder: Path, table: pd.DataFrame, lacks: Tensor | None = None) -> Tensor:
+    """Rows of one modality for table's clips, at least one, in table's order: (N, ...) of the stored type.
+
+    lacks: (N,) clips that have none; their rows are zero, for the caller to put something there.
+    """
     values: np.ndarray[Any, Any] | None = None
-    for shard, clips in table.groupby("shard"):
+    present = table if lacks is None else table[~lacks.numpy()]
+    if present.empty:
+        raise UserError(f"{folder}: expected features of some clips, but all {len(table)} lack them")
+    for shard, clips in present.groupby("shard"):
         rows = hdf5.read(folder / f"{shard}.h5", clips["clip_id"].tolist())
         if values is None:
             # Filled shard by shard: memory never holds the features twice.
-            values = np.empty((len(table), *rows.shape[1:]), rows.dtype)
+            values = np.zeros((len(table), *rows.shape[1:]), rows.dtype)
         if rows.shape[1:] != values.shape[1:]:
             raise UserError(
                 f"{folder}: the shards' rows differ in shape: {values.shape[1:]} and {rows.shape[1:]}; "

@@ -57,13 +57,15 @@ def train_group(
 def embedding_statistics(
     model: Model, clips: dataset.FeatureDataset, where: torch.device
 ) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
-    """Mean and standard deviation of each embedding dimension over clips: {modality: (D_m,)} each, float32."""
+    """Mean and standard deviation of each embedding dimension over the clips that have the modality: {modality: (D_m,)}
+    each, float32."""
     parts: dict[str, list[Tensor]] = {name: [] for name in model.modalities}
     for start in range(0, len(clips), BATCH):
         features, _ = clips.batch(slice(start, start + BATCH), where)
         for name, embedding in model.embed(features).items():
             parts[name].append(embedding.cpu().double())
     embeddings = {name: torch.cat(pieces) for name, pieces in parts.items()}
+    embeddings |= {name: embeddings[name][~lacks.cpu()] for name, lacks in clips.lacks.items() if name in embeddings}
     means = {name: values.mean(0).float() for name, values in embeddings.items()}
     return means, {name: values.std(0, correction=0).float() for name, values in embeddings.items()}
 

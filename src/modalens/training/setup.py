@@ -2,17 +2,17 @@
 
 import argparse
 import hashlib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from modalens.balancing import Learner, apply_balancing, unwrap
-from modalens.models import Model, Shapes, build, load_model, shape_of
+from modalens.models import Model, Shape, Shapes, build, load_model, mean_of, shape_of
 from modalens.plugins.options import resolve
 from modalens.training import dataset, ensemble, loop
 from modalens.training.missing import Missing
@@ -73,19 +73,25 @@ def read(arguments: argparse.Namespace) -> Job:
     for name, table in tables.items():
         if table.empty:
             raise UserError(f"{splits / name}.csv holds no clip: more clips are needed, or other fractions")
+    lacks = {name: _lacks(table, folders) for name, table in tables.items()}
     features = {
-        name: {modality: dataset.read_features(folder, table) for modality, folder in folders.items()}
+        name: {
+            modality: dataset.read_features(folder, table, lacks[name].get(modality))
+            for modality, folder in folders.items()
+        }
         for name, table in tables.items()
     }
     shapes = {
         modality: shape_of(tuple(sources[modality]["axes"]), values, str(folders[modality]))
         for modality, values in features["train"].items()
     }
+    _stand_in(features, lacks, shapes)
     features["train"] = missing.replace(features["train"], shapes, dict(arguments.replacements))
     # Nobody forges features to resume a checkpoint: the quickest hash will do.
     clips, digest = {}, hashlib.sha1(usedforsecurity=False)
     for name, table in tables.items():
-        whole = dataset.FeatureDataset(features.pop(name), dataset.class_indices(table, labels, splits / f"{name}.csv"))
+        indices = dataset.class_indices(table, labels, splits / f"{name}.csv")
+        whole = dataset.FeatureDataset(features.pop(name), indices, lacks[name])
         for values in (*whole.features.values(), whole.labels):
             digest.update(values.numpy().data.cast("B"))
         clips[name] = whole.to_device(where)
@@ -104,6 +110,25 @@ def read(arguments: argparse.Namespace) -> Job:
         missing=missing,
         digest=digest.hexdigest(),
     )
+
+
+def _lacks(table: pd.DataFrame, modalities: Iterable[str]) -> dict[str, Tensor]:
+    """Of the modalities that some clip of a split lacks, which clips do: (N,)."""
+    found = {name: dataset.lacking(table, name) for name in modalities}
+    return {name: lacks for name, lacks in found.items() if lacks.any()}
+
+
+def _stand_in(
+    features: dict[str, dict[str, Tensor]], lacks: dict[str, dict[str, Tensor]], shapes: Mapping[str, Shape]
+) -> None:
+    """Put the training clips' mean, in place, where a clip of any split lacks a modality."""
+    for modality in {name for split in lacks.values() for name in split}:
+        values = features["train"][modality]
+        there = ~lacks["train"].get(modality, torch.zeros(len(values), dtype=torch.bool))
+        mean = mean_of(shapes[modality], dataset.batches(values[there], BATCH)).to(values.dtype)
+        for name, split in lacks.items():
+            if modality in split:
+                features[name][modality][split[modality]] = mean
 
 
 def seed_groups(job: Job, seeds: Sequence[int]) -> Iterator[dict[int, Learner]]:
@@ -139,7 +164,7 @@ def _new(job: Job, seed: int, fitted: nn.Module | None) -> Learner:
     if fitted:
         model.normalizers.load_state_dict(fitted.state_dict())
     else:
-        model.fit_normalizer({name: dataset.batches(values, BATCH) for name, values in job.train.features.items()})
+        model.fit_normalizer({name: dataset.batches(job.train.present(name), BATCH) for name in job.train.features})
     model.initialise_from_teachers()
     # Last: what a method draws for itself leaves the model's own initial values as they are without it.
     return apply_balancing(model, job.balancing)
