@@ -145,11 +145,10 @@ def keep_incomplete(clips: pd.DataFrame, lacks: pd.DataFrame) -> tuple[pd.DataFr
     commas; and split, label, modality, cause, clips: how many that are kept lack what.
     """
     causes = lacks.drop(columns="clip_id")
-    gone = (causes != "").to_numpy()
-    kept = ~gone.all(axis=1)
-    names = np.array(causes.columns)
-    clips = clips.assign(lacks=[",".join(names[row]) if keep else "" for row, keep in zip(gone, kept, strict=True)])
-    clips.loc[kept, ["cause", "stage"]] = ""
+    kept = (causes == "").any(axis=1).to_numpy()
+    absent = [",".join(str(name) for name, cause in row.items() if cause) for row in causes.to_dict("records")]
+    clips = clips.assign(**{LACKS: np.where(kept, absent, "")})
+    clips = clips.assign(**{name: clips[name].mask(kept, "") for name in ("cause", "stage")})
     told = clips[["split", "label"]].join(causes)[kept]
     told = told.melt(["split", "label"], var_name="modality", value_name="cause")
     table = told[told["cause"] != ""].groupby(["split", "label", "modality", "cause"]).size().rename("clips")

@@ -35,8 +35,8 @@ class ModalityAblator:
     """Embeddings of one model for N test clips, with any modality replaced.
 
     features: modality -> (N, ...). stand_ins: kind -> modality -> (K, ...), of which each clip is given one.
-    embedding_means, embedding_stds: modality -> (D_m,), for the kinds `@fusion`. batch: clips at once. lacking: modality
-    -> (N,) clips that have none: nothing can be withheld of them, so what stands for it stays under every kind.
+    embedding_means, embedding_stds: modality -> (D_m,), for the kinds `@fusion`. batch: clips at once.
+    lacking: modality -> (N,) clips that have none: it cannot be withheld from them, so what stands for it stays.
     Draws depend on modality and position among the clips alone: all models and seeds are given the same ones.
     """
 

@@ -73,7 +73,7 @@ class SequenceSimilarity:
 
 
 def normalize_vectors(sketches: Array) -> Array:
-    """(N, ...) -> (N, D) float32 of length 1: each number against its mean and deviation over the clips; NaN become 0."""
+    """(N, ...) -> (N, D) float32 of length 1: each number against its mean and deviation over the clips; NaN is 0."""
     vectors = sketches.reshape(len(sketches), -1).astype(np.float32)
     present = ~np.isnan(vectors).any(axis=1)
     flat = vectors[present]

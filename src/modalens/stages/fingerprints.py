@@ -35,6 +35,7 @@ def main(arguments: argparse.Namespace) -> None:
         table.loc[list(stay), columns(form)] = before.loc[list(stay), columns(form)]
         for clip_id, *cells in write_sketches(modality, path, sketches, attributes, stay, wanted):
             table.loc[clip_id, columns(form)] = cells
+    table = table[(table != "").any(axis=1)]
     files.write_text(output, table.reset_index().to_csv(index=False, lineterminator="\n"))
     run = records.Run(key={"shard": arguments.clips.stem}, metrics={"clips": float(len(table))})
     records.write(arguments.record, "fingerprints", [run])

@@ -66,7 +66,7 @@ def main(arguments: argparse.Namespace) -> None:
     clips = labels.assign(split=split).merge(failures(arguments.study, arguments.stages, labels), on="clip_id")
     incomplete = None
     if arguments.incomplete:
-        lacks = lacking(arguments.study, dict(arguments.incomplete), clips)
+        lacks = lacking(arguments.study, {name: str(form) for name, form in arguments.incomplete}, clips)
         clips, incomplete = keep_incomplete(clips, lacks)
     columns = COLUMNS if incomplete is None else [*COLUMNS, LACKS]
     clips["since"] = ""
