@@ -24,7 +24,9 @@ import torchvision
 from machine import machine, python_path
 from torch import Tensor, nn
 
-from modalens.encoders.resnet50 import MEAN, STD, Resnet50
+from modalens.encoders._pixels import IMAGENET_MEAN as MEAN
+from modalens.encoders._pixels import IMAGENET_STD as STD
+from modalens.encoders.resnet50 import Resnet50
 from modalens.utils import device, hdf5
 
 ROOT = Path(__file__).resolve().parents[1]

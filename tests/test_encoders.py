@@ -3,8 +3,12 @@ import pytest
 import torch
 import torchvision
 
+from modalens.encoders._pixels import IMAGENET_MEAN as MEAN
+from modalens.encoders._pixels import IMAGENET_STD as STD
 from modalens.encoders.log_mel import FLOOR, LogMel
-from modalens.encoders.resnet50 import MEAN, STD, Resnet50
+from modalens.encoders.raw_series import RawSeries
+from modalens.encoders.resnet50 import Resnet50
+from modalens.encoders.series_statistics import SeriesStatistics
 from modalens.plugins import introspection, registry
 from modalens.utils.errors import UserError
 
@@ -101,11 +105,52 @@ def test_log_mel_leaves_no_band_empty_and_stays_finite_at_full_scale():
     assert (found.mean(2) > np.log(FLOOR) + 1).all()
 
 
+@pytest.mark.parametrize("differences", [1, 2])
+def test_differences_of_log_mel_are_the_slope_over_time_of_the_bands_above(differences):
+    time = np.arange(16000) / 16000
+    # A tone whose power grows by 20 nats a second: 0.2 a step of 10 ms.
+    tone = np.sin(2 * np.pi * 1000 * time) * 30_000 * np.exp(10 * (time - 1))
+    batch = torch.from_numpy(tone.astype(np.int16))[None]
+    plain, found = LogMel(CPU).encode(batch), LogMel(CPU, differences=differences).encode(batch)
+    assert found.shape == (1, 64 * (1 + differences), 101)
+    assert torch.equal(found[:, :64], plain)
+    band = int(plain[0].float().mean(1).argmax())
+    slope = found[0, 64 + band, 50:90].float()
+    torch.testing.assert_close(slope, torch.full_like(slope, 0.2), rtol=0.02, atol=0)
+    if differences == 2:
+        assert found[0, 128 + band, 55:85].abs().max() < 0.01
+
+
+def test_log_mel_refuses_other_differences_in_one_line():
+    with pytest.raises(UserError, match=r"options\.differences: expected 0, 1 or 2, got 3"):
+        LogMel(CPU, differences=3)
+
+
+def test_statistics_of_a_series_are_those_of_numpy():
+    rows = np.random.default_rng(0).normal(size=(2, 50, 3)).astype(np.float32)
+    found = SeriesStatistics(CPU).encode(torch.from_numpy(rows)).float().numpy()
+    quartiles = np.quantile(rows, (0.25, 0.5, 0.75), axis=1)
+    steps = np.abs(np.diff(rows, axis=1)).mean(1)
+    parts = [rows.mean(1), rows.std(1), rows.min(1), rows.max(1), *quartiles, steps]
+    np.testing.assert_allclose(found, np.concatenate(parts, 1), rtol=2e-3, atol=1e-3)
+
+
+def test_statistics_of_a_series_of_one_step_are_that_step():
+    found = SeriesStatistics(CPU).encode(torch.tensor([[[3.0, -1.0]]]))
+    assert found.tolist() == [[3, -1, 0, 0, *[3, -1] * 5, 0, 0]]
+
+
+def test_a_raw_series_is_itself():
+    rows = torch.randn(2, 5, 3)
+    torch.testing.assert_close(RawSeries(CPU).encode(rows).float(), rows, rtol=1e-3, atol=1e-3)
+
+
 def test_every_encoder_names_its_input_options_and_weights():
     forms = {introspection.attribute("modalities", kind, "form") for kind in registry.names("modalities")}
     for name in registry.names("encoders"):
-        options = {"weights": "untrained"} if name == "resnet50" else {}
-        encoder = registry.load("encoders", name)(CPU, **options)
-        assert encoder.input in forms
-        assert isinstance(encoder.options, dict)
-        assert encoder.weights
+        if introspection.attribute("encoders", name, "environment", "torch") == "torch":
+            options = {"weights": "untrained"} if "weights" in introspection.options("encoders", name) else {}
+            encoder = registry.load("encoders", name)(CPU, **options)
+            assert isinstance(encoder.options, dict)
+            assert encoder.weights
+        assert introspection.attribute("encoders", name, "input") in forms

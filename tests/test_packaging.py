@@ -48,7 +48,7 @@ def test_the_lock_pins_every_extra():
 
 @pytest.mark.parametrize("module", EXTRAS)
 def test_the_extra_that_a_missing_module_asks_for_brings_it(module):
-    installed = {name.lower() for name in metadata.packages_distributions().get(module, [])}
+    installed = {name.lower().replace("_", "-") for name in metadata.packages_distributions().get(module, [])}
     if not installed:
         pytest.skip(f"{module} is not installed on this platform")
     bring = {extra for extra, lines in OPTIONAL.items() if installed & names(lines)}

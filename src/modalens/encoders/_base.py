@@ -25,12 +25,15 @@ class Encoder:
     input: the decoded form that it reads (Modality.form). axes: of one row of the features; models choose their
     sub-networks by them (models._shapes.AXES has those that they know). dtype: of the features as they are kept.
     batch_size: clips at once, memory only.
+    environment: of envs/, in which its jobs run. expected: attributes that decoded rows must have, such as a rate.
     options: what of the constructor's options changes the result; weights: identity of the parameters. Both become
     attributes of the features: a cache made with other ones is never read.
     """
 
     input: ClassVar[str]
-    axes: ClassVar[tuple[str, ...]]
+    axes: tuple[str, ...]
+    environment: ClassVar[str] = "torch"
+    expected: ClassVar[dict[str, Any]] = {}
     dtype: ClassVar[str] = "float16"
     batch_size: int = 64
     options: dict[str, Any]

@@ -17,7 +17,7 @@ class Given(Encoder):
         super().__init__(device)
         if not axes or len(set(axes)) != len(axes):
             raise UserError(f"encoder given: axes: expected names of their own, got {list(axes)}")
-        self.axes = tuple(axes)  # type: ignore[misc]
+        self.axes = tuple(axes)
         self.options = {"axes": list(axes)}
 
     def encode(self, batch: Tensor) -> Tensor:

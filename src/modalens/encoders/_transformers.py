@@ -1,0 +1,62 @@
+"""Networks of Hugging Face's transformers, from the hub by name or from a folder; no code that comes with them runs."""
+
+from pathlib import Path
+from typing import Any
+
+from torch import nn
+
+from modalens.encoders._networks import PRETRAINED, Source
+
+# Types that hold two towers, and the class of one of them with its projection.
+TOWERS = {
+    ("clip", "vision"): "CLIPVisionModelWithProjection",
+    ("clip", "text"): "CLIPTextModelWithProjection",
+    ("siglip", "vision"): "SiglipVisionModel",
+    ("siglip", "text"): "SiglipTextModel",
+}
+REMEDY = "name its folder in options.model of the modality"
+
+
+def load_network(source: Source, tower: str = "", automatic: str = "AutoModel") -> Any:
+    """A base model without a task's head. tower: "vision" or "text" of a model of both. automatic: the class that finds
+    the model's own by its configuration.
+
+    Untrained: by the configuration of the folder or the hub, with `arguments` in place of some of its numbers.
+    """
+    import transformers
+
+    if source.weights not in (PRETRAINED, "untrained"):
+        raise source.refuse(
+            f"expected pretrained or untrained, got {source.weights!r}; a folder of weights goes in options.model",
+            "weights",
+        )
+    _check_folder(source)
+    with source.fetching(REMEDY):
+        config = transformers.AutoConfig.from_pretrained(source.model, trust_remote_code=False)
+        maker = getattr(transformers, TOWERS.get((config.model_type, tower), automatic))
+        if source.untrained:
+            config = _of_tower(config, maker)
+            for name, value in (source.arguments or {}).items():
+                setattr(config, name, value)
+            return source.draw(lambda: _made(maker, config))
+        return maker.from_pretrained(source.model, trust_remote_code=False, dtype="float32")
+
+
+def _of_tower(config: Any, maker: Any) -> Any:
+    """CLIP's configuration holds one for each tower."""
+    wanted = getattr(maker, "config_class", None)
+    parts = [getattr(config, name, None) for name in ("vision_config", "text_config")]
+    return next((part for part in parts if wanted and isinstance(part, wanted)), config)
+
+
+def _made(maker: Any, config: Any) -> nn.Module:
+    network: nn.Module = maker.from_config(config) if hasattr(maker, "from_config") else maker(config)
+    return network
+
+
+def _check_folder(source: Source) -> None:
+    """A path that is not there is no name of the hub, which would be asked for minutes."""
+    path = Path(source.model).expanduser()
+    looks = source.model.startswith((".", "/", "~")) or len(path.parts) > 2
+    if looks and not (path / "config.json").is_file():
+        raise source.refuse(f"not found: {source.model}/config.json")

@@ -1,0 +1,20 @@
+"""Frames uint8 (B, T, H, W, 3) -> features float16 (B, T, channel): any picture network by name on each frame, frozen.
+
+As `image_network`, of which it has the options, on every frame by itself.
+"""
+
+import torch
+from torch import Tensor
+
+from modalens.encoders.image_network import ImageNetwork
+
+
+class FrameNetwork(ImageNetwork):
+    input = "frames"
+    axes: tuple[str, ...] = ("time", "channel")
+    batch_size = 8
+
+    @torch.inference_mode()
+    def encode(self, batch: Tensor) -> Tensor:
+        """batch: uint8 (B, T, H, W, 3) RGB. Returns float16 (B, T, channel), or (B, T, height, width, channel)."""
+        return super().encode(batch.flatten(0, 1)).unflatten(0, batch.shape[:2])
