@@ -97,7 +97,7 @@ class MonocularDepth(Encoder):
             depth: Tensor = self._network(pixel_values=values).predicted_depth
         depth = depth.float() if self._inverse else -depth.float()
         low, high = depth.amin((1, 2), keepdim=True), depth.amax((1, 2), keepdim=True)
-        return (depth - low) / (high - low).clamp(min=1e-6)
+        return (depth - low) / (high - low).clamp(min=torch.finfo(depth.dtype).tiny)
 
 
 def _side(config: Any) -> int:
