@@ -1,0 +1,62 @@
+"""What measures of trained models share: which models are asked, of which clips, and what clips are shuffled with."""
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+import pandas as pd
+
+from modalens.measures._studied import Array, Clips, Network, StudiedModel
+from modalens.utils.errors import UserError
+from modalens.utils.suggest import suggest
+
+ROWS = 256  # clips that a network is asked at once
+
+
+def multimodal(measure: str, models: Sequence[StudiedModel], wanted: Sequence[str] | None) -> list[StudiedModel]:
+    """Those of several modalities, of these the ones in `wanted`. Raises UserError for a name that is not there."""
+    known = [model.name for model in models]
+    for name in wanted or ():
+        if name not in known:
+            raise UserError(f"{measure}: models: no model {name!r}; {suggest(str(name), known)}")
+    return [model for model in models if len(model.modalities) > 1 and (wanted is None or model.name in wanted)]
+
+
+def drawn_clips(clips: Clips, most: int, seed: int) -> Clips:
+    """At most so many of them, drawn at random, in their order; all where `most` is 0."""
+    count = len(clips.truth)
+    if not 0 < most < count:
+        return clips
+    rows = np.sort(np.random.default_rng(seed).choice(count, most, replace=False))
+    features = {name: values[rows] for name, values in clips.features.items()}
+    return Clips(clips.table.iloc[rows].reset_index(drop=True), clips.labels, clips.truth[rows], features)
+
+
+def log_probabilities(network: Network, features: Mapping[str, Array]) -> Array:
+    """(N, C), a batch at a time."""
+    clips = len(next(iter(features.values())))
+    parts = []
+    for start in range(0, clips, ROWS):
+        batch = {name: rows[start : start + ROWS] for name, rows in features.items()}
+        parts.append(network.log_probabilities(network.embed(batch)))
+    return np.concatenate(parts)
+
+
+def other_groups(groups: pd.Series, draw: np.random.Generator) -> Array:
+    """(N,) the place of a clip of another group for each clip: a permutation, where no group holds more than half.
+
+    Clips in a random order of their groups, moved on by the size of the largest one: so no clip meets its own group.
+    """
+    codes, names = pd.factorize(groups)
+    if len(names) < 2:
+        raise UserError("clips are shuffled between groups: expected test clips of two groups or more, got one")
+    order = np.argsort(draw.permutation(len(names))[codes] + draw.random(len(codes)))
+    largest = int(np.bincount(codes).max())
+    found = np.empty(len(codes), np.int64)
+    if 2 * largest <= len(codes):
+        found[order] = np.roll(order, largest)
+        return found
+    # More than half are of one group: some clips stand in for several.
+    for code in range(len(names)):
+        own = codes == code
+        found[own] = draw.choice(np.flatnonzero(~own), int(own.sum()), replace=True)
+    return found
