@@ -275,12 +275,12 @@ def test_values_are_those_of_the_library_shap_within_its_error():
             return np.array(told)
 
         everything, nothing = np.ones((1, len(players))), np.zeros((1, len(players)))
-        exact = shap.ExactExplainer(value, nothing)(everything).values[0]
+        exact = shap.ExactExplainer(value, nothing)(everything)[0].values  # noqa: PD011
         mine = np.concatenate([found.whole[name][clip] for name in sorted(SHAPES)])
         np.testing.assert_allclose(mine, exact, atol=1e-9)
-        permuted = shap.PermutationExplainer(value, nothing, seed=0)(
-            everything, max_evals=20 * (2 * len(players) + 1)
-        ).values[0]
+        explainer = shap.PermutationExplainer(value, nothing, seed=0)
+        explained = explainer(everything, max_evals=20 * (2 * len(players) + 1))
+        permuted = explained[0].values  # noqa: PD011
         drawn = np.concatenate([sampled.whole[name][clip] for name in sorted(SHAPES)])
         error = np.concatenate([np.abs(np.diff(sampled.halves[name][:, clip], axis=0))[0] for name in sorted(SHAPES)])
         assert np.abs(drawn - permuted).max() < 4 * max(error.max(), 0.002)
