@@ -1,15 +1,13 @@
 """What measures of trained models share: which models are asked, of which clips, and what clips are shuffled with."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 
 import numpy as np
 import pandas as pd
 
-from modalens.measures._studied import Array, Clips, Network, StudiedModel
+from modalens.measures._studied import Array, Clips, StudiedModel
 from modalens.utils.errors import UserError
 from modalens.utils.suggest import suggest
-
-ROWS = 256  # clips that a network is asked at once
 
 
 def multimodal(measure: str, models: Sequence[StudiedModel], wanted: Sequence[str] | None) -> list[StudiedModel]:
@@ -29,16 +27,6 @@ def drawn_clips(clips: Clips, most: int, seed: int) -> Clips:
     rows = np.sort(np.random.default_rng(seed).choice(count, most, replace=False))
     features = {name: values[rows] for name, values in clips.features.items()}
     return Clips(clips.table.iloc[rows].reset_index(drop=True), clips.labels, clips.truth[rows], features)
-
-
-def log_probabilities(network: Network, features: Mapping[str, Array]) -> Array:
-    """(N, C), a batch at a time."""
-    clips = len(next(iter(features.values())))
-    parts = []
-    for start in range(0, clips, ROWS):
-        batch = {name: rows[start : start + ROWS] for name, rows in features.items()}
-        parts.append(network.log_probabilities(network.embed(batch)))
-    return np.concatenate(parts)
 
 
 def other_groups(groups: pd.Series, draw: np.random.Generator) -> Array:

@@ -6,13 +6,14 @@ from typing import Any, ClassVar
 import numpy as np
 import pandas as pd
 
+from modalens.measures._asked import embeddings, log_probabilities
 from modalens.measures._base import Measure
 from modalens.measures._clip_means import ClipMeans
 from modalens.measures._patch_rows import Asked, example_rows, modality_rows, patch_rows
 from modalens.measures._patch_values import Game, exact_values, sampled_values
 from modalens.measures._patches import patches as patches_of
 from modalens.measures._studied import Array, Clips, StudiedModel
-from modalens.measures._test_clips import drawn_clips, log_probabilities, multimodal, other_groups
+from modalens.measures._test_clips import drawn_clips, multimodal, other_groups
 from modalens.utils.errors import UserError
 from modalens.utils.suggest import suggest
 
@@ -116,13 +117,14 @@ class MmShap(Measure):
     def _asked(self, model: StudiedModel) -> Asked:
         test = drawn_clips(model.clips("test"), self.clips, self.seed)
         made = {name: patches_of(model.shapes[name], self.most, self._grid(name, model)) for name in model.modalities}
+        given = {name: test.features[name] for name in model.modalities}
         found, named, right = [], [], []
         for seed in model.seeds:
             network = model.network(seed)
-            told = log_probabilities(network, test.features).argmax(1)
+            told = log_probabilities(network, embeddings(network, given)).argmax(1)
             target = told if self.target == "predicted" else test.truth
             draw = np.random.default_rng([self.seed, seed])
-            game = Game(network, made, test.features, self._stand_ins(model, seed, test, draw), self._worth(target))
+            game = Game(network, made, given, self._stand_ins(model, seed, test, draw), self._worth(target))
             few = sum(map(len, made.values())) <= self.exact
             found.append(exact_values(game) if few else sampled_values(game, self.permutations, draw))
             named.append(target)
