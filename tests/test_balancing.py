@@ -9,7 +9,9 @@ from _members import CLASSES, COUNT, LABELS, PAIR, SHAPES, clips, made, planted
 from _numbers import CLOSE, EXACT
 from test_registry_members import MODELS as FACTS
 from torch import nn
+from torch.nn import functional
 
+from modalens.balancing import sample_valuation
 from modalens.balancing._base import apply_balancing, unwrap
 from modalens.balancing._modulation import contributions
 from modalens.balancing.agm import LARGEST_GAP
@@ -680,3 +682,48 @@ def test_mm_pareto_as_its_authors_have_it_lengthens_each_parameter_and_multiplie
 def test_wrong_options_of_mm_pareto_are_refused(given):
     with pytest.raises(UserError, match=f"mm_pareto: {next(iter(given))}"):
         learner("mm_pareto", given=given)
+
+
+def test_samples_are_valued_as_their_authors_value_them():
+    labels = torch.tensor([0, 0, 0, 0])
+
+    def says(*right):
+        return torch.tensor([[1.0, 0.0] if one else [0.0, 1.0] for one in right])
+
+    logits = {("a",): says(1, 0, 1, 0), ("v",): says(0, 0, 1, 1), ("a", "v"): says(1, 1, 1, 0)}
+    found = sample_valuation.copies(logits, labels, 2.0)
+    # phi_a is 1.5, 1, 1, -0.5 and phi_v 0.5, 1, 1, 0.5.
+    assert found["a"].tolist() == [0, 0, 0, 3]
+    assert found["v"].tolist() == [1, 0, 0, 1]
+
+
+def test_copies_are_learnt_after_the_warmup_only_and_are_a_mean_over_clips_and_copies():
+    torch.manual_seed(0)
+    one = learner("sample_valuation", given={"warmup": 1}).train()
+    features = features_of(one)
+    plain = one.model.loss(features, LABELS)["loss"]
+    warm = one.loss(features, LABELS)
+    assert torch.allclose(warm["loss"], plain)
+    assert warm["copies"] == 0
+    one.epochs.add_(1)
+    terms = one.loss(features, LABELS)
+    embeddings = one.model.embed(features)
+    blank = one.model.embed({name: one.model.training_mean(name) for name in PAIR})
+    alone = {
+        name: one.model.classify(
+            {other: rows if other == name else blank[other].expand_as(rows) for other, rows in embeddings.items()}
+        )
+        for name in PAIR
+    }
+    weights = sample_valuation.copies(
+        {(name,): values for name, values in alone.items()} | {PAIR: terms["logits"]}, LABELS, 2.0
+    )
+    extra = sum(
+        (weights[name] * functional.cross_entropy(alone[name], LABELS, reduction="none")).sum() for name in PAIR
+    )
+    count = len(LABELS) + sum(weights.values()).sum()
+    assert count > len(LABELS)
+    assert torch.allclose(terms["loss"], (plain * len(LABELS) + extra) / count)
+    assert torch.allclose(terms["copies"], count / len(LABELS) - 1)
+    with pytest.raises(UserError, match=r"balancing\.sample_valuation\.warmup: expected 0 or more, got -1"):
+        learner("sample_valuation", given={"warmup": -1})

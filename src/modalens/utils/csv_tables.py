@@ -32,5 +32,10 @@ def earlier_table(path: str | Path, columns: Iterable[str]) -> pd.DataFrame:
     return pd.DataFrame(columns=columns, dtype="str")
 
 
+def neutral(text: str) -> str:
+    """A cell that a spreadsheet would take for a formula -> the same with a ' before it."""
+    return f"'{text}" if text.startswith(("=", "+", "-", "@", "\t", "\r")) else text
+
+
 def rows_of(table: pd.DataFrame) -> list[dict[str, Any]]:
     return [{str(name): value for name, value in row.items()} for row in table.to_dict("records")]
