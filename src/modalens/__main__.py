@@ -16,7 +16,7 @@ STAGES = (
     "manifest", "clips", "decode", "features", "replacements", "fingerprints", "splits", "duplicates",
     "search", "train", "evaluate", "leaderboard", "relevance", "report", "track",
 )  # fmt: skip
-COMMANDS = ("av_mnist", "config", "counts", "freeze", "summary")
+COMMANDS = ("init", "check", "config", "counts", "summary", "freeze", "av_mnist")
 
 
 def usage() -> str:

@@ -11,6 +11,16 @@ from modalens.curation import manifest, splitting
 COLUMNS = ["task", "label", *splitting.NAMES, "all"]
 
 
+def planned(labels: pd.DataFrame, fractions: dict[str, float], seed: int) -> tuple[pd.Series, str]:
+    """clip_id, group, split, label -> (split of each clip, how it was split), as the stage `splits` does it."""
+    given = set(labels["split"])
+    if not given - {""}:
+        return splitting.assign(labels, fractions, seed), "by group"
+    if {"train", "test"} <= given:
+        return splitting.official(labels, fractions, seed)
+    return labels["split"], f"official, {' and '.join(sorted(given))} only"
+
+
 def counts(clips: pd.DataFrame, task: str, fractions: dict[str, float], seed: int) -> tuple[pd.DataFrame, str]:
     """Manifest -> (COLUMNS, one row a label and one for `all`, how it was split), by the stage `splits` itself.
 
@@ -18,13 +28,7 @@ def counts(clips: pd.DataFrame, task: str, fractions: dict[str, float], seed: in
     list that has clips of one split only is counted as it is.
     """
     labels = clips.loc[clips[task] != "", ["clip_id", "group", "split"]].assign(label=clips[task])
-    given = set(labels["split"])
-    if not given - {""}:
-        split, origin = splitting.assign(labels, fractions, seed), "by group"
-    elif {"train", "test"} <= given:
-        split, origin = splitting.official(labels, fractions, seed)
-    else:
-        split, origin = labels["split"], f"official, {' and '.join(sorted(given))} only"
+    split, origin = planned(labels, fractions, seed)
     table = pd.crosstab(labels["label"], split).reindex(columns=list(splitting.NAMES), fill_value=0)
     table.loc["all"] = table.sum()
     table["all"] = table.sum(axis=1)

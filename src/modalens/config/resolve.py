@@ -110,10 +110,11 @@ def fusions(model: Config) -> dict[str, str]:
 def _check(config: Config, rules: Config) -> None:
     errors = sorted(jsonschema.Draft202012Validator(rules).iter_errors(config), key=lambda error: len(error.path))
     if errors:
-        raise UserError(_line(errors[0]))
+        raise UserError(schema_line(errors[0]))
 
 
-def _line(error: Any) -> str:
+def schema_line(error: Any) -> str:
+    """What is said of an error of jsonschema: where, what was expected, what is there."""
     where = "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in error.path).lstrip(".")
     place = f"config: {where}" if where else "config"
     if error.validator == "additionalProperties":

@@ -15,6 +15,10 @@ from modalens.plugins.options import resolve
 
 Array = NDArray[Any]
 Source = Literal["media", "column", "columns", "file", "store"]
+# Files that hold pictures that move, and as a rule what is heard with them.
+CONTAINERS = (
+    ".3gp", ".avi", ".flv", ".m2ts", ".m4v", ".mkv", ".mov", ".mp4", ".mpeg", ".mpg", ".ogv", ".ts", ".webm", ".wmv",
+)  # fmt: skip
 Attempt = tuple[Callable[..., Any], tuple[Any, ...]]
 
 
@@ -26,6 +30,7 @@ class Modality:
     "file" the file that a cell names; "store" its id in a file of the whole study.
     label, color: for a reader; blank_name: the adjective of the input that holds nothing ("silent audio").
     cells: columns of the status table beside those that every form has.
+    suffixes: of names of files that may hold it, by which `modalens init` finds it.
     keep: whether decoded rows stay after the features are made, where the config does not say.
     seconds: of a clip that a row holds at most, set by the constructor; None: as long as the clip is. The least of a
     study's modalities that read media is the window of all of them.
@@ -37,6 +42,7 @@ class Modality:
     color: ClassVar[str] = "#555555"
     blank_name: ClassVar[str] = "blank"
     cells: ClassVar[tuple[str, ...]] = ()
+    suffixes: ClassVar[tuple[str, ...]] = ()
     keep: ClassVar[bool] = False
     seconds: float | None = None
 

@@ -4,7 +4,7 @@ from typing import Any
 
 import numpy as np
 
-from modalens.modalities._base import Array, Attempt, Modality
+from modalens.modalities._base import CONTAINERS, Array, Attempt, Modality
 from modalens.modalities._similarity import SequenceSimilarity
 from modalens.utils.errors import UserError
 
@@ -29,6 +29,7 @@ class Audio(Modality):
     color = "#D55E00"
     blank_name = "silent"
     keep = True
+    suffixes = (*CONTAINERS, ".aac", ".aif", ".aiff", ".flac", ".m4a", ".mp3", ".oga", ".ogg", ".opus", ".wav", ".wma")
     word_tolerance = 0.15
 
     def __init__(self, *, sample_rate: int = 16_000, seconds: float = 10.0, channel: str = "mix") -> None:

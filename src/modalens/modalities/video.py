@@ -4,7 +4,7 @@ from typing import Any
 
 import numpy as np
 
-from modalens.modalities._base import Array, Attempt, Modality
+from modalens.modalities._base import CONTAINERS, Array, Attempt, Modality
 from modalens.modalities._pictures import grid_of, word_of
 from modalens.modalities._similarity import VectorSimilarity
 from modalens.utils.errors import UserError
@@ -21,6 +21,7 @@ class Video(Modality):
     color = "#0072B2"
     blank_name = "black"
     cells = ("time_error_s", "key_frames")
+    suffixes = CONTAINERS
     # A copy coded anew, smaller and at a low rate, kept its word within this share of bits.
     word_tolerance = 0.08
 

@@ -1,0 +1,135 @@
+"""What a study's lists promise before anything runs: files, classes, groups, test clips, the smallest effect."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from modalens.commands.counts import planned
+from modalens.curation import label_spelling
+from modalens.curation.splitting import NAMES, shared_groups
+from modalens.media.sources import is_address
+from modalens.stats.planning import smallest_drop
+from modalens.terminal.run import printable
+from modalens.utils.errors import UserError
+
+IMBALANCE = 3.0  # so many times the rarest class is the commonest, where it is said
+FEW_GROUPS = 30
+SHOWN = 3
+
+
+@dataclass
+class Survey:
+    """told: what was found. warnings: what a study can run with. mistakes: what it cannot."""
+
+    told: list[str] = field(default_factory=list)
+    warnings: list[str] = field(default_factory=list)
+    mistakes: list[str] = field(default_factory=list)
+
+    def show(self) -> None:
+        for mark, lines in (("", self.told), ("look at: ", self.warnings), ("to mend: ", self.mistakes)):
+            for line in dict.fromkeys(lines):
+                print(printable(f"{mark}{line}"))
+
+    def add(self, other: "Survey") -> None:
+        self.told += other.told
+        self.warnings += other.warnings
+        self.mistakes += other.mistakes
+
+
+def of_study(clips: pd.DataFrame, study: dict[str, Any]) -> Survey:
+    """clips: manifest. study: resolved config."""
+    found = of_files(clips)
+    for task in study["tasks"]:
+        found.add(of_task(clips, task, study["splits"], study["relevance"]["confidence"]))
+    return found
+
+
+def of_files(clips: pd.DataFrame) -> Survey:
+    """Files on disk that a manifest names and that are not there; addresses are only counted."""
+    found = Survey()
+    sources = clips["source"].drop_duplicates()
+    sources = sources[sources != ""]
+    remote = sources.map(is_address)
+    missing = [source for source in sources[~remote] if not _is_there(source)]
+    if remote.any():
+        found.told.append(f"{int(remote.sum())} addresses, which are asked for when the study runs")
+    local = int((~remote).sum())
+    if missing:
+        where = f"{len(missing)} of {local} files are not there, first {', '.join(missing[:SHOWN])}"
+        (found.mistakes if len(missing) == local else found.warnings).append(where)
+    elif local:
+        found.told.append(f"{local} files, all there")
+    return found
+
+
+def _is_there(source: str) -> bool:
+    try:
+        return Path(source).is_file()
+    except (OSError, ValueError):
+        return False
+
+
+def of_task(clips: pd.DataFrame, task: str, splits: dict[str, Any], confidence: float = 0.95) -> Survey:
+    """clips: manifest. splits: of a resolved config."""
+    found = Survey()
+    labels = clips.loc[clips[task] != "", ["clip_id", "group", "split"]].assign(label=clips[task])
+    per_class = labels["label"].value_counts()
+    if len(per_class) < 2:
+        what = f"one class only, {per_class.index[0]!r}" if len(per_class) else "no label"
+        found.mistakes.append(f"task {task}: {what}")
+        return found
+    found.warnings += [f"task {task}: {line}" for line in _remarks(clips, task, per_class)]
+    try:
+        split, origin = planned(labels, {name: splits[name] for name in NAMES}, int(splits["seed"]))
+    except UserError as error:
+        found.mistakes.append(f"task {task}: {error}")
+        return found
+    found.mistakes += [f"task {task}: {line}" for line in _lacking(labels, split)]
+    if shared := len(shared_groups(labels, split)):
+        line = f"task {task}: {shared} groups are in more than one split"
+        known = bool(splits["allow_overlap"])
+        (found.warnings if known else found.mistakes).append(
+            line + ("" if known else "; splits.allow_overlap accepts it")
+        )
+    test = labels[split == "test"]
+    groups = test["group"].nunique()
+    drop = smallest_drop(groups, confidence)
+    found.told += [
+        f"task {task}: {len(labels)} clips of {labels['group'].nunique()} groups, {_classes(per_class)}",
+        f"task {task}: split {origin}: {len(test)} test clips of {groups} groups; they show "
+        + (f"drops of accuracy from {100 * drop:.0f} points on, at best" if drop < 1 else "no drop of accuracy"),
+    ]
+    if groups < FEW_GROUPS:
+        found.warnings.append(f"task {task}: only {groups} test groups: the intervals will be rough")
+    return found
+
+
+def _classes(per_class: "pd.Series[int]") -> str:
+    most, least = per_class.index[0], per_class.index[-1]
+    if per_class.iloc[0] == per_class.iloc[-1]:
+        return f"{len(per_class)} classes of {per_class.iloc[0]}"
+    return f"{len(per_class)} classes, {most!r} {per_class.iloc[0]} to {least!r} {per_class.iloc[-1]}"
+
+
+def _remarks(clips: pd.DataFrame, task: str, per_class: "pd.Series[int]") -> Iterator[str]:
+    yield from label_spelling.remarks({str(name): int(number) for name, number in per_class.items()})
+    if per_class.iloc[0] > IMBALANCE * per_class.iloc[-1]:
+        share = per_class.iloc[0] / per_class.sum()
+        yield f"unequal classes: always saying {per_class.index[0]!r} is right in {share:.0%}"
+    if without := int((clips[task] == "").sum()):
+        yield f"{without} clips have no label, and are left out of it"
+
+
+def _lacking(labels: pd.DataFrame, split: pd.Series) -> Iterator[str]:
+    """Classes that a split that needs them has no clip of."""
+    table = pd.crosstab(labels["label"], split).reindex(columns=list(NAMES), fill_value=0)
+    for label, row in table.iterrows():
+        if empty := [name for name in ("train", "test") if not row[name]]:
+            groups = labels.loc[labels["label"] == label, "group"].nunique()
+            yield (
+                f"class {label!r} has no clip in {' and '.join(empty)} ({row.sum()} clips of {groups} groups); "
+                "leave it out or add clips of other groups"
+            )

@@ -1,0 +1,26 @@
+"""What a test set can show at best, before anything is trained."""
+
+import numpy as np
+from scipy import stats
+
+from modalens.stats.bootstrap import POWER
+
+
+def smallest_drop(groups: int, confidence: float = 0.95, power: float = POWER) -> float:
+    """The smallest drop of accuracy that so many independent test clips, or groups, show with `power`, at best.
+
+    At best: all predictions that change become wrong, and the seeds agree. Then the number that change is binomial, and
+    the interval of `stats.bootstrap` excludes zero from some number on; the drop is the rate that reaches this number
+    with probability `power`. 1 where even a drop of everything would not show. Real studies need more: `detectable` of
+    the measures says how much, once there are predictions.
+    """
+    if groups < 2:
+        return 1.0
+    drops = np.arange(groups + 1) / groups
+    # As Bootstrap.interval has it: the variance of a mean, and half a pair each way (Agresti and Min 2005).
+    errors = np.sqrt(drops * (1 - drops) / (groups - 1) + 1 / (groups + 2) ** 2)
+    shown = np.flatnonzero(drops > stats.t.ppf(0.5 + confidence / 2, groups - 1) * errors)
+    if not len(shown):
+        return 1.0
+    # Clopper and Pearson (1934): the rate at which a binomial variable reaches a number with a given probability.
+    return float(stats.beta.ppf(power, shown[0], groups - shown[0] + 1))

@@ -1,0 +1,247 @@
+"""`modalens init` and `modalens check`: what is found in a list, the config that is written, every mistake at once."""
+
+import sys
+from pathlib import Path
+
+import pandas as pd
+import pytest
+import yaml
+
+from modalens.commands import _columns, _survey, check, init
+from modalens.config import resolve
+from modalens.config.mistakes import mistakes
+from modalens.curation import manifest
+from modalens.utils import cli
+from modalens.utils.errors import UserError
+
+ROWS = 60
+
+
+def listing(folder: Path, **columns) -> Path:
+    """60 rows over files that are there, two moods, ten speakers."""
+    for number in range(ROWS):
+        (folder / f"{number}.wav").write_bytes(b"")
+    table = {
+        "file": [f"{number}.wav" for number in range(ROWS)],
+        "mood": ["glad" if number % 2 else "sad" for number in range(ROWS)],
+        "speaker": [f"s{number // 6}" for number in range(ROWS)],
+    }
+    path = folder / "moods.csv"
+    pd.DataFrame(table | columns).to_csv(path, index=False)
+    return path
+
+
+def written(csv: Path, *more: str) -> dict:
+    output = csv.with_suffix(".yaml")
+    cli.call(init, [csv, "--output", output, *more])
+    return yaml.safe_load(output.read_text())
+
+
+@pytest.fixture
+def here(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+def test_a_list_becomes_a_config_that_runs_with_its_speakers_as_groups(here, capsys):
+    config = written(listing(here))
+    assert config["dataset"] == {"name": "folder", "csv": str(here / "moods.csv"), "columns": {"group": "speaker"}}
+    assert (config["name"], config["tasks"], config["shards"]) == ("moods", ["mood"], 1)
+    assert config["modalities"] == {"audio": "log_mel"}, "a wav holds no picture"
+    study = resolve.resolve(config)
+    assert manifest.build(study["dataset"], study["tasks"]).manifest()["group"].nunique() == 10
+    said = capsys.readouterr().out
+    assert "60 clips of 10 groups, 2 classes of 30" in said
+    assert "60 files, all there" in said
+    assert "only 2 test groups" in said
+
+
+def test_a_config_that_is_there_stays_unless_one_says_so(here):
+    csv = listing(here)
+    written(csv)
+    (here / "moods.yaml").write_text("mine")
+    with pytest.raises(UserError, match=r"is there already.*--overwrite"):
+        written(csv)
+    assert (here / "moods.yaml").read_text() == "mine"
+    written(csv, "--overwrite")
+    assert (here / "moods.yaml").read_text() != "mine"
+
+
+def test_folders_of_classes_become_a_list_beside_the_config(here):
+    for label in ("glad", "sad"):
+        (here / "clips" / label).mkdir(parents=True)
+        for number in range(9):
+            (here / "clips" / label / f"{number}.mp4").write_bytes(b"")
+    (here / "clips" / "notes.txt").write_text("no clip")
+    cli.call(init, ["clips"])
+    config = yaml.safe_load((here / "clips.yaml").read_text())
+    assert config["dataset"] == {"name": "folder", "csv": "clips.csv", "media": "clips"}
+    assert config["modalities"] == {"audio": "log_mel", "video": "resnet50"}
+    clips = manifest.build(config["dataset"], config["tasks"]).manifest()
+    assert clips["label"].value_counts().to_dict() == {"glad": 9, "sad": 9}
+    assert all(Path(source).is_file() for source in clips["source"])
+
+
+def test_files_that_are_not_there_and_labels_that_are_alike_are_told(here, capsys):
+    csv = listing(here, mood=["Glad"] + ["glad", "sad"] * 29 + [""])
+    (here / "3.wav").unlink()
+    written(csv)
+    said = capsys.readouterr().out
+    assert "1 of 60 files are not there, first" in said
+    assert "2 labels differ only in spelling" in said
+    assert "1 clips have no label" in said
+    assert "to mend: task mood: class 'Glad' has no clip in" in said
+
+
+@pytest.mark.parametrize("name", ["x: [1, 2]", "a'\"b", "# ü\x1b[2J", "&a *b"])
+def test_whatever_a_column_is_called_the_config_is_yaml_and_means_that_column(here, name):
+    csv = listing(here)
+    table = pd.read_csv(csv).rename(columns={"mood": name})
+    table.to_csv(csv, index=False)
+    config = written(csv)
+    (task,) = config["tasks"]
+    assert config["dataset"]["columns"].get(task, task) == name
+    study = resolve.resolve(config)
+    assert set(manifest.build(study["dataset"], [task]).manifest()[task]) == {"glad", "sad"}
+
+
+def test_a_column_with_a_line_break_in_its_name_writes_no_line_of_its_own(here):
+    csv = listing(here, **{"x\nplugins: [evil.py]": ["p", "q"] * 30})
+    assert "plugins" not in written(csv)
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("", "is empty"),
+        ("file,mood\n", "no rows"),
+        ("a,b\n1,2\n3,4\n", "no column that can be a label"),
+        ("mood\nglad\nsad\n" * 9, "no column names files"),
+        ("file,mood\n\0", "no text file"),
+    ],
+)
+def test_a_list_that_is_none_is_one_clear_line_and_writes_nothing(here, text, said):
+    (here / "bad.csv").write_text(text)
+    with pytest.raises(UserError, match=said):
+        cli.call(init, ["bad.csv"])
+    assert [path.name for path in here.iterdir()] == ["bad.csv"]
+
+
+def test_what_columns_hold(here):
+    table = pd.DataFrame(
+        {
+            "clip": ["https://x.org/a.mp4?t=1"] * 50,
+            "digit": [str(number % 10) for number in range(50)],
+            "price": [f"{number}.5" for number in range(50)],
+            "said": [f"the word {number} was said" for number in range(50)],
+            "code": [f"c{number}" for number in range(50)],
+            "nothing": "",
+            "start": "0",
+        },
+        dtype="str",
+    )
+    roles = {column.name: column.role for column in _columns.look(table, here)}
+    assert list(roles.values()) == ["file", "label", "number", "text", "id", "empty", "field"]
+
+
+def clips(split="", groups=60, **columns):
+    table = {
+        "clip_id": [str(number) for number in range(ROWS)],
+        "source": "https://x.org/a.mp4",
+        "group": [str(number % groups) for number in range(ROWS)],
+        "split": split,
+        "mood": ["glad" if number % 2 else "sad" for number in range(ROWS)],
+    }
+    return pd.DataFrame(table | columns)
+
+
+SPLITS = {"train": 0.7, "validation": 0.1, "test": 0.2, "seed": 0, "allow_overlap": False}
+
+
+def test_a_published_split_that_cuts_groups_is_to_mend_unless_that_is_accepted():
+    table = clips(["train", "test"] * 30, groups=15)
+    assert any(
+        "15 groups are in more than one split" in line for line in _survey.of_task(table, "mood", SPLITS).mistakes
+    )
+    found = _survey.of_task(table, "mood", SPLITS | {"allow_overlap": True})
+    assert not any("more than one" in line for line in found.mistakes)
+    assert any("more than one" in line for line in found.warnings)
+
+
+def test_a_class_of_one_clip_is_to_mend():
+    table = clips(mood=["rare"] + ["glad", "sad"] * 29 + ["sad"])
+    (line,) = _survey.of_task(table, "mood", SPLITS).mistakes
+    assert "class 'rare' has no clip in" in line
+
+
+WRONG = {
+    "name": "a/b",
+    "dataset": {"name": "known_answer", "clipss": 3},
+    "tasks": ["seen", "heard"],
+    "seeds": [0, "x"],
+    "modalities": {
+        "audio": "log_mell",
+        "video": {"encoder": "resnet50", "options": {"weight": "x"}, "decode": {"count": 0}},
+    },
+    "models": {
+        "audio_only": {},
+        "late_fusion": {"options": {"fusion": "concatt", "hiden": 3}},
+        "distillation": {"teachers": ["audio_only", "nobody"]},
+    },
+    "relevance": {"measures": {"shapely": {}}},
+    "trainig": {},
+}
+
+
+def test_every_mistake_of_a_config_is_told_once_and_none_that_follows_from_another():
+    lines, _ = mistakes(WRONG)
+    words = ["'trainig'", "'a/b'", "seeds[1]", "'log_mell'", "'weight'", "count and crop"]
+    words += ["'clipss'", "'shapely'", "'hiden'", "'concatt'", "'nobody'"]
+    for word in words:
+        assert sum(word in line for line in lines) == 1, (word, lines)
+    assert len(lines) == len(words), lines
+
+
+def test_a_sound_config_has_no_mistake_and_is_resolved_as_it_is():
+    config = {"name": "a", "dataset": {"name": "known_answer"}, "tasks": ["seen"]}
+    lines, study = mistakes(config)
+    assert lines == []
+    assert study == resolve.resolve(config)
+
+
+@pytest.mark.parametrize("config", [{}, {"name": 3}, {"tasks": [], "dataset": []}, {"models": {}}, {"modalities": {}}])
+def test_a_config_of_nothing_ends_with_lines(config):
+    lines, _ = mistakes(config)
+    assert lines
+    assert all(line.startswith("config") for line in lines)
+
+
+def test_check_says_what_is_wrong_in_the_config_and_in_the_list(here, capsys):
+    csv = listing(here)
+    config = {
+        "name": "m",
+        "dataset": {"name": "folder", "csv": str(csv)},
+        "tasks": ["mood", "mod", "age"],
+        "seeds": ["x"],
+    }
+    (here / "m.yaml").write_text(yaml.safe_dump(config))
+    with pytest.raises(UserError, match="to mend"):
+        cli.call(check, ["m.yaml"])
+    said = capsys.readouterr().out
+    assert "seeds[0]: expected an integer" in said
+    assert "has no column 'mod'; did you mean 'mood'?" in said
+    assert "has no column 'age'" in said
+    assert "task mood: 60 clips of 60 groups" in said
+
+
+def test_check_of_what_init_wrote_finds_nothing_to_mend(here, capsys):
+    written(listing(here, speaker=[f"s{number // 2}" for number in range(ROWS)]))
+    cli.call(check, ["moods.yaml"])
+    said = capsys.readouterr().out
+    assert "to mend" not in said
+    assert "next: snakemake" in said
+
+
+def test_without_a_decoder_the_names_of_files_tell(monkeypatch, here):
+    monkeypatch.setitem(sys.modules, "modalens.media.probe", None)
+    assert init.probed([here / "a.mp4"]) is None
