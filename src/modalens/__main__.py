@@ -16,7 +16,7 @@ STAGES = (
     "manifest", "clips", "decode", "features", "replacements", "fingerprints", "splits", "duplicates",
     "search", "train", "evaluate", "leaderboard", "relevance", "report", "track",
 )  # fmt: skip
-COMMANDS = ("init", "check", "config", "counts", "summary", "freeze", "av_mnist")
+COMMANDS = ("init", "check", "config", "counts", "summary", "compare", "freeze", "av_mnist")
 
 
 def usage() -> str:

@@ -8,6 +8,7 @@ from modalens.config.yaml_file import load
 from modalens.reporting.study_results import Study, weights
 from modalens.reporting.summary import Finding, caveats, find
 from modalens.terminal.run import printable
+from modalens.terminal.tables import aligned
 from modalens.utils.errors import UserError
 
 WIDTH = 110
@@ -56,18 +57,6 @@ def cells(finding: Finding) -> list[str]:
             drop, low, high = (round(part.drop[name], 2) + 0.0 for name in ("drop", "low", "high"))
             found.append(f"{part.modality} {drop:.2f} [{low:.2f}, {high:.2f}]")
     return [*found, finding.lead]
-
-
-def aligned(rows: list[list[str]]) -> list[str]:
-    """Cells of a column one below the other; the last of a row stands free."""
-    widths = [max(len(row[place]) for row in rows if len(row) > place + 1) for place in range(max(map(len, rows)) - 1)]
-    return [
-        "  "
-        + "  ".join(
-            [*(cell.ljust(width) for cell, width in zip(row, widths, strict=False)), *row[len(widths) :]]
-        ).rstrip()
-        for row in rows
-    ]
 
 
 def _print(text: str, first: str) -> None:
