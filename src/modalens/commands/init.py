@@ -136,21 +136,30 @@ def _held_by(column: Column, source: str) -> list[str]:
 def _modalities(
     columns: list[Column], file: Column | None, table: pd.DataFrame, media: Path
 ) -> Iterator[tuple[str, Any]]:
-    """Those that the columns speak for, each with an encoder. What the table tells (numbers, names) is left to people:
-    a column may hold the answer."""
+    """Those that the columns speak for and that an encoder reads as they are."""
     if file:
         streams = probed([media / cell for cell in table[file.name].drop_duplicates().head(PROBED)])
-        for kind in _held_by(file, "media"):
+        for kind in filter(_ready, _held_by(file, "media")):
             if streams is None or streams.get(kind, True):
                 yield kind, _entry(kind, "")
     for column in columns:
         if column.role == "file" and column is not file:
-            for kind in _held_by(column, "file")[:1]:
+            for kind in list(filter(_ready, _held_by(column, "file")))[:1]:
                 yield kind, _entry(kind, column.name)
     text = next((column.name for column in columns if column.role == "text"), "")
-    kinds = [kind for kind in registry.names("modalities") if _source(kind) == "column"]
-    if text and kinds:
-        yield kinds[0], _entry(kinds[0], text)
+    for kind in list(filter(_ready, _of_source("column")))[:1] if text else []:
+        yield kind, _entry(kind, text)
+
+
+def _of_source(source: str) -> list[str]:
+    return [kind for kind in registry.names("modalities") if _source(kind) == source]
+
+
+def _ready(kind: str) -> bool:
+    """Without an option that only a person knows, and with an encoder."""
+    return bool(encoders(kind)) and not any(
+        option.required for option in introspection.options("modalities", kind).values()
+    )
 
 
 def probed(paths: list[Path]) -> dict[str, bool] | None:
@@ -180,10 +189,8 @@ def encoders(kind: str) -> list[str]:
 
 
 def _entry(kind: str, column: str) -> Any:
-    fit = encoders(kind)
-    if not fit:
-        raise UserError(f"{kind}: no encoder reads it; install a plugin with one")
-    return {"encoder": fit[0], "column": column} if column and column != kind else fit[0]
+    encoder = encoders(kind)[0]
+    return {"encoder": encoder, "column": column} if column and column != kind else encoder
 
 
 def written(name: str, plan: Plan, columns: list[Column], rows: int) -> str:
@@ -216,6 +223,11 @@ def written(name: str, plan: Plan, columns: list[Column], rows: int) -> str:
     for modality, entry in plan.modalities.items():
         more = [one for one in encoders(modality) if one != (entry if isinstance(entry, str) else entry["encoder"])]
         lines.append(f"  {modality}: {_flow(entry)}" + (f"  # or {', '.join(more)}" if more else ""))
+    cells = [column.name for column in columns if column.role in ("number", "other")]
+    for kind in filter(encoders, _of_source("columns")) if cells else ():
+        # No modality by itself: a column may hold the answer.
+        entry = _flow({"encoder": encoders(kind)[0], "columns": cells})
+        lines.append(f"  # {kind}: {entry}  # without what tells the label")
     return "\n".join(printable(line) for line in lines) + "\n"
 
 

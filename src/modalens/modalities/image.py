@@ -20,6 +20,7 @@ class Image(Modality):
     label = "Image"
     color = "#CC79A7"
     blank_name = "black"
+    suffixes = (".bmp", ".gif", ".jpeg", ".jpg", ".png", ".tif", ".tiff", ".webp")
     word_tolerance = 0.08
 
     def __init__(self, *, size: int = 256) -> None:
