@@ -86,7 +86,7 @@ def evaluated(root: Path, models: Path, seeds: Sequence[int] = (0,), *more: str)
     line = ["--models", str(models), "--seeds", *map(str, seeds), "--test", f"{root}/splits/test.csv", "--modalities"]
     line += [f"{name}={root}/features/{name}" for name in SHAPES]
     line += ["--replacements", *(f"{name}={root}/replacements/{name}.h5" for name in SHAPES)]
-    line += ["--output", f"{root}/out.parquet", "--record", f"{root}/out.json", "--device", "cpu", *more]
+    line += ["--output", f"{root}/out", "--device", "cpu", *more]
     arguments: Namespace = cli.parse(evaluate, line)
     evaluate.main(arguments)
-    return pd.read_parquet(root / "out.parquet")
+    return pd.read_parquet(root / "out" / f"{models.name}.parquet")

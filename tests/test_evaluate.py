@@ -1,5 +1,6 @@
 import itertools
 import json
+import os
 import zlib
 
 import _study
@@ -10,8 +11,9 @@ import pytest
 from modalens.evaluation import predict, trained
 from modalens.evaluation.ablation import KINDS, SEED, condition, derangement
 from modalens.models import load_model
+from modalens.stages import evaluate
 from modalens.tracking import records
-from modalens.utils import hdf5
+from modalens.utils import cli, hdf5
 from modalens.utils.errors import UserError
 
 COALITIONS = ["", "audio", "video"]
@@ -156,7 +158,7 @@ def test_a_unimodal_model_withholds_its_only_modality(study):
 
 def test_the_record_has_the_papers_metrics_and_an_accuracy_per_condition(study):
     _study.evaluated(study, study / "train" / "late_fusion", [0], "--key", json.dumps({"model": "late_fusion"}))
-    stage, (run,) = records.read(study / "out.json")
+    stage, (run,) = records.read(study / "out" / "late_fusion.json")
     assert stage == "evaluate"
     assert run.key == {"model": "late_fusion", "seed": 0}
     assert {"accuracy", "balanced_accuracy", "precision", "recall", "f1"} < set(run.metrics)
@@ -191,3 +193,36 @@ def test_a_label_that_training_never_had_is_named(study, tmp_path):
     (other / "splits" / "test.csv").write_text("clip_id,shard,group,label\nclip-50,0,g,cow\n")
     with pytest.raises(UserError, match="'cow', which is none of the task's 3 classes"):
         _study.evaluated(other, study / "train" / "late_fusion")
+
+
+def test_of_a_task_only_the_model_that_changed_is_evaluated_again(study, tmp_path, monkeypatch):
+    """With the same predictions as alone, to the last bit; what is kept is as new as what is made."""
+    models = [study / "train" / name for name in ("late_fusion", "video_only")]
+    made = {"video_only": {"modalities": ["video"], "code": "1"}}
+    made["late_fusion"] = {"modalities": ["audio", "video"], "code": "1"}
+
+    def evaluated(**changed):
+        line = ["--models", *models, "--made", json.dumps(made | changed), "--seeds", 0, "--device", "cpu"]
+        line += ["--test", study / "splits" / "test.csv", "--output", tmp_path]
+        line += ["--modalities", *(f"{name}={study}/features/{name}" for name in _study.SHAPES)]
+        line += ["--replacements", *(f"{name}={study}/replacements/{name}.h5" for name in _study.SHAPES)]
+        cli.call(evaluate, line)
+        return {model.name: (tmp_path / f"{model.name}.parquet").read_bytes() for model in models}
+
+    first = evaluated()
+    asked = []
+    monkeypatch.setattr(evaluate, "load_model", lambda path: asked.append(path.parts[-3]) or load_model(path))
+    for path in tmp_path.iterdir():
+        os.utime(path, (1, 1))
+    assert evaluated() == first
+    assert asked == []
+    assert all(path.stat().st_mtime > 1 for path in tmp_path.iterdir())
+    assert evaluated(late_fusion={"modalities": ["audio", "video"], "code": "2"}) == first
+    assert asked == ["late_fusion"]
+    for path in (study / "features" / "audio").glob("*.h5"):
+        os.utime(path)
+    evaluated(late_fusion={"modalities": ["audio", "video"], "code": "2"})
+    assert asked == ["late_fusion"] * 2, "the other one does not look at audio"
+    (tmp_path / "video_only.parquet").write_bytes(first["video_only"][:-9])
+    assert evaluated(late_fusion={"modalities": ["audio", "video"], "code": "2"}) == first
+    assert asked[2:] == ["video_only"], "a damaged table is no table"

@@ -331,9 +331,9 @@ def test_a_logged_network_predicts_in_a_fresh_process_what_evaluate_told_to_the_
     root = _study.make(tmp_path / "made")
     key = json.dumps({"task": "t", "model": "late_fusion"})
     _study.evaluated(root, _study.trained(root), (0,), "--key", key)
-    predictions = root / "out.parquet"
+    predictions = root / "out" / "late_fusion.parquet"
     study.folder.mkdir()
-    shutil.copy(root / "out.json", study.folder / "evaluate.json")
+    shutil.copy(root / "out" / "late_fusion.json", study.folder / "evaluate.json")
     study.sync()
     (run,) = study.runs().values()
     model = run.data.tags[mlflow_store.MODEL]

@@ -280,6 +280,10 @@ def records():
     yield f"{R}/report/record.json"
 
 
+# By some model of the study.
+LOOKED_AT = sorted(
+    {name for model in STUDY["models"].values() for name in model["modalities"]}
+)
 RECORDS = list(records())
 # A list of thousands of paths goes by file: a command line has an end.
 FILES.put("records.txt", "\n".join(RECORDS) + "\n")

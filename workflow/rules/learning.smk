@@ -127,42 +127,58 @@ rule train:
 
 
 rule evaluate:
-    """Predict every test clip under every condition."""
+    """Predict every test clip under every condition, by all models of a task."""
     input:
         test=f"{R}/splits/{{task}}/test.csv",
         models=expand(
-            f"{R}/train/{{{{task}}}}/{{{{model}}}}/{{seed}}/model.pt", seed=SEEDS
+            f"{R}/train/{{{{task}}}}/{{model}}/{{seed}}/model.pt",
+            model=STUDY["models"],
+            seed=SEEDS,
         ),
-        features=model_features,
-        replacements=model_replacements,
+        features=expand(f"{R}/features/{{modality}}/all.txt", modality=LOOKED_AT),
+        replacements=expand(f"{R}/replacements/{{modality}}.h5", modality=LOOKED_AT),
     output:
-        data=f"{R}/evaluate/{{task}}/{{model}}.parquet",
-        record=f"{R}/evaluate/{{task}}/{{model}}.json",
+        # Those of models whose predictions would be the same stay.
+        data=update(
+            expand(
+                f"{R}/evaluate/{{{{task}}}}/{{model}}.parquet", model=STUDY["models"]
+            )
+        ),
+        records=update(
+            expand(f"{R}/evaluate/{{{{task}}}}/{{model}}.json", model=STUDY["models"])
+        ),
     log:
-        f"{R}/logs/evaluate/{{task}}/{{model}}.log",
+        f"{R}/logs/evaluate/{{task}}.log",
     benchmark:
-        f"{R}/benchmarks/evaluate/{{task}}/{{model}}.tsv"
+        f"{R}/benchmarks/evaluate/{{task}}.tsv"
     conda:
         "../../envs/torch.yaml"
     threads: 1
     resources:
         mem_mb=study_mb,
-        runtime=lambda wildcards, attempt: 60 * attempt,
+        runtime=lambda wildcards, attempt: attempt * (40 + 20 * len(STUDY["models"])),
     params:
-        folder=lambda wildcards, input: Path(input.models[0]).parents[1],
-        seeds=SEEDS,
-        modalities=model_folders,
-        replacements=lambda wildcards, input: [
-            f"{Path(path).stem}={path}" for path in input.replacements
+        folders=lambda wildcards: [
+            f"{R}/train/{wildcards.task}/{model}" for model in STUDY["models"]
         ],
+        made=settings(
+            {
+                model: {
+                    "modalities": entry["modalities"],
+                    "code": made("torch", "stages/evaluate", *model_code(model)),
+                }
+                for model, entry in STUDY["models"].items()
+            }
+        ),
+        seeds=SEEDS,
+        modalities=[f"{name}={R}/features/{name}" for name in LOOKED_AT],
+        replacements=[f"{name}={R}/replacements/{name}.h5" for name in LOOKED_AT],
+        output=lambda wildcards, output: Path(output.data[0]).parent,
         conditions=STUDY["evaluate"]["replacements"],
         device=STUDY["training"]["device"],
-        key=lambda wildcards: settings(
-            {"task": wildcards.task, "model": wildcards.model}
-        ),
-        code=lambda wildcards: code("stages/evaluate", *model_code(wildcards.model)),
+        key=lambda wildcards: settings({"task": wildcards.task}),
     shell:
-        "python -m modalens evaluate --models {params.folder:q} --seeds {params.seeds:q} --test {input.test:q} "
-        "--modalities {params.modalities:q} --replacements {params.replacements:q} "
+        "python -m modalens evaluate --models {params.folders:q} --made {params.made:q} --seeds {params.seeds:q} "
+        "--test {input.test:q} --modalities {params.modalities:q} --replacements {params.replacements:q} "
         "--conditions {params.conditions:q} --device {params.device:q} --threads {threads} --key {params.key:q} "
-        "--output {output.data:q} --record {output.record:q} 2> {log:q}"
+        "--output {params.output:q} 2> {log:q}"

@@ -1,12 +1,17 @@
-"""Stage `evaluate`: every test clip under every condition, once per seed. It and `relevance` alone read test
-labels."""
+"""Stage `evaluate`: every test clip under every condition, once per seed, for all models of a task.
+
+It and `relevance` alone read test labels. A process for each model would mostly load PyTorch; predictions whose model,
+clips and code are the same are kept.
+"""
 
 import argparse
+import hashlib
 import logging
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
+import torch
 
 from modalens.evaluation import trained as ours
 from modalens.evaluation.ablation import KINDS
@@ -14,7 +19,7 @@ from modalens.evaluation.predict import predict, scores
 from modalens.models import load_model
 from modalens.stats.predictions import PRIOR_LOG_PROBABILITY, PRIOR_PREDICTED
 from modalens.tracking import records
-from modalens.utils import cli, device, parquet
+from modalens.utils import checksums, cli, device, files, parquet
 from modalens.utils.cli import pair
 from modalens.utils.csv_tables import read_table
 from modalens.utils.errors import UserError
@@ -24,15 +29,18 @@ log = logging.getLogger(__name__)
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--models", type=Path, required=True, help="folder of {seed}/model.pt")
+    parser.add_argument("--models", type=Path, nargs="+", required=True, help="of a task: folders of {seed}/model.pt")
+    parser.add_argument("--made", type=cli.mapping, default={}, help="{model: {modalities, code: digest}}, JSON")
     parser.add_argument("--seeds", type=int, nargs="+", required=True)
     parser.add_argument("--test", type=Path, required=True, help="test.csv of the split")
     parser.add_argument("--modalities", type=pair, nargs="+", required=True, help="MODALITY=FOLDER of {shard}.h5")
     parser.add_argument("--replacements", type=pair, nargs="*", default=[], help="MODALITY=FILE of stage replacements")
     parser.add_argument("--conditions", nargs="*", default=list(KINDS), help="KIND@STAGE to withhold modalities by")
-    parser.add_argument("--output", type=Path, required=True, help="predictions, Parquet")
+    parser.add_argument(
+        "--output", type=Path, required=True, help="folder of MODEL.parquet, predictions, and MODEL.json"
+    )
     parser.add_argument("--batch-size", type=int, default=64, help="clips at once; changes no result")
-    cli.add_common(parser, "key", "device", "threads", "record")
+    cli.add_common(parser, "key", "device", "threads")
 
 
 def main(arguments: argparse.Namespace) -> None:
@@ -41,26 +49,69 @@ def main(arguments: argparse.Namespace) -> None:
     for kind in arguments.conditions:
         if kind not in KINDS:
             raise UserError(f"evaluate.replacements: no replacement {kind!r}; {suggest(kind, KINDS)}")
+    for folder in arguments.models:
+        predictions, record = (arguments.output / f"{folder.name}.{end}" for end in ("parquet", "json"))
+        made = _made(folder, arguments)
+        if _holds(predictions, record, made):
+            log.info("%s: nothing that it is made from has changed: kept", folder.name)
+            # It is as new as what the task's other models are made from.
+            predictions.touch()
+            record.touch()
+            continue
+        table, runs = _of_model(folder, where, arguments)
+        parquet.write(predictions, table)
+        records.write(record, "evaluate", runs, made)
+
+
+def _of_model(
+    folder: Path, where: torch.device, arguments: argparse.Namespace
+) -> tuple[pd.DataFrame, list[records.Run]]:
+    """Predictions of all seeds of a model, and their runs."""
     tables, runs, test = [], [], None
     folders, stand_ins = dict(arguments.modalities), dict(arguments.replacements)
     for seed in arguments.seeds:
-        trained = load_model(arguments.models / str(seed) / "model.pt")
+        path = folder / str(seed) / "model.pt"
+        trained = load_model(path)
         test = test or ours.read(trained, arguments.test, folders, stand_ins, arguments.conditions)
         trained.model.to(where)
         table = predict(ours.ablator(trained, test, arguments.batch_size), test, arguments.conditions, seed)
         tables.append(table)
-        runs.append(_run(table, arguments.key, seed, arguments))
+        runs.append(_run(table, {"model": folder.name} | arguments.key, seed, arguments))
         runs[-1].model = records.Model(
-            str(arguments.models / str(seed) / "model.pt"),
+            str(path),
             trained.labels,
             {name: list(trained.model.shapes[name].values()) for name in trained.model.modalities},
             {name: str(folders[name]) for name in trained.model.modalities},
             str(test.table["clip_id"].iloc[0]),
         )
-        log.info("%s seed %d: accuracy %.3f", arguments.models.name, seed, runs[-1].metrics["accuracy"])
-    whole = _with_prior(pd.concat(tables, ignore_index=True), arguments.test.with_name("classes.csv"))
-    parquet.write(arguments.output, whole)
-    records.write(arguments.record, "evaluate", runs)
+        log.info("%s seed %d: accuracy %.3f", folder.name, seed, runs[-1].metrics["accuracy"])
+    return _with_prior(pd.concat(tables, ignore_index=True), arguments.test.with_name("classes.csv")), runs
+
+
+def _made(folder: Path, arguments: argparse.Namespace) -> str:
+    """Digest of all that a model's predictions are made from. Features count by their files' sizes and times."""
+    stated = arguments.made.get(folder.name, {})
+    contents = [folder / str(seed) / "model.pt" for seed in arguments.seeds]
+    contents += [arguments.test, arguments.test.with_name("classes.csv")]
+    looked_at = stated.get("modalities", [name for name, _ in arguments.modalities])
+    read = [path for name, of in arguments.modalities if name in looked_at for path in sorted(of.glob("*.h5"))]
+    read += [path for name, path in arguments.replacements if name in looked_at]
+    states = [path.stat() for path in read]
+    return files.digest(
+        stated,
+        [hashlib.sha256(path.read_bytes()).hexdigest() for path in contents if path.is_file()],
+        [[state.st_size, state.st_mtime_ns] for state in states],
+        [arguments.seeds, arguments.conditions, arguments.device, arguments.key],
+    )
+
+
+def _holds(predictions: Path, record: Path, made: str) -> bool:
+    """Whether both are there, whole, and made from the same."""
+    try:
+        checksums.check(predictions)
+        return records.made(record) == made
+    except (OSError, ValueError, UserError):
+        return False
 
 
 def _with_prior(table: pd.DataFrame, path: Path) -> pd.DataFrame:

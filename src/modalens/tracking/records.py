@@ -41,19 +41,27 @@ class Model:
     example: str
 
 
-def write(path: str | Path, stage: str, runs: list[Run]) -> None:
-    """Not-a-number is no JSON and no MLflow metric: such metrics are left out."""
+def write(path: str | Path, stage: str, runs: list[Run], made: str = "") -> None:
+    """Not-a-number is no JSON and no MLflow metric: such metrics are left out. made: digest of what the stage's output
+    is made from, where it keeps what it has."""
     rows = []
     for run in runs:
         row = asdict(run)
         row["metrics"] = {name: value for name, value in row["metrics"].items() if math.isfinite(value)}
         rows.append(redacted(row))
-    write_text(path, json.dumps({"stage": stage, "runs": rows}, indent=1, default=str))
+    write_text(
+        path, json.dumps({"stage": stage, "runs": rows} | ({"made": made} if made else {}), indent=1, default=str)
+    )
 
 
 def read(path: str | Path) -> tuple[str, list[Run]]:
     content = json.loads(Path(path).read_text(encoding="utf-8"))
     return content["stage"], [_run(**row) for row in content["runs"]]
+
+
+def made(path: str | Path) -> str:
+    """What `write` was told, "" where it was not."""
+    return str(json.loads(Path(path).read_text(encoding="utf-8")).get("made", ""))
 
 
 def _run(model: dict[str, Any] | None = None, **row: Any) -> Run:
