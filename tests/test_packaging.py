@@ -112,7 +112,7 @@ def test_an_installed_copy_measures_without_torch(installed):
         import modalens
         print(modalens.__version__)
         print("site-packages" in modalens.__file__)
-        print([name for name in ("torch", "matplotlib", "yaml", "h5py", "sklearn") if importlib.util.find_spec(name)])
+        print([name for name in ("torch", "altair", "yaml", "h5py", "sklearn") if importlib.util.find_spec(name)])
         label = np.arange(20) % 2
         table = modalens.evaluate(
             lambda x: np.hstack([-x["video"], x["video"]]),

@@ -159,7 +159,11 @@ rule report:
     params:
         study=lambda wildcards: R,
         files=[FILES.digest(name) for name in ("config.yaml", "manifest/answers.json")],
-        code=code("stages/report", "reporting/templates/report.html.j2"),
+        code=code(
+            "stages/report",
+            "reporting/published.csv",
+            *code_version.files("reporting/templates"),
+        ),
     shell:
         "python -m modalens report --study {params.study:q} --config {input.config:q} "
         "--output {output.page:q} --record {output.record:q} 2> {log:q}"

@@ -27,6 +27,11 @@ def code_digest(*modules: str) -> str:
     return digest.hexdigest()[:16]
 
 
+def files(folder: str) -> list[str]:
+    """What lies in a folder of the package, as `code_digest` takes it."""
+    return sorted(path.relative_to(PACKAGE).as_posix() for path in (PACKAGE / folder).iterdir() if path.is_file())
+
+
 def _closure(modules: tuple[str, ...]) -> set[Path]:
     waiting = [_file(module) for module in modules]
     found: set[Path] = set()

@@ -28,6 +28,11 @@ def attribute(kind: str, name: str, attribute: str, default: Any = _MISSING) -> 
     raise UserError(f"{registry.get(kind, name).path} states no {attribute}")
 
 
+def docstring(kind: str, name: str) -> str:
+    """What the file of a plugin says of itself, "" where it says nothing."""
+    return ast.get_docstring(registry.parse(registry.get(kind, name).path)) or ""
+
+
 def options(kind: str, name: str) -> dict[str, Option]:
     """Keyword options of a plugin's constructor; the default is None where it is no literal."""
     for node in _lineage(kind, name):

@@ -171,6 +171,15 @@ class Study:
             self._measures[name] = self._read_measure(name)
         return self._measures[name]
 
+    def measures(self) -> list[str]:
+        """All that were computed, those of the config first."""
+        there = {path.stem for task in self.tasks for path in (self.root / "relevance" / task).glob("*.csv")}
+        wanted = (self.config.get("relevance") or {}).get("measures") or {}
+        return [*(name for name in wanted if name in there), *sorted(there - set(wanted))]
+
+    def predictions(self, task: str, model: str) -> Path:
+        return self._files[task][model]
+
     def _read_measure(self, name: str) -> pd.DataFrame:
         paths = [self.root / "relevance" / task / f"{name}.csv" for task in self.tasks]
         tables = [read(path) for path in paths if path.exists()]

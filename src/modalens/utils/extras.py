@@ -5,13 +5,13 @@ from modalens.utils.errors import UserError
 # Module -> extra; a test holds it against pyproject.toml. What several extras bring is asked for with `all`.
 EXTRAS = {
     "PIL": "all",
+    "altair": "report",
     "av": "media",
     "decord": "media",
     "h5py": "all",
     "imageio_ffmpeg": "media",
     "jinja2": "report",
     "jsonschema": "workflow",
-    "matplotlib": "report",
     "mlflow": "workflow",
     "open_clip": "encoders",
     "safetensors": "encoders",
@@ -23,6 +23,7 @@ EXTRAS = {
     "torchvision": "torch",
     "tqdm": "all",
     "transformers": "encoders",
+    "vl_convert": "report",
     "yaml": "all",
     "yt_dlp": "media",
 }

@@ -1,0 +1,116 @@
+"""What the page shows of one task below the answer: tables -> rows and cells of its sections."""
+
+from typing import Any
+
+import pandas as pd
+
+from modalens.reporting import clips, confusions, others
+from modalens.reporting.drawings import DRAWN, DRAWN_CLASSES, of
+from modalens.reporting.previews import links, previews
+from modalens.reporting.study_results import METRIC_NAMES, Study
+
+CARDS = 12  # clips with pictures
+# Rows that all tasks together may carry in the page; every clip is in the table beside it.
+LISTED_CLIPS = 8000
+
+
+def evidence(study: Study, task: str, tables: dict[str, pd.DataFrame]) -> dict[str, Any]:
+    rows = of(tables["results"], task)
+    published = {}
+    for model, part in rows.groupby("model", sort=False):
+        cells = part.set_index(["row", "metric"])[["mean", "std"]]
+        names = list(dict.fromkeys(part["row"]))
+        published[str(model)] = [(name, [tuple(cells.loc[(name, key)]) for key in METRIC_NAMES]) for name in names]
+    drops, values = (of(tables[name], task) for name in ("leave_one_out", "shapley"))
+    first = study.headline(task)
+    scored = study.scores[task][first]
+    cells, by_clip = of(tables["confusion"], task), of(tables["clips"], task)
+    worst = confusions.worst(cells)
+    return {
+        "published": published,
+        "drops": drops[drops["metric"] == "accuracy"].to_dict("records") if len(drops) else [],
+        "values": values[values["value_function"] == "accuracy"].to_dict("records") if len(values) else [],
+        "undrawn": max(0, len(study.multimodal(task) or study.scores[task]) - DRAWN),
+        "size": f"{scored.clips:,} test clips of {scored.groups:,} groups, {len(scored.classes):,} classes",
+        "classes": class_table(of(tables["per_class"], task), first),
+        "undrawn_classes": max(0, len(scored.classes) - DRAWN_CLASSES),
+        "confusions": {"columns": list(worst), "rows": worst.to_numpy().tolist()},
+        "matrix_classes": len(confusions.most_confused(cells)),
+        "outcomes": of(tables["outcomes"], task).to_dict("records"),
+        "cards": cards(study, by_clip, cards_of(by_clip)),
+        "clips": listing(by_clip, max(100, LISTED_CLIPS // len(study.tasks))),
+        "changed": int((by_clip.groupby("clip_id")["changed"].max() >= 0.5).sum()) if len(by_clip) else 0,
+        "others": others.sections(study, task),
+        "literature": of(tables["published"], task).to_dict("records"),
+    }
+
+
+def class_table(per_class: pd.DataFrame, model: str) -> dict[str, Any]:
+    """cases: (case, modality); rows: (label, clips, [(mean, std) of each case or None])."""
+    own = per_class[per_class["model"] == model]
+    cases = list(dict.fromkeys(zip(own["case"], own["modality"], strict=True)))
+    cells = {
+        key: (mean, std)
+        for *key_, mean, std in own[["case", "modality", "label", "mean", "std"]].itertuples(index=False)
+        for key in [tuple(key_)]
+    }
+    sizes = own.drop_duplicates("label")[["label", "clips"]].itertuples(index=False)
+    return {
+        "cases": cases,
+        "rows": [(label, clips, [cells.get((*case, label)) for case in cases]) for label, clips in sizes],
+    }
+
+
+def cards_of(by_clip: pd.DataFrame) -> list[str]:
+    """The clips to look at: right by most seeds, and named otherwise by most when a modality was withheld."""
+    if by_clip.empty:
+        return []
+    hit = by_clip[(by_clip["changed"] >= 0.5) & (by_clip["right"] >= 0.5)]
+    # A few of each modality, so that one does not crowd out the others.
+    ranks = hit.groupby("modality").cumcount()
+    return list(dict.fromkeys(hit.assign(rank=ranks).sort_values("rank", kind="stable")["clip_id"]))[:CARDS]
+
+
+def cards(study: Study, by_clip: pd.DataFrame, chosen: list[str]) -> list[dict[str, Any]]:
+    shown, files = previews(study, chosen), links(study, chosen)
+    made = []
+    for clip_id in chosen:
+        rows = by_clip[by_clip["clip_id"] == clip_id].to_dict("records")
+        card = {"clip_id": clip_id, "link": files.get(clip_id, ""), "shown": shown.get(clip_id, {}), "rows": rows}
+        made.append(card | {"label": rows[0]["label"], "predicted": rows[0]["predicted"], "right": rows[0]["right"]})
+    return made
+
+
+def listing(by_clip: pd.DataFrame, limit: int) -> dict[str, Any] | None:
+    """columns and rows of the list of single clips, those that change most first; left_out: how many more there are."""
+    if by_clip.empty:
+        return None
+    names = list(dict.fromkeys(sorted(by_clip["modality"])))
+    clips_there = list(dict.fromkeys(by_clip["clip_id"]))
+    first = by_clip.drop_duplicates("clip_id").set_index("clip_id")
+    parts = {name: by_clip[by_clip["modality"] == name].set_index("clip_id") for name in names}
+    columns = ["clip", "class", "predicted", "right, %"]
+    rows = [
+        [clip_id, row["label"], row["predicted"], round(100 * row["right"])]
+        for clip_id, row in first.loc[clips_there[:limit]].iterrows()
+    ]
+    for name in names:
+        columns += [f"without {name}", f"changed without {name}, %", f"drop without {name}, nats"]
+        part = parts[name].loc[clips_there[:limit]]
+        for row, without, changed, drop in zip(rows, part["without"], part["changed"], part["drop"], strict=True):
+            row += [without, round(100 * changed), round(float(drop), 2)]
+    numbers = [index for index, column in enumerate(columns) if column.endswith(("%", "nats"))]
+    return {"columns": columns, "rows": rows, "numbers": numbers, "left_out": max(0, len(clips_there) - limit)}
+
+
+def tables_of_clips(study: Study) -> dict[str, pd.DataFrame]:
+    """clips, outcomes, confusion: of the headline model of each task, read once."""
+    made: dict[str, list[pd.DataFrame]] = {"clips": [], "outcomes": [], "confusion": []}
+    for task in study.tasks:
+        pairs = clips.pairs(study, task)
+        parts = {"clips": clips.by_clip(pairs), "outcomes": clips.by_outcome(pairs)}
+        parts |= {"confusion": confusions.matrices(study, task)}
+        for name, table in parts.items():
+            if len(table):
+                made[name].append(table.assign(task=task, model=study.headline(task)))
+    return {name: pd.concat(parts, ignore_index=True) if parts else pd.DataFrame() for name, parts in made.items()}

@@ -1,0 +1,80 @@
+"""Measures that the page does not know: a chart and a table of whatever a plugin returned."""
+
+from typing import Any
+
+import pandas as pd
+
+from modalens.plugins import introspection, registry
+from modalens.reporting import charts
+from modalens.reporting.drawings import DRAWN_ROWS, of
+from modalens.reporting.rendering import RenderedChart, render
+from modalens.reporting.study_results import Study
+
+KNOWN = ("leave_one_out", "shapley")  # the page has a place for each
+SHOWN_ROWS = 200
+MENUS = ("value_function", "metric", "replacement")  # one of each is drawn at a time
+DETAILS = {"groups_low", "groups_high", "seeds_low", "seeds_high", "seed_std", "clips", "groups", "seeds"}
+
+
+def sections(study: Study, task: str) -> list[dict[str, Any]]:
+    """name, title, words (what the measure is), columns, rows, cut (rows left out), numbers (names of columns)."""
+    found = []
+    for name in study.measures():
+        table = of(study.measure(name), task)
+        if name in KNOWN or table.empty:
+            continue
+        first = study.headline(task)
+        ordered = pd.concat([table[table["model"] == first], table[table["model"] != first]])
+        columns = [name for name in ordered if name not in DETAILS | {"task"} and ordered[name].notna().any()]
+        columns = [name for name in columns if not (ordered[name] == "").all()]
+        found.append({
+            "name": name,
+            "title": name.replace("_", " ").capitalize(),
+            "words": describe(name),
+            "columns": columns,
+            "rows": ordered[columns].head(SHOWN_ROWS).to_dict("records"),
+            "cut": max(0, len(ordered) - SHOWN_ROWS),
+            "numbers": [name for name in columns if pd.api.types.is_numeric_dtype(ordered[name])],
+        })  # fmt: skip
+    return found
+
+
+def describe(measure: str) -> str:
+    """The first line that the file of a measure says of itself."""
+    if measure not in registry.names("measures"):
+        return ""
+    lines = introspection.docstring("measures", measure).splitlines()
+    return lines[0] if lines else ""
+
+
+def chart(study: Study, task: str, name: str) -> RenderedChart | None:
+    """Value and interval of each row of the headline model, where the measure returns `value`, `low` and `high`."""
+    table = of(study.measure(name), task)
+    table = table[table["model"] == study.headline(task)] if len(table) else table
+    if table.empty or not {"value", "low", "high"} <= set(table):
+        return None
+    table = table[table["value"].notna()].assign(clear=True)
+    # An interval that is not around its value is of something else.
+    if table.empty or ((table["low"] > table["value"]) | (table["high"] < table["value"])).any():
+        return None
+    if "modality" not in table:
+        table = table.assign(modality="")
+    menus = [column for column in MENUS if column in table and len(set(table[column])) > 1]
+    for column in menus:
+        table[column] = table[column].fillna("").replace("", "none")
+    words = [
+        column for column in table
+        if column not in {"task", "model", "modality", "clear", *menus} and len(set(table[column])) > 1
+        and not pd.api.types.is_numeric_dtype(table[column])
+    ]  # fmt: skip
+    shown = table[words].fillna("").astype(str)
+    rows = [", ".join(filter(None, row)) for row in shown.itertuples(index=False)]
+    table = charts.rounded(table.assign(row=rows), ["row", "modality", "value", "low", "high", "clear", *menus])
+    table = table.head(DRAWN_ROWS * max(1, len(menus)) ** 2)
+    made = charts.points(table, "value", "row", name.replace("_", " "))
+    choices = [charts.choice(menu.replace("_", " "), menu, _order(table[menu], study.replacement)) for menu in menus]
+    return render(f"{task}-{name}", charts.chosen(made, choices), f"{task}: {name.replace('_', ' ')} with intervals")
+
+
+def _order(values: pd.Series, first: str) -> list[str]:
+    return sorted(dict.fromkeys(values), key=first.__ne__)
