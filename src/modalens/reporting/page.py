@@ -61,7 +61,6 @@ def tables_of(study: Study, findings: list[Finding]) -> tuple[dict[str, pd.DataF
     tables |= {"known": known(study, findings), "decoding": study.decoding()}
     tables |= {"lost": attrition.by_cause(tables["attrition"]), "since": attrition.since(study)}
     tables |= {"incomplete": attrition.incomplete(study)}
-    tables |= {"incomplete": attrition.incomplete(study)}
     tables |= {"shared": attrition.shared(study), "duplicates": attrition.pairs(study)}
     tables |= {"leaderboard": comparison.boards(study), "trials": comparison.trials(study)}
     tables |= {
@@ -132,7 +131,6 @@ def page(
         attrition_known=len(lost) > 0,
         attrition=tables["lost"].to_dict("records"),
         uneven=attrition.uneven(lost),
-        incomplete=tables["incomplete"].to_dict("records"),
         incomplete=tables["incomplete"].to_dict("records"),
         since=tables["since"].to_dict("records"),
         shared=tables["shared"].to_dict("records"),
