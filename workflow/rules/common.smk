@@ -252,9 +252,26 @@ def measured(wildcards):
     ]
 
 
+def decoded(wildcards):
+    """What a measure at the input reads; the config has seen to it that it is kept."""
+    if NEEDS[wildcards.measure] != "input":
+        return []
+    return [
+        f"{R}/{form}/{shard}.h5"
+        for form in sorted(set(READS.values()))
+        for shard in SHARDS
+    ]
+
+
 def measure_options(wildcards):
     shared = {key: STUDY["relevance"][key] for key in ("bootstrap", "confidence")}
     return settings(shared | STUDY["relevance"]["measures"][wildcards.measure])
+
+
+def modality_code():
+    """Plugins that decode and encode the study's modalities."""
+    for entry in STUDY["modalities"].values():
+        yield from (f"modalities/{entry['kind']}", f"encoders/{entry['encoder']}")
 
 
 def records():

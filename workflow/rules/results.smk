@@ -52,6 +52,7 @@ rule relevance_of_models:
         ),
         features=expand(f"{R}/features/{{modality}}/all.txt", modality=MODALITIES),
         replacements=expand(f"{R}/replacements/{{modality}}.h5", modality=MODALITIES),
+        decoded=decoded,
     output:
         table=report(
             f"{R}/relevance/{{task}}/{{measure}}.csv",
@@ -65,7 +66,7 @@ rule relevance_of_models:
     benchmark:
         f"{R}/benchmarks/relevance/{{task}}/{{measure}}.tsv"
     wildcard_constraints:
-        measure=those_that_need("model"),
+        measure=those_that_need("model", "input"),
     conda:
         "../../envs/torch.yaml"
     threads: 1
@@ -83,21 +84,30 @@ rule relevance_of_models:
         replacements=lambda wildcards, input: [
             f"{Path(path).stem}={path}" for path in input.replacements
         ],
+        decoded=lambda wildcards, input: (
+            [
+                *["--entries", settings(STUDY["modalities"]), "--decoded"],
+                *[f"{name}={R}/{READS[name]}" for name in MODALITIES],
+            ]
+            if input.decoded
+            else []
+        ),
         device=STUDY["training"]["device"],
         key=lambda wildcards: settings(
             {"task": wildcards.task, "measure": wildcards.measure}
         ),
-        code=lambda wildcards: code(
+        code=lambda wildcards, input: code(
             "stages/relevance",
             "evaluation/studied",
             f"measures/{wildcards.measure}",
             *model_code(*STUDY["models"]),
+            *(["evaluation/input_level", *modality_code()] if input.decoded else []),
         ),
     shell:
         "python -m modalens relevance --measure {wildcards.measure:q} --options {params.options:q} "
         "--models {params.folders:q} --seeds {params.seeds:q} --splits {params.splits:q} "
-        "--modalities {params.modalities:q} --replacements {params.replacements:q} --device {params.device:q} "
-        "--threads {threads} --key {params.key:q} --output {output.table:q} --record {output.record:q} 2> {log:q}"
+        "--modalities {params.modalities:q} --replacements {params.replacements:q} {params.decoded:q} "
+        "--device {params.device:q} --threads {threads} --key {params.key:q} --output {output.table:q} --record {output.record:q} 2> {log:q}"
 
 
 rule report:

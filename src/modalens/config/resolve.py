@@ -28,7 +28,7 @@ PATTERNS = {
     r"^(balancing|(options|training|missing)\.[A-Za-z0-9_.]+)\Z": "balancing, options., training. or missing.NAME",
     r"^(options|training|balancing)\.[A-Za-z0-9_.]+\Z": "options.NAME, training.NAME or balancing.NAME",
 }
-NEEDS = ("predictions", "history", "model")  # of measures
+NEEDS = ("predictions", "history", "model", "input")  # of measures
 ONLY = "_only"  # of a model's name: late fusion of the one modality before it
 
 
@@ -171,6 +171,8 @@ def _check_references(config: Config, asked: Config) -> None:
         if (needs := attribute("measures", measure, "needs")) not in NEEDS:
             path = registry.get("measures", measure).path
             raise UserError(f"plugins: {path}: {measure}.needs: expected one of {', '.join(NEEDS)}, got {needs!r}")
+        if needs == "input":
+            _check_kept(f"relevance.measures.{measure}", config)
     for name, model in config["models"].items():
         _check_plugin(f"models.{name}", "models", model["model"], model["options"])
         _check_fusions(f"models.{name}", model)
@@ -202,6 +204,14 @@ def _check_plugin(where: str, kind: str, name: str, given: Config) -> None:
     """A name that is there, and options that its constructor takes."""
     registry.get(kind, name, f"config: {where}")
     options.validate(introspection.options(kind, name), given, f"config: {where}")
+
+
+def _check_kept(where: str, config: Config) -> None:
+    """That what was decoded is still there once the features are made."""
+    forms = modalities.forms(config)
+    for name in config["modalities"]:
+        if not forms[modalities.form_of(config, name)]["keep"]:
+            raise UserError(f"config: {where} reads what was decoded: expected modalities.{name}.keep: true, got false")
 
 
 def _check_fusions(where: str, model: Config) -> None:

@@ -3,6 +3,7 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from modalens.evaluation import trained
 from modalens.evaluation.ablation import FROM_FILE
@@ -34,7 +35,11 @@ class FromFiles:
         self._folder, self._files, self._device = folder, files, resolve_device(device)
         self._first = self._load(self.seeds[0])
         self.modalities = self._first.model.modalities
-        self.shapes = {modality: self._first.model.shapes[modality] for modality in self.modalities}
+        # A model's own shape may also tell what is no axis.
+        self.shapes = {
+            name: {axis: self._first.model.shapes[name][axis] for axis in self._first.sources[name]["axes"]}
+            for name in self.modalities
+        }
         self._splits: dict[str, TestSet] = {}
 
     def network(self, seed: int) -> TorchNetwork:
@@ -58,6 +63,10 @@ class FromFiles:
         if kind not in found:
             raise UserError(f"{self.name}: expected one of {', '.join((MEAN, *found))} to stand in, got {kind!r}")
         return found[kind]
+
+    def check_source(self, modality: str, made: Mapping[str, Any], path: Path) -> None:
+        """Raises UserError unless the model learnt from features that were made so."""
+        trained.check_same(self._first.sources[modality], made, path)
 
     def _load(self, seed: int) -> TrainedModel:
         return load_model(self._folder / str(seed) / "model.pt")

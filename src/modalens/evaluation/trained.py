@@ -37,7 +37,7 @@ def read(
     for name in trained.model.modalities:
         if name not in features:
             raise UserError(f"the model looks at {name!r}, whose features are not given")
-        _same(trained.sources[name], dataset.read_source(features[name], table), features[name])
+        check_same(trained.sources[name], dataset.read_source(features[name], table), features[name])
         lacks = dataset.lacking(table, name)
         values = dataset.read_features(features[name], table, lacks)
         if lacks.any():
@@ -47,7 +47,7 @@ def read(
         if stand_ins:
             if name not in replacements:
                 raise UserError(f"no replacements are given for {name!r}")
-            _same(trained.sources[name], hdf5.attributes(replacements[name]), replacements[name])
+            check_same(trained.sources[name], hdf5.attributes(replacements[name]), replacements[name])
             found = hdf5.read(replacements[name], ROWS)
             for kind, part in zip(FROM_FILE, (found[:1], found[1:]), strict=True):
                 if kind in stand_ins:
@@ -71,6 +71,6 @@ def ablator(trained: TrainedModel, test: TestSet, batch: int) -> ModalityAblator
     )
 
 
-def _same(learnt: object, given: object, path: Path) -> None:
+def check_same(learnt: object, given: object, path: Path) -> None:
     if learnt != given:
         raise UserError(f"{path} was made with other settings than the model's features: {given} and {learnt}")

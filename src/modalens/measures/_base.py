@@ -12,7 +12,8 @@ class Measure:
     needs: what a call is given, of all models of one task.
         "predictions": the table of predictions, a row a model, clip, seed and condition;
         "history": the training histories as one table, a row a model, seed and epoch;
-        "model": the trained models themselves, a sequence of StudiedModel sorted by name.
+        "model": the trained models themselves, a sequence of StudiedModel sorted by name;
+        "input": the same, whose features are the decoded rows: what they are asked goes through the encoders.
     """
 
     needs: ClassVar[str] = "predictions"

@@ -9,7 +9,7 @@ import numpy as np
 from modalens.measures._studied import Array
 from modalens.utils.errors import UserError
 
-CHANNEL = "channel"  # is never divided: what one place says is one thing
+WHOLE = ("channel", "part")  # axes that are never divided: what one place says is one thing
 
 
 @dataclass(frozen=True)
@@ -34,11 +34,11 @@ class Patches:
 def patches(shape: Mapping[str, int], most: int, grid: Mapping[str, int] | None = None) -> Patches:
     """shape: named axes of one clip's features. most: patches at most. grid: parts by axis, in place of `most`.
 
-    Every axis but `channel` is divided into nearly equal parts, the longest first. A vector of no more than `most`
+    Every axis but those of WHOLE is divided into nearly equal parts, the longest first. A vector of no more than `most`
     entries is a row of a table: each column is a patch; of a longer one, an embedding, no entry means anything alone,
     and it is one patch.
     """
-    divided = [axis for axis in shape if axis != CHANNEL]
+    divided = [axis for axis in shape if axis not in WHOLE]
     if not divided:
         parts = {axis: size if size <= most else 1 for axis, size in shape.items()}
     else:

@@ -22,9 +22,9 @@ def multimodal(measure: str, models: Sequence[StudiedModel], wanted: Sequence[st
 def drawn_clips(clips: Clips, most: int, seed: int) -> Clips:
     """At most so many of them, drawn at random, in their order; all where `most` is 0."""
     count = len(clips.truth)
-    if not 0 < most < count:
-        return clips
-    rows = np.sort(np.random.default_rng(seed).choice(count, most, replace=False))
+    rows = np.arange(count)
+    if 0 < most < count:
+        rows = np.sort(np.random.default_rng(seed).choice(count, most, replace=False))
     features = {name: values[rows] for name, values in clips.features.items()}
     return Clips(clips.table.iloc[rows].reset_index(drop=True), clips.labels, clips.truth[rows], features)
 

@@ -1,7 +1,7 @@
 """MM-SHAP: how much of what a model says of a clip comes from the patches of each modality."""
 
 from collections.abc import Mapping, Sequence
-from typing import Any, ClassVar
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -38,7 +38,6 @@ class MmShap(Measure):
     """
 
     needs = "model"
-    level: ClassVar[str] = "features"
 
     def __init__(
         self,

@@ -28,6 +28,8 @@ class Modality:
     form: name of the decoded form, of its rule and of its folder; encoders say which form they read.
     source: what of a clip is read: "media" its media file; "column" a cell of the annotations; "columns" several cells;
     "file" the file that a cell names; "store" its id in a file of the whole study.
+    axes: of a decoded row, one name each; what is masked at the input is a piece along them, but never of `channel` or
+    `part`. A vector without a name is one piece.
     label, color: for a reader; blank_name: the adjective of the input that holds nothing ("silent audio").
     cells: columns of the status table beside those that every form has.
     suffixes: of names of files that may hold it, by which `modalens init` finds it.
@@ -37,6 +39,7 @@ class Modality:
     """
 
     form: ClassVar[str]
+    axes: ClassVar[tuple[str, ...]] = ()
     source: ClassVar[Source] = "media"
     label: ClassVar[str] = ""
     color: ClassVar[str] = "#555555"

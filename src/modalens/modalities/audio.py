@@ -25,6 +25,7 @@ SHOWN_SIDE = 128  # pixels of a spectrogram for a reader
 
 class Audio(Modality):
     form = "waveforms"
+    axes = ("time",)
     label = "Audio"
     color = "#D55E00"
     blank_name = "silent"

@@ -16,6 +16,7 @@ NEAR = 0.98
 
 class Image(Modality):
     form = "images"
+    axes = ("height", "width", "channel")
     source = "file"
     label = "Image"
     color = "#CC79A7"

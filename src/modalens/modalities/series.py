@@ -13,6 +13,7 @@ LENGTHS, GAPS = ("cut", "stretch"), ("interpolate", "refuse")
 
 class Series(Modality):
     form = "series"
+    axes = ("time", "channel")
     source = "file"
     label = "Series"
     color = "#E69F00"

@@ -10,6 +10,7 @@ from modalens.modalities._base import Array, Attempt, Modality
 
 class Table(Modality):
     form = "table"
+    axes = ("field", "part")
     source = "columns"
     label = "Table"
     color = "#56B4E9"

@@ -17,6 +17,7 @@ SAMPLINGS = ("uniform", "keyframe")
 
 class Video(Modality):
     form = "frames"
+    axes = ("time", "height", "width", "channel")
     label = "Video"
     color = "#0072B2"
     blank_name = "black"

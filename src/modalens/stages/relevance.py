@@ -16,7 +16,12 @@ from modalens.utils.csv_tables import read_table
 from modalens.utils.errors import UserError
 
 # What a measure needs -> the argument that gives it, and how far up from its path the task and the model are named.
-SOURCES = {"predictions": ("predictions", 1, 0), "history": ("histories", 3, 2), "model": ("models", 1, 0)}
+SOURCES = {
+    "predictions": ("predictions", 1, 0),
+    "history": ("histories", 3, 2),
+    "model": ("models", 1, 0),
+    "input": ("models", 1, 0),
+}
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -31,6 +36,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--splits", type=Path, help="splits/<task>, for a measure of models")
     parser.add_argument("--modalities", type=cli.pair, nargs="*", default=[], help="MODALITY=FOLDER of {shard}.h5")
     parser.add_argument("--replacements", type=cli.pair, nargs="*", default=[], help="MODALITY=FILE of replacements")
+    parser.add_argument("--decoded", type=cli.pair, nargs="*", default=[], help="MODALITY=FOLDER, for one at the input")
+    parser.add_argument("--entries", type=cli.mapping, default={}, help="`modalities` of the config, JSON")
     parser.add_argument("--output", type=Path, required=True)
     cli.add_common(parser, "key", "device", "threads", "record")
 
@@ -64,8 +71,8 @@ def main(arguments: argparse.Namespace) -> None:
 
 
 def _given(measure: Measure, paths: list[Path], arguments: argparse.Namespace) -> Any:
-    if measure.needs == "model":
-        return read_models(paths, arguments)
+    if measure.needs in ("model", "input"):
+        return read_models(paths, arguments, at_input=measure.needs == "input")
     if measure.needs == "history":
         return read_histories(paths)
     return read_predictions(paths, probabilities=measure.reads_probabilities)
@@ -94,7 +101,7 @@ def read_histories(paths: list[Path]) -> pd.DataFrame:
     return pd.concat(tables, ignore_index=True)
 
 
-def read_models(folders: list[Path], arguments: argparse.Namespace) -> Sequence[Any]:
+def read_models(folders: list[Path], arguments: argparse.Namespace, *, at_input: bool = False) -> Sequence[Any]:
     """Each a measures.StudiedModel."""
     from modalens.evaluation.studied import FromFiles, StudyFiles  # imports PyTorch, which other measures do without
     from modalens.utils.device import set_deterministic
@@ -104,4 +111,10 @@ def read_models(folders: list[Path], arguments: argparse.Namespace) -> Sequence[
         if not getattr(arguments, name):
             raise UserError(f"relevance.measures.{arguments.measure} needs --{name}")
     study = StudyFiles(arguments.splits, dict(arguments.modalities), dict(arguments.replacements))
-    return [FromFiles(folder.name, folder, arguments.seeds, study, arguments.device) for folder in folders]
+    models = [FromFiles(folder.name, folder, arguments.seeds, study, arguments.device) for folder in folders]
+    if not at_input:
+        return models
+    from modalens.evaluation.input_level import AtInput, decodings
+
+    given = decodings(arguments.entries, dict(arguments.decoded), arguments.device)
+    return [AtInput(model, given) for model in models]
