@@ -106,7 +106,8 @@ def test_decoded_rows_of_other_settings_are_refused(study, tmp_path):
 
 def test_a_study_that_throws_decoded_rows_away_is_told_to_keep_them():
     config = {
-        "name": "s", "dataset": {"name": "known_answer"}, "tasks": ["seen"], "relevance": {"measures": {"mm_shap_input": {}}},
+        "name": "s", "dataset": {"name": "known_answer"}, "tasks": ["seen"],
+        "relevance": {"measures": {"mm_shap_input": {}}},
         "modalities": {"audio": "log_mel", "video": {"encoder": "resnet50"}},
     }  # fmt: skip
     with pytest.raises(UserError, match=r"expected modalities\.video\.keep: true, got false"):
