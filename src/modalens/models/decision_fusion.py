@@ -13,6 +13,7 @@ from torch.nn import functional
 from modalens.fusions import get
 from modalens.models._base import Features, Model
 from modalens.models._networks import mlp_head, sizes, unimodal_networks
+from modalens.models._ordered import ordered
 from modalens.models._shapes import Shapes
 
 
@@ -28,6 +29,7 @@ class DecisionFusion(Model):
         channels: int = 16,
         sequence_size: int = 400,
         step_size: int = 128,
+        sequences: Mapping[str, str] | None = None,
         hidden: Sequence[int] = (256, 128),
         dropout: float = 0.0,
         rule: str = "average",
@@ -40,6 +42,7 @@ class DecisionFusion(Model):
             sequence_size=sequence_size,
             step_size=step_size,
         )
+        networks |= ordered(shapes, sequences, sequence_size=sequence_size, step_size=step_size)
         heads = nn.ModuleDict(
             {name: mlp_head(size, hidden, classes, dropout) for name, size in sizes(networks).items()}
         )

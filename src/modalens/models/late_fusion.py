@@ -10,6 +10,7 @@ from typing import Any
 from modalens.fusions import build
 from modalens.models._base import Model
 from modalens.models._networks import mlp_head, sizes, unimodal_networks
+from modalens.models._ordered import ordered
 from modalens.models._shapes import Shapes
 
 
@@ -28,6 +29,7 @@ class LateFusion(Model):
         channels: int = 16,
         sequence_size: int = 400,
         step_size: int = 128,
+        sequences: Mapping[str, str] | None = None,
         hidden: Sequence[int] = (256, 128),
         dropout: float = 0.0,
         fusion: str = "concat",
@@ -37,8 +39,9 @@ class LateFusion(Model):
 
         The paper gives 512 for the log-mel, and 400 for the video's vectors. Convolution channels, step_size (the
         first layer on vectors; 0: none, one layer reads their mean) and the head's hidden sizes are ours. The paper
-        names no dropout. fusion: any that
-        serves the intermediate stage; the sub-networks of a seed begin alike whatever it is.
+        names no dropout. fusion: any that serves the intermediate stage; the sub-networks of a seed begin alike
+        whatever it is. sequences: {modality: convolution or lstm} for vectors over time or tokens whose order is to be
+        seen; the mean over steps, which the others take, does not see it.
         """
         networks = unimodal_networks(
             shapes,
@@ -47,5 +50,6 @@ class LateFusion(Model):
             sequence_size=sequence_size,
             step_size=step_size,
         )
+        networks |= ordered(shapes, sequences, sequence_size=sequence_size, step_size=step_size)
         joined = build(fusion, sizes(networks), fusion_options)
         super().__init__(shapes, networks, joined, mlp_head(joined.size, hidden, classes, dropout))
