@@ -36,6 +36,12 @@ def test_what_a_clip_lacks_says_nothing(tmp_path):
     assert answers["sum"]["bayes_accuracy"][ALL] == pytest.approx(0.9 + 0.1 / 3)
 
 
+def test_answers_go_by_the_modalities_that_the_study_looks_at(tmp_path):
+    answer = made(tmp_path, modalities=["table", "text"]).answers()["everywhere"]
+    assert set(answer["shapley_accuracy"]) == {"table", "text"}
+    assert answer["bayes_accuracy"]["table,text"] == pytest.approx(1 - ERASED["table"] * ERASED["text"] * 2 / 3)
+
+
 def test_clips_are_drawn_by_the_stated_distribution(tmp_path):
     table = made(tmp_path, clips=600, lacking={"text": 0.3}).manifest()
     assert table["clip_id"].is_unique
@@ -64,6 +70,7 @@ def test_more_clips_keep_the_first_ones_and_their_files(tmp_path):
         ({"symbols": 9}, "expected 2 to 6 symbols"),
         ({"lacking": {"audio": 0.5}}, "lacking: expected series, table, text"),
         ({"lacking": {"text": 1.0}}, "a share below 1"),
+        ({"modalities": ["smell"]}, "no modality 'smell'"),
     ],
 )
 def test_options_that_cannot_be_are_one_line(tmp_path, options, line):

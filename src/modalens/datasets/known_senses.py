@@ -41,7 +41,8 @@ STEPS = 40
 
 class KnownSenses(Dataset):
     """folder: where the series files are written. clips: how many; more keep the first ones. symbols: C, 2-6.
-    lacking: {series, table or text: share of the clips that lack it}.
+    lacking: {series, table or text: share of the clips that lack it}. modalities: those of the five that the study
+    looks at, by which the known answers go; all where it is left out.
 
     Columns: `series` (a CSV file of 2 C channels), `text`, `colour` (a category), `weight` and `price` (numbers).
     """
@@ -55,6 +56,7 @@ class KnownSenses(Dataset):
         seed: int = 0,
         symbols: int = 3,
         lacking: dict[str, float] | None = None,
+        modalities: list[str] | None = None,
     ) -> None:
         known = (*TASKS, "series", "text", "colour", "weight", "price")
         for task in tasks:
@@ -71,6 +73,10 @@ class KnownSenses(Dataset):
                     f"dataset known_senses: lacking: expected {', '.join(MAY_LACK)} and a share below 1, "
                     f"got {name}: {share}"
                 )
+        self.modalities = sorted(modalities or MODALITIES)
+        for name in self.modalities:
+            if name not in MODALITIES:
+                raise UserError(f"dataset known_senses: no modality {name!r}; {suggest(name, MODALITIES)}")
         self.tasks, self.folder, self.clips, self.seed, self.symbols = tasks, Path(folder), clips, seed, symbols
 
     def manifest(self) -> pd.DataFrame:
@@ -106,7 +112,8 @@ class KnownSenses(Dataset):
                     chance *= nothing[name] if erased else 1 - nothing[name]
                     place[name] = count if erased else symbol
                 table[(label, *(place[name] for name in MODALITIES))] += chance
-        return Joint(MODALITIES, table)
+        withheld = tuple(place for place, name in enumerate(MODALITIES, 1) if name not in self.modalities)
+        return Joint(tuple(self.modalities), table.sum(axis=withheld))
 
     def _row(self, clip: int) -> dict[str, str]:
         draw = np.random.default_rng([self.seed, clip])
