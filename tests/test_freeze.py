@@ -10,6 +10,7 @@ import yaml
 from modalens.commands import freeze
 from modalens.config import resolve
 from modalens.curation import frozen_diff, splitting
+from modalens.datasets import Reads
 from modalens.datasets.frozen import Frozen
 from modalens.media.sources import DownloadOptions
 from modalens.stages import manifest, splits
@@ -54,6 +55,8 @@ def make_manifest(root, dataset: dict, tasks: list[str], **more) -> pd.DataFrame
         "shards": 1,
         "clip_ids": None,
         "columns": [],
+        "file_columns": [],
+        "media": "required",
         "output": root / "manifest",
         "record": None,
     }
@@ -190,6 +193,32 @@ def test_a_damaged_list_is_one_line(listed, text, message):
         listed(text, media="/m")
 
 
+def test_files_that_cells_name_move_with_the_list(tmp_path):
+    table = pd.DataFrame(
+        {
+            "source": ["/d/clips/a.mp4", "", "youtube:abcdefghijk"],
+            "picture": ["/d/pictures/a.png", "", "/d/pictures/c.png"],
+            "depth": ["/d/depth/1.png|/d/depth/2.png", "/d/depth/3.png", ""],
+            "title": ["a", "/d/not/a/path", ""],
+        }
+    )
+    assert freeze.move_files(table, ["picture", "depth"]) == "/d"
+    assert table["source"].tolist() == ["clips/a.mp4", "", "youtube:abcdefghijk"]
+    assert table["picture"].tolist() == ["pictures/a.png", "", "pictures/c.png"]
+    assert table["depth"].tolist() == ["depth/1.png|depth/2.png", "depth/3.png", ""]
+    assert table["title"][1] == "/d/not/a/path"
+    table.assign(clip_id=list("abc"), mood="x").to_csv(tmp_path / "frozen.csv", index=False)
+    dataset = Frozen(["mood", "depth", "picture", "title"], csv=str(tmp_path / "frozen.csv"), media="/m")
+    dataset.reads = Reads(["depth", "picture", "title"], ["depth", "picture"], "optional")
+    found = dataset.manifest()
+    assert found["depth"].tolist() == ["/m/depth/1.png|/m/depth/2.png", "/m/depth/3.png", ""]
+    assert found["source"].tolist() == ["/m/clips/a.mp4", "", "youtube:abcdefghijk"]
+    assert found["group"].tolist() == ["/m/clips/a.mp4", "b", "youtube:abcdefghijk"]
+    table.assign(clip_id=list("abc"), mood="x", picture="../a.png").to_csv(tmp_path / "frozen.csv", index=False)
+    with pytest.raises(UserError, match=r"column picture: '\.\./a\.png' leads out of the media folder"):
+        dataset.manifest()
+
+
 def test_a_drawing_is_rendered_by_the_data_set_that_it_names(tmp_path):
     from modalens.datasets.known_answer import KnownAnswer
 
@@ -215,6 +244,13 @@ def test_without_words_another_file_counts_as_changed():
         {"clip_id": ["a"], "status": ["ok"], "sha256": ["1"], "frames_sketch": [""], "waveforms_sketch": [""]}
     )
     assert frozen_diff.changes(clips, expected, expected.assign(sha256="2")).tolist() == ["changed"]
+
+
+def test_without_a_media_file_words_tell_whether_a_clip_is_the_same():
+    clips = pd.DataFrame({"clip_id": ["a"], "cause": [""]})
+    then = pd.DataFrame({"clip_id": ["a"], "status": ["ok"], "sha256": [""], "images_picture_sketch": ["f0" * 24]})
+    for word, told in (("f0" * 24, "same"), ("f0" * 23 + "f1", "recoded"), ("0f" * 24, "changed")):
+        assert frozen_diff.changes(clips, then, then.assign(images_picture_sketch=word)).tolist() == [told]
 
 
 def test_nothing_frozen_holds_a_password_or_a_token(study, caplog):

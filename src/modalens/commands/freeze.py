@@ -17,6 +17,7 @@ from modalens.config import modalities, resolve
 from modalens.curation import frozen_diff, splitting
 from modalens.curation.manifest import shard_of
 from modalens.datasets.frozen import on_disk
+from modalens.media import local_file
 from modalens.utils import files
 from modalens.utils.csv_tables import read_table
 from modalens.utils.secrets import redacted
@@ -27,7 +28,8 @@ CLIP = ["clip_id", "source", "start_s", "end_s", "group", "text"]
 
 
 def frozen(study: Path, settings: dict[str, Any]) -> pd.DataFrame:
-    """CLIP, status, cause, sha256, words, `split:<task>` and label of each task; a row a clip, in order of clip id.
+    """CLIP, status, cause, sha256, words, `split:<task>`, label of each task, and the columns that modalities read; a
+    row a clip, in order of clip id.
 
     Clips that could not be had are rows too, with the split that they had been given: somebody else may have them.
     """
@@ -36,6 +38,10 @@ def frozen(study: Path, settings: dict[str, Any]) -> pd.DataFrame:
     stages = ["clips", *modalities.forms(settings)]
     clips = manifest.assign(shard=[shard_of(clip_id, settings["shards"]) for clip_id in manifest["clip_id"]])
     failed = splitting.failures(study, [stage for stage in stages if (study / stage).is_dir()], clips)
+    if settings["splits"]["incomplete"] == "keep":
+        read_by = {name: modalities.form_of(settings, name) for name in settings["modalities"]}
+        lacks = splitting.lacking(study, read_by, clips)
+        failed["cause"] = failed["cause"].where((lacks.drop(columns="clip_id") != "").all(axis=1), "")
     table = manifest[CLIP].merge(failed[["clip_id", "cause"]], on="clip_id")
     table.insert(len(CLIP), "status", (table["cause"] == "").map({True: "ok", False: "failed"}))
     now = frozen_diff.present(study, sorted(set(clips["shard"])))
@@ -43,8 +49,9 @@ def frozen(study: Path, settings: dict[str, Any]) -> pd.DataFrame:
     for task in tasks:
         assigned = read_table(study / "splits" / task / "clips.csv").set_index("clip_id")["split"]
         table[f"split:{task}"] = assigned.reindex(table["clip_id"]).fillna("").to_numpy()
-    for task in tasks:
-        table[task] = manifest[task]
+    read = [name for name in modalities.columns(settings) if name not in (*table, *tasks)]
+    for name in (*tasks, *read):
+        table[name] = manifest[name]
     return table
 
 
@@ -56,6 +63,19 @@ def relative(paths: list[str]) -> tuple[str, list[str]]:
         paths = [os.path.abspath(path) for path in paths]
     folder = os.path.commonpath([os.path.dirname(path) for path in paths]) or "."
     return folder, [Path(os.path.relpath(path, folder)).as_posix() for path in paths]
+
+
+def move_files(table: pd.DataFrame, columns: list[str]) -> str:
+    """Folder that holds all files on disk that a table names; in place, what they are called in it."""
+    cells = {"source": table["source"].map(lambda cell: [cell] if cell and on_disk(cell) else [])}
+    cells |= {name: table[name].map(lambda cell: cell.split(local_file.SEPARATOR) if cell else []) for name in columns}
+    paths = list(dict.fromkeys(path for lists in cells.values() for listed in lists for path in listed))
+    media, names = relative(paths)
+    known = dict(zip(paths, names, strict=True))
+    for name, lists in cells.items():
+        moved = [local_file.SEPARATOR.join(known[path] for path in listed) for listed in lists]
+        table[name] = [there or cell for there, cell in zip(moved, table[name], strict=True)]
+    return media
 
 
 def runnable(settings: dict[str, Any], csv: Path, media: str) -> dict[str, Any]:
@@ -70,15 +90,15 @@ def main(arguments: argparse.Namespace) -> None:
     settings = resolve.resolve(resolve.load(arguments.configfile))
     study = Path(settings["results"]) / settings["name"]
     table = frozen(study, settings)
-    local = table["source"].map(on_disk)
-    media, names = relative(list(table.loc[local, "source"]))
-    table.loc[local, "source"] = names
+    media = move_files(table, modalities.file_columns(settings))
     published = table["source"].map(redacted)
     if hidden := int((published != table["source"]).sum()):
         log.warning(
             "%d sources held a password or token; it is left out, so that they cannot be fetched as they are", hidden
         )
-    table["source"], table["text"] = published, table["text"].map(redacted)
+    table["source"] = published
+    for name in {"text", *modalities.columns(settings)}:
+        table[name] = table[name].map(redacted)
     settings = redacted(settings)
     folder: Path = arguments.output
     texts = {

@@ -1,6 +1,7 @@
 """A study as it was published: the list that `modalens freeze` wrote, with its splits and what was there then."""
 
 import json
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -8,7 +9,7 @@ import pandas as pd
 
 from modalens.datasets._base import Dataset
 from modalens.datasets.folder import escapes
-from modalens.media import fetching, sources
+from modalens.media import fetching, local_file, sources
 from modalens.media.sources import DownloadOptions, Fetched
 from modalens.plugins import registry
 from modalens.utils import csv_input
@@ -35,7 +36,10 @@ class Frozen(Dataset):
         kept = {name: table.get(name, blank) for name in (*OPTIONAL, *splits, *self.tasks)}
         rows = zip(table.index, kept["start_s"], kept["end_s"], table["source"], strict=True)
         source = pd.Series([self._source(*row) for row in rows], index=table.index, dtype="str")
-        kept["group"] = kept["group"].where(kept["group"] != "", source)
+        kept |= {name: table[name].map(partial(self._located, name)) for name in self.reads.files}
+        kept["group"] = (
+            kept["group"].where(kept["group"] != "", source).where(kept["group"] + source != "", table["clip_id"])
+        )
         found = pd.DataFrame({"clip_id": table["clip_id"], "source": source, "split": blank} | kept)
         return found.reset_index(drop=True)
 
@@ -71,17 +75,23 @@ class Frozen(Dataset):
     def _source(self, line: int, start: str, end: str, source: str) -> str:
         _check_time(f"{self.csv}, line {line}", "start_s", start)
         _check_time(f"{self.csv}, line {line}", "end_s", end)
-        if not source:
+        if not source and self.reads.media == "required":
             raise UserError(f"{self.csv}, line {line}: the source is empty")
-        if not on_disk(source):
-            return source
+        return self._path(f"line {line}", source) if source and on_disk(source) else source
+
+    def _located(self, column: str, cell: str) -> str:
+        """Paths of the files that a cell names, where they lie."""
+        paths = [self._path(f"column {column}", path) for path in cell.split(local_file.SEPARATOR)] if cell else []
+        return local_file.SEPARATOR.join(paths)
+
+    def _path(self, place: str, path: str) -> str:
         if self.remote and self.media is None:
-            raise UserError(f"dataset frozen: media is wanted, {self.csv} lists files such as {source!r}")
+            raise UserError(f"dataset frozen: media is wanted, {self.csv} lists files such as {path!r}")
         if self.media is None:
-            return source
-        if escapes(source):
-            raise UserError(f"{self.csv}, line {line}: {source!r} leads out of the media folder")
-        return (Path(self.media) / source).as_posix()
+            return path
+        if escapes(path):
+            raise UserError(f"{self.csv}, {place}: {path!r} leads out of the media folder")
+        return (Path(self.media) / path).as_posix()
 
 
 def on_disk(source: str) -> bool:
