@@ -1,0 +1,106 @@
+"""Public data sets, as their archives are -> clips.csv and files for the studies of config/studies/.
+
+    python benchmarks/studies.py basic_motions --data DATA --output data/basic_motions
+    modalens av_mnist ...                                            # has a command of its own
+    snakemake --cores 2 --configfile config/studies/basic_motions.yaml
+
+DATA is the folder of that data set; docs/studies/ says where to get each, under which licence, and how its files lie.
+"""
+
+import argparse
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+VIEWS = ("fac", "fou", "kar", "mor", "pix", "zer")
+
+
+def basic_motions(data: Path, output: Path) -> pd.DataFrame:
+    """BasicMotions of the UEA archive: an accelerometer and a gyroscope, 3 channels of 100 samples each."""
+    stored = np.load(data / "data.npz", allow_pickle=False)
+    labels = pd.read_csv(data / "labels.csv", dtype=str)
+    rows = [{name: stored[name][place].T for name in stored.files} for place in range(len(labels))]
+    names = [f"recording{place:02d}" for place in range(len(labels))]
+    return pd.DataFrame(
+        {
+            "clip_id": names,
+            "recording": _saved(output, names, rows),
+            "activity": labels["activity"],
+            "split": labels["split"],
+        }
+    )
+
+
+def uci_multifeature(data: Path, output: Path) -> pd.DataFrame:
+    """UCI Multiple Features: six descriptions of the same handwritten digits; the last column of a file is the digit."""
+    labels = pd.read_csv(data / "labels.csv", dtype=str)
+    names = [f"digit{place:04d}" for place in range(len(labels))]
+    for view in VIEWS:
+        table = pd.read_csv(data / f"mfeat-{view}.csv")
+        if not (table.iloc[:, -1].astype(int).astype(str) == labels["digit"]).all():
+            raise SystemExit(f"mfeat-{view}.csv: expected the digit in the last column")
+        table = table.iloc[:, :-1].set_axis([f"{view}{place}" for place in range(table.shape[1] - 1)], axis=1)
+        table = pd.concat([pd.Series(names, name="clip_id"), table], axis=1)
+        table.to_parquet(output / f"{view}.parquet")
+    return pd.DataFrame({"clip_id": names, "digit": labels["digit"]})
+
+
+def utd_mhad(data: Path, output: Path) -> pd.DataFrame:
+    """UTD-MHAD: depth frames, an inertial sensor, the joints of a skeleton. Split: subjects 1, 3, 5, 7 train."""
+    labels = pd.read_csv(data / "labels.csv", dtype=str)
+    names = [Path(file).stem for file in labels["file"]]
+    rows = []
+    for file in labels["file"]:
+        with np.load(data / file, allow_pickle=False) as stored:
+            skeleton = stored["skeleton"]
+            # Where somebody stands tells nothing of what is done: joints are seen from the first frame's hip.
+            joints = (skeleton - skeleton[0, 0]).reshape(len(skeleton), -1)
+            rows.append({"depth": stored["depth"], "inertial": stored["inertial"], "skeleton": joints})
+    found = {"clip_id": names, "recording": _saved(output, names, rows), "action": labels["action"]}
+    return pd.DataFrame(found | {"group": labels["subject"], "split": labels["split"]})
+
+
+def avletters(data: Path, output: Path) -> pd.DataFrame:
+    """AVLetters: lips 30 x 40 at 25 fps and 26 mel-frequency cepstral coefficients every 20 ms. Groups: the talkers."""
+    labels = pd.read_csv(data / "labels.csv", dtype=str)
+    names = [Path(file).stem for file in labels["file"]]
+    rows = []
+    for file in labels["file"]:
+        with np.load(data / file, allow_pickle=False) as stored:
+            # A quarter of the pixels: letters are told by the mouth's shape.
+            lips = stored["lips"].astype(np.float32).reshape(-1, 15, 2, 20, 2).mean(axis=(2, 4))
+            rows.append({"lips": lips.reshape(len(lips), -1), "mfcc": stored["mfcc"]})
+    found = {"clip_id": names, "recording": _saved(output, names, rows), "letter": labels["letter"]}
+    # Official: repetitions 1 and 2 train, 3 test. The other study leaves talkers out and does not read this column.
+    official = labels["repetition"].map({"1": "train", "2": "train", "3": "test"})
+    return pd.DataFrame(found | {"talker": labels["speaker"], "repetition_split": official})
+
+
+def _saved(output: Path, names: list[str], rows: list[dict[str, np.ndarray]]) -> list[str]:
+    (output / "clips").mkdir()
+    for name, arrays in zip(names, rows, strict=True):
+        np.savez_compressed(output / "clips" / f"{name}.npz", **arrays)
+    return [f"clips/{name}.npz" for name in names]
+
+
+STUDIES: dict[str, Callable[[Path, Path], pd.DataFrame]] = {
+    one.__name__: one for one in (avletters, basic_motions, uci_multifeature, utd_mhad)
+}
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("study", choices=STUDIES)
+    parser.add_argument("--data", type=Path, required=True)
+    parser.add_argument("--output", type=Path, required=True, help="folder to make")
+    arguments = parser.parse_args()
+    arguments.output.mkdir(parents=True)
+    clips = STUDIES[arguments.study](arguments.data, arguments.output)
+    clips.to_csv(arguments.output / "clips.csv", index=False)
+    print(f"{arguments.output / 'clips.csv'}: {len(clips)} clips")
+
+
+if __name__ == "__main__":
+    main()
