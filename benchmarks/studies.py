@@ -34,7 +34,7 @@ def basic_motions(data: Path, output: Path) -> pd.DataFrame:
 
 
 def uci_multifeature(data: Path, output: Path) -> pd.DataFrame:
-    """UCI Multiple Features: six descriptions of the same handwritten digits; the last column of a file is the digit."""
+    """UCI Multiple Features: six descriptions of the same digits. The last column of each file is the digit itself."""
     labels = pd.read_csv(data / "labels.csv", dtype=str)
     names = [f"digit{place:04d}" for place in range(len(labels))]
     for view in VIEWS:
