@@ -37,14 +37,18 @@ def uci_multifeature(data: Path, output: Path) -> pd.DataFrame:
     """UCI Multiple Features: six descriptions of the same digits. The last column of each file is the digit itself."""
     labels = pd.read_csv(data / "labels.csv", dtype=str)
     names = [f"digit{place:04d}" for place in range(len(labels))]
+    same = pd.Series("", index=labels.index)
     for view in VIEWS:
         table = pd.read_csv(data / f"mfeat-{view}.csv")
         if not (table.iloc[:, -1].astype(int).astype(str) == labels["digit"]).all():
             raise SystemExit(f"mfeat-{view}.csv: expected the digit in the last column")
         table = table.iloc[:, :-1].set_axis([f"{view}{place}" for place in range(table.shape[1] - 1)], axis=1)
         table = pd.concat([pd.Series(names, name="clip_id"), table], axis=1)
+        same += table.drop(columns="clip_id").astype(str).agg(" ".join, axis=1) + " "
         table.to_parquet(output / f"{view}.parquet")
-    return pd.DataFrame({"clip_id": names, "digit": labels["digit"]})
+    # Six pairs of digits are equal in all views: one digit twice, which no split may cut.
+    first = dict(zip(same[::-1], names[::-1], strict=True))
+    return pd.DataFrame({"clip_id": names, "digit": labels["digit"], "group": same.map(first)})
 
 
 def utd_mhad(data: Path, output: Path) -> pd.DataFrame:
