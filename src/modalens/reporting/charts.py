@@ -76,6 +76,21 @@ def points(table: pd.DataFrame, value: str, row: str, title: str, extra: Sequenc
     return alt.layer(_rule(0), line, dot, data=table).properties(width=WIDTH, height=height)
 
 
+def curves(table: pd.DataFrame, axis: str, value: str, title: str) -> Any:
+    """A line and its interval for each modality along a number: of a share, of noise, of epochs."""
+    names = sorted(table["modality"].unique())
+    base = alt.Chart(table).encode(
+        x=alt.X(f"{axis}:Q", title=axis),
+        color=alt.Color("modality:N", scale=_palette(names), title=None),
+        tooltip=["modality:N", f"{axis}:Q", f"{value}:Q", "low:Q", "high:Q"],
+    )
+    scale = alt.Scale(zero=False)
+    band = base.mark_area(opacity=0.18).encode(y=alt.Y("low:Q", title=title, scale=scale), y2="high:Q")
+    line = base.mark_line(strokeWidth=2, point=alt.OverlayMarkDef(size=30))
+    line = line.encode(y=alt.Y(f"{value}:Q", title=title, scale=scale))
+    return alt.layer(band, line, data=table).properties(width=WIDTH, height=240)
+
+
 def _rule(at: float, **style: Any) -> Any:
     return alt.Chart().mark_rule(color=NEUTRAL, aria=False, **style).encode(x=alt.datum(at))
 

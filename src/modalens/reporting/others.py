@@ -1,5 +1,6 @@
 """Measures that the page does not know: a chart and a table of whatever a plugin returned."""
 
+from collections.abc import Sequence
 from typing import Any
 
 import pandas as pd
@@ -12,7 +13,10 @@ from modalens.reporting.study_results import Study
 
 KNOWN = ("leave_one_out", "shapley")  # the page has a place for each
 SHOWN_ROWS = 200
-MENUS = ("value_function", "metric", "replacement")  # one of each is drawn at a time
+VALUES = ("value", "difference", "drop")
+AXES = ("level", "epoch")
+DRAWN_POINTS = 2000
+MENUS = ("value_function", "metric", "quantity", "replacement")  # one of each is drawn at a time
 DETAILS = {"groups_low", "groups_high", "seeds_low", "seeds_high", "seed_std", "clips", "groups", "seeds"}
 
 
@@ -48,32 +52,48 @@ def describe(measure: str) -> str:
 
 
 def chart(study: Study, task: str, name: str) -> RenderedChart | None:
-    """Value and interval of each row of the headline model, where the measure returns `value`, `low` and `high`."""
+    """Value and interval of each row of the headline model, along `level` or `epoch` where the measure has these.
+
+    None where the measure has no column of VALUES with `low` and `high` around it.
+    """
     table = of(study.measure(name), task)
     table = table[table["model"] == study.headline(task)] if len(table) else table
-    if table.empty or not {"value", "low", "high"} <= set(table):
+    value = next((column for column in VALUES if column in table), "")
+    if table.empty or not value or not {"low", "high"} <= set(table):
         return None
-    table = table[table["value"].notna()].assign(clear=True)
+    axis = next((column for column in AXES if column in table and table[column].notna().sum() > 1), "")
+    table = table[table[value].notna() & (table[axis].notna() if axis else True)].assign(clear=True)
     # An interval that is not around its value is of something else.
-    if table.empty or ((table["low"] > table["value"]) | (table["high"] < table["value"])).any():
+    if table.empty or ((table["low"] > table[value]) | (table["high"] < table[value])).any():
         return None
-    if "modality" not in table:
-        table = table.assign(modality="")
+    table = table.assign(modality=table["modality"].fillna("").replace("", "all") if "modality" in table else "all")
     menus = [column for column in MENUS if column in table and len(set(table[column])) > 1]
     for column in menus:
         table[column] = table[column].fillna("").replace("", "none")
-    words = [
-        column for column in table
-        if column not in {"task", "model", "modality", "clear", *menus} and len(set(table[column])) > 1
-        and not pd.api.types.is_numeric_dtype(table[column])
-    ]  # fmt: skip
-    shown = table[words].fillna("").astype(str)
-    rows = [", ".join(filter(None, row)) for row in shown.itertuples(index=False)]
-    table = charts.rounded(table.assign(row=rows), ["row", "modality", "value", "low", "high", "clear", *menus])
-    table = table.head(DRAWN_ROWS * max(1, len(menus)) ** 2)
-    made = charts.points(table, "value", "row", name.replace("_", " "))
+    title = name.replace("_", " ")
     choices = [charts.choice(menu.replace("_", " "), menu, _order(table[menu], study.replacement)) for menu in menus]
-    return render(f"{task}-{name}", charts.chosen(made, choices), f"{task}: {name.replace('_', ' ')} with intervals")
+    if axis:
+        columns = [axis, "modality", value, "low", "high", *menus]
+        made = charts.curves(charts.rounded(table, columns).head(DRAWN_POINTS), axis, value, title)
+    else:
+        columns = ["row", "modality", value, "low", "high", "clear", *menus]
+        shown = charts.rounded(table.assign(row=_names(table, menus)), columns)
+        shown = shown.groupby(menus, sort=False).head(DRAWN_ROWS) if menus else shown.head(DRAWN_ROWS)
+        made = charts.points(shown.head(DRAWN_POINTS), value, "row", title)
+    return render(f"{task}-{name}", charts.chosen(made, choices), f"{task}: {title} with intervals")
+
+
+def _names(table: pd.DataFrame, menus: Sequence[str]) -> list[str]:
+    """Of each row, the words that tell it from the others."""
+    words = [
+        column
+        for column in table
+        if column not in {"task", "model", "modality", "clear", *menus}
+        and not pd.api.types.is_numeric_dtype(table[column])
+        and len(set(table[column])) > 1
+    ]
+    shown = table[words].fillna("").astype(str)
+    return [", ".join(filter(None, row)) for row in shown.itertuples(index=False)]
 
 
 def _order(values: pd.Series, first: str) -> list[str]:

@@ -2,12 +2,13 @@
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from math import isnan
 from typing import Any
 
 import pandas as pd
 
 from modalens.curation.splitting import off
-from modalens.reporting.study_results import Study
+from modalens.reporting.study_results import Study, read
 from modalens.reporting.verdict import Estimate, Evidence, judge, not_needed
 from modalens.stats.coalitions import Coalition, from_text
 
@@ -19,13 +20,15 @@ CONTRADICTION = 0.2
 @dataclass
 class ModalityFinding:
     """One modality of one model. drop: the row of leave_one_out, in the finding's metric. used, available: rows of
-    shapley, or None. alone: the row of leave_one_out of the model of this modality alone, or None."""
+    shapley, or None. alone: the row of leave_one_out of the model of this modality alone, or None. learned: the row of
+    probe, what the modality's sub-network inside the model knows, or None."""
 
     modality: str
     drop: dict[str, Any] | None
     used: dict[str, Any] | None
     available: dict[str, Any] | None
     alone: dict[str, Any] | None
+    learned: dict[str, Any] | None = None
 
 
 @dataclass
@@ -51,6 +54,7 @@ def find(study: Study, task: str) -> Finding:
     metric = "balanced_accuracy" if scored.imbalanced else "accuracy"
     drops = _rows(study.measure("leave_one_out"), task, metric=metric, replacement=study.replacement)
     values = _rows(study.measure("shapley"), task, value_function="accuracy")
+    probes = _rows(study.measure("probe"), task, metric=metric)
     parts = []
     for modality in scored.modalities:
         expert = study.expert(task, modality)
@@ -61,6 +65,7 @@ def find(study: Study, task: str) -> Finding:
                 _one(values, model=model, modality=modality, notion="used", replacement=study.replacement),
                 _one(values, model=model, modality=modality, notion="available"),
                 _one(drops, model=expert, modality=modality) if expert else None,
+                _one(probes, model=model, modality=modality),
             )
         )
     chance = 1 / len(scored.classes) if scored.imbalanced else scored.chance
@@ -80,7 +85,7 @@ def find(study: Study, task: str) -> Finding:
     )
     judged = judge(evidence)
     finding.lead, finding.text = judged.lead, judged.text
-    finding.notes = tuple(_notes(finding)) if len(parts) > 1 else ()
+    finding.notes = tuple(_notes(finding, _compared(study, finding))) if len(parts) > 1 else ()
     return finding
 
 
@@ -118,7 +123,14 @@ def _estimate(row: Mapping[str, Any], name: str) -> Estimate:
     return Estimate(row[name], row["low"], row["high"], row.get("detectable", float("nan")))
 
 
-def _notes(finding: Finding) -> Iterator[str]:
+def _compared(study: Study, finding: Finding) -> dict[str, dict[str, Any]]:
+    """model -> its row of the leaderboard, where that compares with the finding's model."""
+    path = study.root / "leaderboard" / f"{finding.task}.csv"
+    rows = read(path).to_dict("records") if path.exists() else []
+    return {str(row["model"]): row for row in rows if row["reference"] == finding.model}  # type: ignore[misc]
+
+
+def _notes(finding: Finding, compared: Mapping[str, Mapping[str, Any]]) -> Iterator[str]:
     """What a reader would otherwise miss: a joint model that is worse than one modality, a modality that could do the
     task and is not missed."""
     full = finding.full
@@ -126,13 +138,25 @@ def _notes(finding: Finding) -> Iterator[str]:
         if part.alone is None or full is None or part.drop is None:
             continue
         alone = f"{part.modality} alone reaches {part.alone['full']:.2f}"
-        if part.alone["full_low"] > full["full_high"]:
-            yield f"The joint model is worse than one of {part.modality} alone: {full['full']:.2f}, while {alone}."
+        paired = compared.get(str(part.alone.get("model")), {})
+        better = paired.get("verdict") == "better" and paired["difference_low"] > 0
+        if better or part.alone["full_low"] > full["full_high"]:
+            yield f"The joint model is worse than one of {part.modality} alone: {_by_how_much(finding, part, paired)}."
         elif part.alone["full_low"] > finding.chance:
             if part.drop["high"] < 0:
                 yield f"It does better without {part.modality}, although {alone}."
             elif not_needed(_estimate(part.drop, "drop")) and full["full_low"] > finding.chance:
                 yield f"It does not need {part.modality}, although {alone}."
+
+
+def _by_how_much(finding: Finding, part: ModalityFinding, paired: Mapping[str, Any]) -> str:
+    """The leaderboard's paired difference is one of accuracy, whatever metric the finding is told in."""
+    full, alone = (finding.full or {}).get("full", float("nan")), (part.alone or {}).get("full", float("nan"))
+    numbers = f"{finding.metric.replace('_', ' ')} {full:.2f} against {alone:.2f}"
+    if not paired or isnan(paired["difference_low"]):
+        return f"{numbers}, and their intervals do not overlap"
+    points = [100 * paired[name] for name in ("difference", "difference_low", "difference_high")]
+    return f"{numbers}, {points[0]:.0f} points of accuracy lower, interval {points[1]:.0f} to {points[2]:.0f}"
 
 
 def known(study: Study, findings: list[Finding]) -> pd.DataFrame:

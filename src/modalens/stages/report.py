@@ -1,25 +1,62 @@
-"""Stage `report`: all results of a study -> one HTML page with its figures and tables."""
+"""Stage `report`: all results of a study, or predictions of any model -> one HTML page with its figures and tables."""
 
 import argparse
 from pathlib import Path
 
 import yaml
 
+from modalens import api
 from modalens.reporting.page import page
 from modalens.reporting.study_results import Study
 from modalens.tracking import records
-from modalens.utils import cli, files
+from modalens.utils import files
+from modalens.utils.errors import UserError
 from modalens.utils.secrets import redacted
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--study", type=Path, required=True, help="folder results/<study>")
-    parser.add_argument("--config", type=Path, required=True, help="resolved config, YAML")
-    parser.add_argument("--output", type=Path, required=True, help="the page; tables/ and figures/ appear beside it")
-    cli.add_common(parser, "record")
+    parser.add_argument("--study", type=Path, help="folder results/<study>")
+    parser.add_argument("--config", type=Path, help="resolved config, YAML")
+    parser.add_argument(
+        "--output", type=Path, default=Path("report.html"), help="the page; of a study also its tables/ and figures/"
+    )
+    parser.add_argument("--record", type=Path, help="where the record of a study's page is written, JSON")
+    alone = parser.add_argument_group("without a study", "the page of predictions that another program made")
+    alone.add_argument(
+        "--predictions",
+        nargs="+",
+        metavar="[TASK=]PATH",
+        help="tables of predictions, Parquet or CSV, or folders of these",
+    )
+    alone.add_argument("--title", default="How much does each modality matter?", help="of the page")
+    alone.add_argument("--model", default="", help="that the findings are about; else the first of several modalities")
+    alone.add_argument("--replacement", default="", help="that the findings are about; else the first by name")
+    alone.add_argument("--bootstrap", type=int, default=1000, help="replicates behind each interval")
+    alone.add_argument("--confidence", type=float, default=0.95, help="coverage of the intervals")
 
 
 def main(arguments: argparse.Namespace) -> None:
+    if arguments.predictions:
+        if arguments.study:
+            raise UserError("report: expected --study or --predictions, got both")
+        of_predictions(arguments)
+        return
+    for name in ("study", "config", "record"):
+        if getattr(arguments, name) is None:
+            raise UserError(f"report: expected --predictions, or --study, --config and --record; --{name} is missing")
+    of_study(arguments)
+
+
+def of_predictions(arguments: argparse.Namespace) -> None:
+    tables: dict[str, list[str]] = {}
+    for given in arguments.predictions:
+        task, _, path = given.rpartition("=") if not Path(given).exists() else ("", "", given)
+        tables.setdefault(task or "task", []).append(path)
+    options = {name: getattr(arguments, name) for name in ("title", "model", "replacement", "bootstrap", "confidence")}
+    print(f"report: {api.report(tables, arguments.output, **options)}")
+
+
+def of_study(arguments: argparse.Namespace) -> None:
     config_text = redacted(arguments.config.read_text(encoding="utf-8"))
     study = Study(arguments.study, yaml.safe_load(config_text))
     html, tables, made, findings = page(study, config_text)
