@@ -87,13 +87,14 @@ def test_one_part_is_open_at_a_time_and_a_link_into_a_part_opens_it(visit, repor
     page.keyboard.press("Tab")
     page.keyboard.press("Tab")
     page.keyboard.press("Enter")
-    assert page.locator("#task-1").is_visible()
+    page.locator("#task-1").wait_for()
     assert page.locator('nav.tabs a[aria-current="page"]').inner_text() == "ignored"
     page.locator("#task-1 nav.index a", has_text="Each class").click()
-    assert page.locator("#task-1-classes").is_visible()
-    page.evaluate("location.hash = 'shared'")
+    page.locator("#task-1-classes").wait_for()
+    page.evaluate("location.hash = 'lost'")
+    page.locator("#data").wait_for()
     page.go_back()
-    assert page.locator("#task-1").is_visible()
+    page.locator("#task-1").wait_for()
 
 
 def column(table, index):

@@ -140,7 +140,7 @@ def test_first_screen_says_which_modality_decides_and_which_is_ignored(html):
             NOTHING,
             0.8,
             "no better than chance",
-            "The joint model is worse than one of audio alone: 0.",
+            "The joint model is worse than one of audio alone: accuracy 0.",
         ),
     ],
 )
@@ -273,7 +273,8 @@ def test_record_names_the_page_and_the_headline_accuracy(study):
     stage, runs = records.read(study / "report" / "record.json")
     assert stage == "report"
     assert runs[0].artifacts == [str(study / "report" / "index.html")]
-    assert runs[0].metrics["ignored/accuracy"] == pytest.approx(0.8, abs=0.06)
+    of_task = {run.key.get("task"): run for run in runs}
+    assert of_task["ignored"].metrics["accuracy"] == pytest.approx(0.8, abs=0.06)
 
 
 def test_numbers_are_shown_with_a_real_minus_sign_and_without_a_negative_zero():
@@ -408,9 +409,42 @@ def test_leaderboard_ranks_the_models_and_calls_a_tie_a_tie(tmp_path):
     best = number(100 * accuracy["both", "late_fusion"], 1)
     assert f"<strong>{best}</strong>" in html
     assert "compared with late_fusion, on the same test clips and the same 3 seeds" in html
-    assert "by Holm's method for the 4 comparisons of all 2 tasks" in html
+    assert "by Holm&#39;s method for the 4 comparisons of all 2 tasks" in html
     assert "There was no search" in html
     assert (root / "report" / "figures" / "seen-leaderboard.svg").exists()
+
+
+def test_a_joint_model_worse_than_one_modality_is_said_with_its_paired_difference(tmp_path):
+    worse = {"": 0.33, "audio": 0.5, "video": 0.33, "audio,video": 0.5}
+    root = compare(
+        measure(write_study(tmp_path / "s", {"t": models(worse, audio=0.9)}, CLASSES, groups=40, trained=False))
+    )
+    (note,) = find(Study(root, yaml.safe_load((root / "config.yaml").read_text())), "t").notes
+    found = re.fullmatch(
+        r"The joint model is worse than one of audio alone: accuracy (.*) against (.*), (\d+) points of accuracy "
+        r"lower, interval (\d+) to (\d+)\.",
+        note,
+    )
+    assert found, note
+    full, alone, points, low, high = map(float, found.groups())
+    assert points == pytest.approx(100 * (alone - full), abs=1.5)
+    assert 0 < low < points < high
+
+
+def test_predictions_of_any_model_have_a_page_by_the_command_line(tmp_path, capsys):
+    table = predictions(SEEN, CLASSES, groups=60, seeds=5)
+    table.to_parquet(tmp_path / "mine.parquet")
+    page = tmp_path / "mine.html"
+    words = ["--predictions", f"mood={tmp_path / 'mine.parquet'}", "--output", page, "--bootstrap", "100"]
+    cli.call(report, [str(word) for word in words])
+    assert capsys.readouterr().out == f"report: {page}\n"
+    html = page.read_text(encoding="utf-8")
+    assert "mood – video dominates" in html
+    assert "Clips lost" not in html
+    with pytest.raises(UserError, match="expected --predictions, or --study"):
+        cli.call(report, [])
+    with pytest.raises(UserError, match="not found: nowhere"):
+        cli.call(report, ["--predictions", "nowhere.parquet", "--output", str(page)])
 
 
 def test_leaderboard_says_how_much_was_searched_and_what_was_chosen(tmp_path):
