@@ -85,7 +85,7 @@ def curves(table: pd.DataFrame, axis: str, value: str, title: str) -> Any:
         tooltip=["modality:N", f"{axis}:Q", f"{value}:Q", "low:Q", "high:Q"],
     )
     scale = alt.Scale(zero=False)
-    band = base.mark_area(opacity=0.18).encode(y=alt.Y("low:Q", title=title, scale=scale), y2="high:Q")
+    band = base.mark_area(opacity=0.18, aria=False).encode(y=alt.Y("low:Q", title=title, scale=scale), y2="high:Q")
     line = base.mark_line(strokeWidth=2, point=alt.OverlayMarkDef(size=30))
     line = line.encode(y=alt.Y(f"{value}:Q", title=title, scale=scale))
     return alt.layer(band, line, data=table).properties(width=WIDTH, height=240)
@@ -216,7 +216,7 @@ def learning(table: pd.DataFrame, models: Sequence[str]) -> Any:
         color=alt.Color("set:N", scale=scale, title=None),
         tooltip=["model:N", "quantity:N", "set:N", "epoch:Q", "mean:Q", "low:Q", "high:Q"],
     )
-    band = base.mark_area(opacity=0.2).encode(y=alt.Y("low:Q", title=None), y2="high:Q")
+    band = base.mark_area(opacity=0.2, aria=False).encode(y=alt.Y("low:Q", title=None), y2="high:Q")
     line = base.mark_line(strokeWidth=2, point=alt.OverlayMarkDef(size=14)).encode(
         y=alt.Y("mean:Q", title=None, scale=alt.Scale(zero=True))
     )
