@@ -19,6 +19,8 @@ BLOCKED = set(sys.argv[1].split(","))
 usual = importlib.machinery.PathFinder
 
 class Finder:
+    find_distributions = usual.find_distributions  # packages ask for their own version
+
     @staticmethod
     def find_spec(name, path=None, target=None):
         return None if name.partition(".")[0] in BLOCKED else usual.find_spec(name, path, target)

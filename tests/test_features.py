@@ -74,6 +74,7 @@ class Counting:
     """Encodes a clip as its first sample, and notes how many batches were begun before."""
 
     axes = ()
+    dtype = "float16"
 
     def __init__(self):
         self.begun = 0

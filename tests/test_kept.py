@@ -85,7 +85,7 @@ class Shard:
 class Pixels:
     """Mean colour of each frame."""
 
-    input, axes, weights, batch_size = "frames", ("time", "channel"), "none", 2
+    input, axes, weights, batch_size, dtype = "frames", ("time", "channel"), "none", 2, "float16"
 
     def __init__(self, options):
         self.options = options

@@ -2,7 +2,7 @@
 
 Libraries: torchvision (R3D, R(2+1)D, MViT, S3D, Swin3D), transformers (VideoMAE, TimeSformer) and modalens itself (C3D,
 SlowFast, which no maintained library has). Most were trained on 16 or 32 frames that lie close together:
-`decode: {count: 16, rate: 8}` of the modality takes 16 frames, an eighth of a second apart.
+`decode: {count: 16}` of the modality takes 16, spread over the clip.
 """
 
 from typing import Any
