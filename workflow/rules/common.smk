@@ -33,6 +33,7 @@ try:
             Path(path)
         )  # Snakemake's own reader takes a key that occurs twice
     STUDY = resolve(config)
+    conda = DeploymentMethod.CONDA in workflow.deployment_settings.deployment_method
     # Jobs import modalens from this checkout, installed or not, in a conda environment or not. (Snakemake takes
     # PYTHONPATH out of a conda environment's, so it is part of each command.) And they know the study's plugins.
     environment = [
@@ -42,7 +43,7 @@ try:
     ]
     if server := wiring.live_tracking(STUDY):
         environment.append(f"export {live.ENVIRONMENT}={shlex.quote(server)}")
-    if DeploymentMethod.CONDA not in workflow.deployment_settings.deployment_method:
+    if not conda:
         # The Python that runs Snakemake, activated or not; conda's environments bring their own.
         environment.append(f'python() {{ {shlex.quote(sys.executable)} "$@"; }}')
     prefix = "; ".join(environment) + "; "
@@ -61,6 +62,9 @@ try:
         Path(R), write=main and call.runs, draft=main and not call.runs
     )
     FILES.manifest(STUDY)
+    if main and call.runs and not conda:
+        # Where jobs have environments of their own, this one need not hold what they use.
+        wiring.rehearse(STUDY, Path(R))
     SHARDS = wiring.shards(FILES.planned("manifest"))
 except UserError as error:
     sys.exit(f"modalens: {error}")

@@ -6,6 +6,8 @@ from pathlib import Path
 import yaml
 
 from modalens.config.resolve import load, resolve
+from modalens.curation.manifest import build
+from modalens.utils.errors import UserError
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -15,6 +17,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def main(arguments: argparse.Namespace) -> None:
     config = resolve(load(arguments.configfile))
+    for path in build(config["dataset"], config["tasks"]).inputs():
+        if not path.exists():
+            raise UserError(f"config: dataset: not found: {path} (paths count from {Path.cwd()})")
     values = {
         "config": yaml.safe_dump(config, sort_keys=False),
         "report": f"{config['results']}/{config['name']}/report/index.html",

@@ -1,6 +1,7 @@
 """A study's config: defaults filled in, unknown keys and wrong types refused in one line."""
 
 import json
+import math
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -24,11 +25,13 @@ Config = dict[str, Any]
 # The schema's patterns in words. \Z, since $ also stands before a newline at the end.
 PATTERNS = {
     r"^[A-Za-z0-9][A-Za-z0-9_.-]*\Z": "a name of letters, digits, _ . and -, with a letter or digit first",
+    r"^[^{}\x00-\x1f]+\Z": "a path without braces, which are Snakemake's, and without control characters",
     r"^[a-z][a-z0-9_]*\Z": "a name of small letters, digits and _, with a letter first",
     r"^(balancing|(options|training|missing)\.[A-Za-z0-9_.]+)\Z": "balancing, options., training. or missing.NAME",
     r"^(options|training|balancing)\.[A-Za-z0-9_.]+\Z": "options.NAME, training.NAME or balancing.NAME",
 }
 NEEDS = ("predictions", "history", "model", "input")  # of measures
+OF_MANIFESTS = {"clip_id", "source", "start_s", "end_s", "group", "split", "text"}
 ONLY = "_only"  # of a model's name: late fusion of the one modality before it
 
 
@@ -41,6 +44,7 @@ def resolve(config: Config) -> Config:
     """Config as the user wrote it -> a whole one. Raises UserError: where, what is wrong, what would be right."""
     rules = schema()
     config = json.loads(json.dumps(config))
+    _check_finite(config, "")
     _check(config, rules)
     asked = dict(config.get("report", {}))  # what the user wrote, before defaults are filled in
     registry.use(config.get("plugins", []))
@@ -107,6 +111,15 @@ def fusions(model: Config) -> dict[str, str]:
     return {option: chosen[option] for option in FUSIONS if option in chosen}
 
 
+def _check_finite(value: Any, where: str) -> None:
+    """YAML's .inf and .nan are numbers to a schema, and no number that anything here can work with."""
+    if isinstance(value, float) and not math.isfinite(value):
+        raise UserError(f"config: {where}: expected a finite number, got {value}")
+    parts = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ()
+    for name, part in parts:
+        _check_finite(part, f"{where}[{name}]" if isinstance(value, list) else f"{where}.{name}".lstrip("."))
+
+
 def _check(config: Config, rules: Config) -> None:
     errors = sorted(jsonschema.Draft202012Validator(rules).iter_errors(config), key=lambda error: len(error.path))
     if errors:
@@ -164,6 +177,8 @@ def _fill(value: Config, node: Config, rules: Config) -> None:
 
 def _check_references(config: Config, asked: Config) -> None:
     """Names that point at plugins, models or modalities, and the options of the plugins."""
+    if taken := sorted(OF_MANIFESTS & set(config["tasks"])):
+        raise UserError(f"config: tasks: {taken[0]!r} is no label: every manifest has a column of this name")
     dataset = dict(config["dataset"])
     _check_plugin("dataset", "datasets", dataset.pop("name"), dataset)
     for measure, given in config["relevance"]["measures"].items():
@@ -180,6 +195,13 @@ def _check_references(config: Config, asked: Config) -> None:
         _check_missing(f"models.{name}.missing", model["missing"], config)
         for where in ("search.space", f"models.{name}.search"):
             _check_space(where, config["search"]["space"] if where == "search.space" else model["search"], name, model)
+        if model["teachers"] and not attribute("models", model["model"], "takes_teachers", False):
+            raise UserError(f"config: models.{name}.teachers: {model['model']} takes no teachers")
+        if not model["teachers"] and attribute("models", model["model"], "needs_teachers", False):
+            raise UserError(
+                f"config: models.{name}: {model['model']} learns from teachers, names of other models of this study: "
+                "teachers: [...]"
+            )
         for teacher in model["teachers"]:
             if teacher == name or teacher not in config["models"]:
                 others = sorted(set(config["models"]) - {name})

@@ -16,7 +16,7 @@ import shutil
 import subprocess
 import sys
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -35,6 +35,9 @@ NO_JOBS = (
     "list_changes", "list_conda_envs", "list_input_changes", "list_params_changes", "list_rules", "list_target_rules",
     "list_untracked", "print_compilation", "rulegraph", "summary", "unlock",
 )  # fmt: skip
+
+# Parts of a config that `rehearse` tries.
+REHEARSED = ("modalities", "models", "search", "relevance", "download", "mlflow")
 
 _held: dict[Path, IO[str]] = {}
 
@@ -188,6 +191,30 @@ def ensure_manifest(config: dict[str, Any], folder: Path) -> None:
     inputs = json.loads((folder / "inputs.json").read_text(encoding="utf-8"))
     states = {name: _state(Path(name)) for name in inputs}
     write_if_changed(stamp, json.dumps({"key": _manifest_key(config), "inputs": states}, indent=1))
+
+
+def rehearse(config: dict[str, Any], study: Path) -> None:
+    """Try what the config makes of its plugins, in a process that may take seconds, unless that was done before.
+
+    Raises SystemExit once that process has said what is wrong.
+    """
+    code = code_digest("search/rehearsal", *(f"{kind}/{name}" for kind, name in _plugins(config)))
+    key = digest(*(config[part] for part in REHEARSED), code)
+    stamp = study / "rehearsed.txt"
+    if stamp.is_file() and stamp.read_text(encoding="utf-8") == key:
+        return
+    command = [sys.executable, "-m", "modalens.search.rehearsal"]
+    environment = {**os.environ, "PYTHONPATH": python_path()}
+    if subprocess.run(command, input=json.dumps(config), text=True, env=environment).returncode:
+        raise SystemExit(1)
+    write_if_changed(stamp, key)
+
+
+def _plugins(config: dict[str, Any]) -> Iterator[tuple[str, str]]:
+    yield from sorted({("encoders", entry["encoder"]) for entry in config["modalities"].values()})
+    yield from sorted({("models", model["model"]) for model in config["models"].values()})
+    yield from sorted({("balancing", name) for model in config["models"].values() for name in model["balancing"]})
+    yield from (("measures", name) for name in sorted(config["relevance"]["measures"]))
 
 
 def python_path() -> str:

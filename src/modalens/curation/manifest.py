@@ -28,6 +28,7 @@ log = logging.getLogger("modalens")
 
 CLIP = ["clip_id", "source", "start_s", "end_s"]
 COLUMNS = [*CLIP, "group", "split", "text"]
+MOST_TRIED = 4  # classes of a list that somebody tries out
 # What a list of ids may be headed by where it has no column clip_id.
 HEADINGS = ("id", "ids", "clip", "clips", "name", "video_id", "youtube_id", "ytid")
 
@@ -93,8 +94,8 @@ def check(manifest: pd.DataFrame, tasks: list[str]) -> None:
     """Raises UserError for what no later stage could repair."""
     for task in tasks:
         # Tasks name files and folders.
-        if not re.fullmatch(r"[A-Za-z0-9_-]+", task) or task in COLUMNS or tasks.count(task) > 1:
-            raise UserError(f"task {task!r}: expected a name of its own, of letters, digits, _ and -")
+        if not re.fullmatch(r"[A-Za-z0-9_.-]+", task) or task in COLUMNS or tasks.count(task) > 1:
+            raise UserError(f"task {task!r}: expected a name of its own, of letters, digits, _, . and -")
     if manifest.empty:
         raise UserError("the data set has no clip")
     if not manifest["clip_id"].is_unique:
@@ -109,9 +110,22 @@ def check(manifest: pd.DataFrame, tasks: list[str]) -> None:
         classes = sorted(set(manifest[task].unique()) - {""})
         if len(classes) < 2:
             raise UserError(f"task {task!r} has {f'one class only, {classes[0]!r}' if classes else 'no label'}")
+        _check_splits(manifest[manifest[task] != ""], task)
         labelled = manifest.loc[manifest[task] != "", task]
         for remark in label_spelling.remarks({str(name): int(n) for name, n in labelled.value_counts().items()}):
             log.warning("task %r: %s", task, remark)
+
+
+def _check_splits(labelled: pd.DataFrame, task: str) -> None:
+    """Raises UserError for a column of names, not classes: most of them could not be in both train and test. Of a few
+    rare classes the stage splits says so, since what decodes is known there."""
+    groups = labelled.groupby(task)["group"].nunique()
+    lone = groups[groups < 2]
+    if 2 * len(lone) > len(groups) > MOST_TRIED:
+        raise UserError(
+            f"task {task!r}: {len(lone)} of {len(groups)} classes have clips of one group only, first "
+            f"{lone.index[0]!r}: train and test need one of each class; empty their label, or leave the task out"
+        )
 
 
 def restrict_to(manifest: pd.DataFrame, path: Path) -> pd.DataFrame:

@@ -44,6 +44,13 @@ class Encoder:
         self.options = {}
         self.device = device
 
+    @classmethod
+    def check(cls, **options: Any) -> None:
+        """Raises UserError for options that cannot be, before anything runs. Reads no weights: an encoder with an
+        option `weights` is not made unless it says here how its options are checked."""
+        if "weights" not in options:
+            cls(torch.device("cpu"), **options)
+
     def encode(self, batch: Tensor) -> Tensor:
         """batch: (B, ...) of the decoded form, on the CPU. Returns (B, *axes), on any device, which become `dtype`."""
         raise NotImplementedError

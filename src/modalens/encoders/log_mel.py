@@ -36,6 +36,9 @@ class LogMel(Encoder):
         super().__init__(device)
         if differences not in (0, 1, 2):
             raise UserError(f"encoder log_mel: options.differences: expected 0, 1 or 2, got {differences}")
+        for name, value in {"mels": mels, "hop": hop, "batch_size": batch_size}.items():
+            if value < 1:
+                raise UserError(f"encoder log_mel: options.{name}: expected at least 1, got {value}")
         self.options: dict[str, Any] = {"mels": mels, "hop": hop}
         if differences:
             # Rows from before there was a choice have none.

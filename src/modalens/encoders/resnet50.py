@@ -4,13 +4,15 @@ Source: He et al. 2015, as torchvision has it; the seed paper runs it on 8 frame
 keep the size that they were decoded to.
 """
 
+from typing import Any
+
 import torch
 import torchvision
 from torch import Tensor
 
 from modalens.encoders import _torchvision
 from modalens.encoders._base import Encoder
-from modalens.encoders._networks import Source, check_precision
+from modalens.encoders._networks import PRETRAINED, UNTRAINED, Source, check_precision
 
 WHERE = "encoder resnet50"
 IMAGENET = torchvision.models.ResNet50_Weights.IMAGENET1K_V2
@@ -42,6 +44,17 @@ class Resnet50(Encoder):
         self.options = {"weights": weights, "precision": precision} | drawn
         self.weights, self.batch_size = found.weights, batch_size
         self._run = found.prepare(device, precision)
+
+    @classmethod
+    def check(cls, **options: Any) -> None:
+        """Raises UserError for a precision that is none, and weights that are neither a name nor a file."""
+        check_precision(options["precision"], WHERE)
+        source = Source(WHERE, "torchvision", "resnet50", options["weights"])
+        named = ("imagenet", PRETRAINED, UNTRAINED, *torchvision.models.ResNet50_Weights.__members__)
+        if source.weights not in named and source.file is None:
+            raise source.refuse(f"expected imagenet, untrained or a file, got {source.weights!r}", "weights")
+        if options["batch_size"] < 1:
+            raise source.refuse(f"expected at least 1, got {options['batch_size']}", "batch_size")
 
     @torch.inference_mode()
     def encode(self, batch: Tensor) -> Tensor:

@@ -1,5 +1,6 @@
 """What every model is: features of a clip -> logits, with its own normalizer and its own loss."""
 
+import inspect
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -34,6 +35,7 @@ class Model(nn.Module):
     name: str
     options: dict[str, Any]
     takes_teachers: ClassVar[bool] = False
+    needs_teachers: ClassVar[bool] = False
     solves: ClassVar[bool] = False  # whether `solve` finds the parameters, in place of gradient descent
 
     def __init__(self, shapes: Shapes, networks: Mapping[str, Any], fusion: nn.Module, head: nn.Module) -> None:
@@ -145,6 +147,7 @@ def build(name: str, shapes: Shapes, classes: int, options: dict[str, Any]) -> M
     """
     maker = registry.load("models", name)
     options = resolve(maker, options, f"models.{name}")
+    _check_sizes(maker, name, options)
     if "fusion" in options:
         # Written out, so that a saved model stays what it is when a default changes.
         options["fusion_options"] = resolve_options(options["fusion"], options["fusion_options"])
@@ -152,6 +155,19 @@ def build(name: str, shapes: Shapes, classes: int, options: dict[str, Any]) -> M
     model.read_from(shapes)
     model.name, model.options = name, options
     return model
+
+
+def _check_sizes(maker: Any, name: str, options: Mapping[str, Any]) -> None:
+    """Whole numbers, alone and in lists, are sizes of layers: from 1, or from 0 where that is the default. A share that
+    drops out is below 1."""
+    for option, value in options.items():
+        least = 0 if inspect.signature(maker).parameters[option].default == 0 else 1
+        several = value if isinstance(value, list | tuple) else [value]
+        if any(isinstance(one, int) and not isinstance(one, bool) and one < least for one in several):
+            raise UserError(f"models.{name}.{option}: expected whole numbers from {least}, got {value!r}")
+    dropout = options.get("dropout", 0.0)
+    if isinstance(dropout, int | float) and not 0 <= dropout < 1:
+        raise UserError(f"models.{name}.dropout: expected a share from 0 to below 1, got {dropout!r}")
 
 
 def load_model(path: str | Path) -> TrainedModel:

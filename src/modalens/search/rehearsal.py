@@ -1,0 +1,147 @@
+"""A study's plugins are made and tried on made-up features before anything runs: what cannot work is said at once.
+
+`python -m modalens.search.rehearsal < resolved config as JSON` is what the workflow runs, where PyTorch is installed.
+"""
+
+import contextlib
+import json
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from modalens.balancing import Learner, apply_balancing
+from modalens.models import Model, Shapes, build
+from modalens.models._shapes import AXES, CHANNEL, named
+from modalens.plugins import introspection, registry
+from modalens.plugins.options import resolve
+from modalens.search.space import apply_overrides
+from modalens.tracking import mlflow_store
+from modalens.utils.errors import UserError
+from modalens.utils.tensors import eval_mode
+
+Config = dict[str, Any]
+# Of what an encoder gives, whose true sizes are known once it has run.
+SIZES = {"mel": 64, "time": 64, "token": 16, "height": 8, "width": 8, CHANNEL: 32}
+CLIPS, CLASSES = 4, 3
+LOCKED_S = 5.0  # that a database may be somebody else's
+
+
+def problems(config: Config) -> list[str]:
+    """What of a resolved config cannot work, a line each; [] if nothing is known against it.
+
+    Encoders check their options without reading weights; models learn one batch of noise, by each end of what a search
+    draws; measures are made; the cookies file and MLflow's database are looked at.
+    """
+    found: list[str] = []
+    for name, entry in config["modalities"].items():
+        with _noted(found, f"config: modalities.{name}.options"):
+            maker = registry.load("encoders", entry["encoder"])
+            maker.check(**resolve(maker, entry["options"], f"config: modalities.{name}.options"))
+    shapes = _shapes(config)
+    learnt: dict[str, Model] = {}
+    for name in sorted(config["models"], key=lambda name: len(config["models"][name]["teachers"])):
+        for where, settings in _settings(name, config):
+            with _noted(found, f"config: {where}"):
+                _try(name, config["models"][name], settings, shapes, learnt)
+    for name, given in config["relevance"]["measures"].items():
+        with _noted(found, f"config: relevance.measures.{name}"):
+            maker = registry.load("measures", name)
+            maker(**resolve(maker, given, f"config: relevance.measures.{name}"))
+    if (cookies := config["download"]["cookies"]) and not Path(cookies).is_file():
+        found.append(f"config: download.cookies: not found: {cookies} (paths count from {Path.cwd()})")
+    with _noted(found, "config: mlflow.tracking_uri"):
+        if path := mlflow_store.database(config["mlflow"]["tracking_uri"]):
+            mlflow_store.check_database(path, LOCKED_S)
+    return list(dict.fromkeys(found))
+
+
+@contextlib.contextmanager
+def _noted(found: list[str], where: str) -> Iterator[None]:
+    """A plugin that breaks down is a line, too: it would break down in a job."""
+    try:
+        yield
+    except UserError as error:
+        said = str(error)
+        found.append(said if said.startswith("config") else f"{where}: {said}")
+    except Exception as error:
+        found.append(f"{where}: {type(error).__name__}: {' '.join(str(error).split())[:300]}")
+
+
+def _shapes(config: Config) -> Shapes:
+    """Made-up shapes of the modalities whose encoder states its axes."""
+    shapes = {}
+    for name, entry in config["modalities"].items():
+        with contextlib.suppress(UserError, ValueError):
+            axes = tuple(introspection.attribute("encoders", entry["encoder"], "axes"))
+            if axes in AXES:
+                shapes[name] = named(axes, tuple(SIZES[axis] for axis in axes), name)
+    return shapes
+
+
+def _settings(name: str, config: Config) -> Iterator[tuple[str, dict[str, Any]]]:
+    """A model's own settings, and those with each choice, or each end of a range, that a search may draw."""
+    model = config["models"][name]
+    own = {part: model[part] for part in ("options", "training", "balancing")}
+    yield f"models.{name}", own
+    if config["search"]["budget"]:
+        for path, given in (config["search"]["space"] | model["search"]).items():
+            if not path.startswith("training."):
+                for value in given if isinstance(given, list) else (given["low"], given["high"]):
+                    yield f"search: models.{name} with {path} = {value!r}", apply_overrides(own, {path: value})
+
+
+def _try(name: str, model: Config, settings: dict[str, Any], shapes: Shapes, learnt: dict[str, Model]) -> None:
+    """One step of learning. Raises whatever it raises."""
+    if any(one not in shapes for one in model["modalities"]):
+        return  # its encoder says what it gives once it has run
+    own = {one: shapes[one] for one in model["modalities"]}
+    torch.manual_seed(0)
+    made = build(model["model"], own, CLASSES, settings["options"])
+    made.teachers = {teacher: learnt[teacher] for teacher in model["teachers"] if teacher in learnt}
+    if len(made.teachers) < len(model["teachers"]):
+        return  # what is wrong with a teacher has been said
+    features = {one: torch.randn(CLIPS, *shape.values()) for one, shape in own.items()}
+    made.fit_normalizer({one: [values] for one, values in features.items()})
+    made.initialise_from_teachers()
+    labels = torch.arange(CLIPS) % CLASSES
+    if made.solves:
+        made.solve([(features, labels)], [(features, labels)])
+    with eval_mode(made):
+        _expect_logits(made, made(features))
+    learner = apply_balancing(made, settings["balancing"])
+    terms = learner.loss({**features, **made.targets(features)}, labels)
+    if not isinstance(terms, dict) or not {"loss", "logits"} <= set(terms):
+        raise UserError(f"{type(learner).__name__}.loss: expected a dict with loss and logits, got {_told(terms)}")
+    if terms["loss"].shape != ():
+        raise UserError(
+            f"{type(learner).__name__}.loss: expected a scalar loss, got shape {tuple(terms['loss'].shape)}"
+        )
+    _expect_logits(learner, terms["logits"])
+    if not made.solves:
+        terms["loss"].backward()
+    learnt[name] = made.requires_grad_(False).eval()
+
+
+def _expect_logits(learner: Learner, logits: Any) -> None:
+    shape = tuple(logits.shape) if isinstance(logits, Tensor) else type(logits).__name__
+    if shape != (CLIPS, CLASSES):
+        raise UserError(f"{type(learner).__name__}: expected logits (clips, classes) {(CLIPS, CLASSES)}, got {shape}")
+
+
+def _told(terms: Any) -> str:
+    return f"one with {', '.join(map(str, terms)) or 'nothing'}" if isinstance(terms, dict) else type(terms).__name__
+
+
+def main() -> None:
+    found = problems(json.load(sys.stdin))
+    for line in found:
+        print(f"modalens: {line}", file=sys.stderr)
+    sys.exit(bool(found))
+
+
+if __name__ == "__main__":
+    main()

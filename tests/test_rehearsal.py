@@ -1,0 +1,145 @@
+"""What cannot work is said before anything runs: options by the plugins that know them, all of them at once."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from modalens.config.resolve import resolve
+from modalens.curation import manifest
+from modalens.plugins import registry
+from modalens.search import rehearsal
+from modalens.utils.errors import UserError
+
+BASE: dict[str, Any] = {"name": "a", "dataset": {"name": "known_answer"}, "tasks": ["seen"]}
+UNTRAINED = {"encoder": "resnet50", "options": {"weights": "untrained"}}
+MODALITIES = {"audio": "log_mel", "video": UNTRAINED}
+
+
+def problems(**more: Any) -> list[str]:
+    return rehearsal.problems(resolve({**BASE, "modalities": MODALITIES, **more}))
+
+
+def model(name: str, **options: Any) -> dict[str, Any]:
+    return {"models": {name: {"options": options}}}
+
+
+def searched(**space: Any) -> dict[str, Any]:
+    return {"models": {"late_fusion": {"search": space}}, "search": {"budget": 2}}
+
+
+def modality(encoder: str, **options: Any) -> dict[str, Any]:
+    return {"modalities": {**MODALITIES, "x": {"kind": "audio", "encoder": encoder, "options": options}}}
+
+
+@pytest.mark.parametrize(
+    ("config", "said"),
+    [
+        (model("late_fusion", hidden=[-5]), "models.late_fusion.hidden: expected whole numbers from 1, got [-5]"),
+        (model("late_fusion", step_size=0), "models.late_fusion.step_size: expected whole numbers from 1, got 0"),
+        (model("late_fusion", dropout=1.5), "models.late_fusion.dropout: expected a share from 0 to below 1, got 1.5"),
+        (model("transformer", width=30, heads=4), "a width of 30 is not divided by 4 heads"),
+        (model("transformer", lengths={"vidoe": 3}), "lengths: expected modalities of audio, video, got 'vidoe'"),
+        (model("guidance", target="vidoe", guide="audio"), "'vidoe'"),
+        (model("guidance", target="video", guide="audio", guide_frozen=True), "a frozen guide has to have learnt"),
+        (model("late_fusion", fusion="film", fusion_options={"by": "vidoe"}), "fusion_options.by: expected one of"),
+        (
+            model("late_fusion", fusion="lmf", fusion_options={"rank": 0}),
+            "fusions.lmf.rank: expected at least 1, got 0",
+        ),
+        (searched(**{"options.hidden": [[64], [-1]]}), "with options.hidden = [-1]: models.late_fusion.hidden"),
+        (searched(**{"options.channels": {"low": 0, "high": 4}}), "with options.channels = 0: models.late_fusion"),
+        (modality("log_mel", mels=0), "encoder log_mel: options.mels: expected at least 1, got 0"),
+        (
+            {"modalities": {"video": "resnet50"}, "download": {"cookies": "no.txt"}},
+            "download.cookies: not found: no.txt",
+        ),
+        ({"mlflow": {"tracking_uri": "file:///x"}}, "mlflow.tracking_uri 'file:///x' is a folder"),
+    ],
+    ids=lambda value: value if isinstance(value, str) else "",
+)
+def test_an_option_that_cannot_be_is_one_line_before_anything_runs(config: dict[str, Any], said: str) -> None:
+    (line,) = problems(**config)
+    assert line.startswith(("config: ", "mlflow", "encoder"))
+    assert said in line
+    assert "\n" not in line
+
+
+@pytest.mark.parametrize("weights", ["imagnet", "/no/weights.pt"])
+def test_misspelt_and_missing_weights_are_said_without_reading_any(weights: str) -> None:
+    video = {"encoder": "resnet50", "options": {"weights": weights}}
+    (line,) = problems(modalities={"audio": "log_mel", "video": video})
+    assert "encoder resnet50: options.weights: " in line
+    assert weights in line
+
+
+def test_every_problem_is_told_and_a_students_teachers_one_does_not_hide_others() -> None:
+    models = {
+        "audio_only": {"options": {"hidden": [0]}},
+        "video_only": {},
+        "distillation": {"teachers": ["audio_only", "video_only"]},
+        "transformer": {"options": {"width": 30}},
+    }
+    assert len(problems(models=models, download={"cookies": "no.txt"})) == 3
+
+
+def test_the_default_models_and_every_fusion_and_balancing_have_no_problem() -> None:
+    assert problems() == []
+    grid = {"late_fusion": {"grid": {"options.fusion": "all"}}}
+    others = {"other": {"model": "late_fusion", "grid": {"balancing": "all"}}, "guidance": {}, "balance_mla": {}}
+    others["guidance"] = {"options": {"target": "video", "guide": "audio"}}
+    assert problems(models=grid | others) == []
+
+
+def test_a_plugin_that_breaks_its_contract_is_one_line(tmp_path: Path) -> None:
+    path = tmp_path / "own_models.py"
+    path.write_text(
+        "from modalens.models.late_fusion import LateFusion\n"
+        "class NoLoss(LateFusion):\n    def loss(self, features, labels):\n        return self(features)\n"
+        "class Narrow(LateFusion):\n    def forward(self, features):\n        return super().forward(features)[:, :1]\n"
+        "class Broken(LateFusion):\n    def embed(self, features):\n        raise KeyError('x')\n"
+    )
+    models = {"no_loss": {}, "narrow": {}, "broken": {}}
+    found = problems(plugins=[str(path)], models=models)
+    assert [line.partition(": ")[2].partition(":")[0] for line in sorted(found)] == [
+        "models.broken", "models.narrow", "models.no_loss"
+    ]  # fmt: skip
+    assert any("expected a dict with loss and logits, got Tensor" in line for line in found)
+    assert any("expected logits (clips, classes) (4, 3), got (4, 1)" in line for line in found)
+
+
+@pytest.mark.parametrize(
+    ("config", "said"),
+    [
+        ({"models": {"distillation": {}}}, "models.distillation: distillation learns from teachers"),
+        ({"models": {"audio_only": {}, "late_fusion": {"teachers": ["audio_only"]}}}, "late_fusion takes no teachers"),
+        ({"results": "a{b}"}, "results: expected a path without braces"),
+        ({"training": {"learning_rate": float("inf")}}, "training.learning_rate: expected a finite number, got inf"),
+        ({"modalities": {"audio": {"encoder": "log_mel", "decode": {"seconds": float("nan")}}}}, "decode.seconds: exp"),
+        ({"search": {"space": {"options.dropout": [float("nan")]}}}, "search.space.options.dropout[0]: expected a fin"),
+    ],
+)
+def test_what_the_config_alone_tells_is_refused_with_it(config: dict[str, Any], said: str) -> None:
+    with pytest.raises(UserError, match=r"^config: ") as refused:
+        resolve({**BASE, **config})
+    assert said in str(refused.value)
+
+
+@pytest.mark.parametrize("task", ["clip_id", "group", "split", "source"])
+def test_a_task_called_as_a_column_of_every_manifest_is_refused(task: str) -> None:
+    with pytest.raises(UserError, match=f"config: tasks: '{task}' is no label"):
+        resolve({**BASE, "tasks": ["seen", task]})
+
+
+def test_a_task_whose_classes_cannot_be_split_is_refused_before_media_are_read(tmp_path: Path) -> None:
+    (tmp_path / "a.csv").write_text("file,name\n" + "".join(f"{k}.mp4,{k}\n" for k in range(9)))
+    clips = manifest.build({"name": "folder", "csv": str(tmp_path / "a.csv")}, ["name"]).manifest()
+    with pytest.raises(UserError, match="task 'name': 9 of 9 classes have clips of one group only, first '0'"):
+        manifest.check(clips, ["name"])
+    clips["name"] = ["a", "b", "b"] * 3
+    manifest.check(clips, ["name"])
+
+
+def test_the_registry_forgets_the_plugins_of_another_study() -> None:
+    resolve(BASE)
+    assert "no_loss" not in registry.names("models")
