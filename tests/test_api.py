@@ -553,3 +553,40 @@ def test_an_impossible_interval_is_refused(options):
     table = predictions({"audio,video": 0.9, "audio": 0.6, "video": 0.6, "": 0.3}, ["a", "b", "c"])
     with pytest.raises(modalens.UserError, match=f"{next(iter(options))}: expected"):
         modalens.leave_one_out(table, **options)
+
+
+ODD = (None, 3.5, -1, True, b"x", [], {}, [1], object(), float("nan"), pd.DataFrame({"a": [1]}), len)
+
+
+def known_table():
+    features, labels = clips_of(XOR)
+    return modalens.evaluate(ideal(XOR), features, labels, output="probabilities")
+
+
+@pytest.mark.parametrize("value", ODD, ids=lambda value: type(value).__name__)
+def test_an_argument_of_an_odd_type_is_one_line(value, tmp_path):
+    table, (features, labels) = known_table(), clips_of(XOR)
+    calls = {
+        "bootstrap": lambda: modalens.leave_one_out(table, bootstrap=value),
+        "confidence": lambda: modalens.shapley(table, confidence=value),
+        "permutations": lambda: modalens.leave_one_out(table, permutations=value),
+        "seed": lambda: modalens.shapley(table, seed=value),
+        "predictions": lambda: modalens.leave_one_out(value),
+        "probabilities": lambda: None if value is True else modalens.load_predictions(table, probabilities=value),
+        "features": lambda: modalens.evaluate(len, value, labels),
+        "labels": lambda: modalens.evaluate(ideal(XOR), features, value),
+        "batch_size": lambda: modalens.evaluate(ideal(XOR), features, labels, batch_size=value),
+        "name": lambda: modalens.evaluate(ideal(XOR), features, labels, name=value),
+        "output": lambda: modalens.evaluate(ideal(XOR), features, labels, output=value),
+        "title": lambda: modalens.report(table, tmp_path / "a.html", title=value),
+        "page": lambda: modalens.report(table, value),
+        "path": lambda: modalens.load_model(value),
+    }
+    if value is not None:
+        calls["reference"] = lambda: modalens.evaluate(ideal(XOR), features, labels, reference=value)
+    for name, call in calls.items():
+        if name == "probabilities" and value is True:
+            continue
+        with pytest.raises(modalens.UserError) as refused:
+            call()
+        assert "\n" not in str(refused.value), name

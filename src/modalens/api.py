@@ -21,7 +21,7 @@ from modalens.measures.shapley import Shapley
 from modalens.stats.metrics import METRICS
 from modalens.stats.prediction_files import Table, load_predictions
 from modalens.stats.predictions import validate
-from modalens.utils import files
+from modalens.utils import arguments, files
 from modalens.utils.errors import UserError
 from modalens.utils.extras import not_installed
 from modalens.utils.suggest import suggest
@@ -62,17 +62,17 @@ def leave_one_out(
     Source: Geraghty et al. 2023 (withheld modalities); Satterthwaite 1946, Wilson 1927, Agresti and Min 2005
     (intervals); Holm 1979.
     """
+    resampling = _resampling("leave_one_out", bootstrap, confidence, seed)
+    permutations = arguments.whole("leave_one_out: permutations", permutations, 1)
     table = load_predictions(predictions, probabilities=False)
     if not (table["replacement"] != "").any():
         full = table["coalition"].iloc[0]
         raise UserError(f"leave_one_out: no modality is withheld: expected coalitions of fewer names than {full!r}")
     measure = LeaveOneOut(
         metrics=_metrics("leave_one_out: metrics", metrics, METRICS, table),
-        replacement=_names(replacement),
+        replacement=_names("leave_one_out: replacement", replacement),
         permutations=permutations,
-        bootstrap=bootstrap,
-        confidence=confidence,
-        seed=seed,
+        **resampling,
     )
     return measure(table)
 
@@ -102,14 +102,13 @@ def shapley(
 
     Raises UserError as `leave_one_out`. Source: Shapley 1953.
     """
+    resampling = _resampling("shapley", bootstrap, confidence, seed)
     table = load_predictions(predictions, probabilities=False)
     default = ("accuracy", "log_probability")
     measure = Shapley(
         value_functions=_metrics("shapley: value_functions", value_functions, default, table),
-        replacement=_names(replacement),
-        bootstrap=bootstrap,
-        confidence=confidence,
-        seed=seed,
+        replacement=_names("shapley: replacement", replacement),
+        **resampling,
     )
     return measure(table)
 
@@ -160,6 +159,12 @@ def evaluate(
     Raises UserError for shapes that do not fit, unknown replacements, labels that are no class, and not-a-number.
     Source: Geraghty et al. 2023, section 4.
     """
+    arguments.mapping("evaluate: features", features)
+    arguments.texts("evaluate: replacements", replacements)
+    batch_size = arguments.whole("evaluate: batch_size", batch_size, 1)
+    seed, name = arguments.whole("evaluate: seed", seed, 0), arguments.text("evaluate: name", name)
+    if reference is not None:
+        arguments.mapping("evaluate: reference", reference)
     trained: Any = model if hasattr(model, "embedding_means") else None  # of this package, told without PyTorch
     call: Any = trained.model if trained else model
     if trained and reference is not None:
@@ -208,6 +213,10 @@ def report(
         from modalens.reporting.from_predictions import page_of
     except ModuleNotFoundError as error:
         raise not_installed(error, "report", "report") from error
+    settings = {"title": title, "model": model, "replacement": replacement}
+    for key, value in settings.items():
+        arguments.text(f"report: {key}", value)
+    output = Path(arguments.path("report: output", output))
     tasks = predictions if isinstance(predictions, Mapping) else {"task": predictions}
     tables = {str(task): load_predictions(table, probabilities=False) for task, table in tasks.items()}
     for task, table in tables.items():
@@ -215,14 +224,13 @@ def report(
             if asked and asked not in set(table[column]):
                 there = sorted(set(table[column]) - {""})
                 raise UserError(f"report: {column}: no {asked!r} in {task!r}; {suggest(asked, there)}")
-    resampling: dict[str, Any] = {"bootstrap": bootstrap, "confidence": confidence, "seed": seed}
-    settings = {"title": title, "model": model, "replacement": replacement}
+    resampling = _resampling("report", bootstrap, confidence, seed)
     measured = {
         task: {"leave_one_out": leave_one_out(table, **resampling), "shapley": shapley(table, **resampling)}
         for task, table in tables.items()
     }
     files.write_text(output, page_of(tables, measured, settings, resampling))
-    return Path(output)
+    return output
 
 
 def load_model(path: str | Path) -> TrainedModel:
@@ -234,7 +242,7 @@ def load_model(path: str | Path) -> TrainedModel:
         from modalens.models import load_model as load
     except ModuleNotFoundError as error:
         raise not_installed(error, "load_model", "torch") from error
-    return load(path)
+    return load(arguments.path("load_model", path))
 
 
 def _inputs(model: Any, features: Mapping[str, Any]) -> dict[str, arrays.Array]:
@@ -246,7 +254,7 @@ def _inputs(model: Any, features: Mapping[str, Any]) -> dict[str, arrays.Array]:
 
 
 def _network(model: Any, rows: Mapping[str, Any], output: Output, tensors: bool) -> Network:
-    if output not in ("logits", "probabilities"):
+    if arguments.text("evaluate: output", output) not in ("logits", "probabilities"):
         raise UserError(f"evaluate: output: expected 'logits' or 'probabilities', got {output!r}")
     if is_module(model) and hasattr(model, "embed") and hasattr(model, "classify"):
         if output != "logits":
@@ -271,7 +279,7 @@ def _embedding_statistics(
 def _metrics(where: str, asked: Sequence[str] | None, default: Sequence[str], table: pd.DataFrame) -> list[str]:
     """Raises UserError for what is no metric, and for log-probabilities of a table of bare decisions."""
     decisions = bool(table["log_probability"].isna().any())
-    names = [asked] if isinstance(asked, str) else list(default if asked is None else asked)
+    names = arguments.texts(where, default if asked is None else asked)
     for name in names:
         if name not in METRICS:
             raise UserError(f"{where}: no metric {name!r}; {suggest(name, METRICS)}")
@@ -282,5 +290,13 @@ def _metrics(where: str, asked: Sequence[str] | None, default: Sequence[str], ta
     return [name for name in names if name != "log_probability"]
 
 
-def _names(replacement: str | Sequence[str] | None) -> str | list[str] | None:
-    return replacement if replacement is None or isinstance(replacement, str) else list(replacement)
+def _names(where: str, replacement: str | Sequence[str] | None) -> str | list[str] | None:
+    return replacement if replacement is None or isinstance(replacement, str) else arguments.texts(where, replacement)
+
+
+def _resampling(where: str, bootstrap: int, confidence: float, seed: int) -> dict[str, Any]:
+    return {
+        "bootstrap": arguments.whole(f"{where}: bootstrap", bootstrap, 1),
+        "confidence": arguments.share(f"{where}: confidence", confidence),
+        "seed": arguments.whole(f"{where}: seed", seed, 0),
+    }

@@ -108,6 +108,10 @@ def stand_ins(
     for name, given in asked.items():
         kind = name if "@" in name else f"{name}@input"
         kinds.append(kind)
+        if not isinstance(given, Mapping | None):
+            raise UserError(
+                f"evaluate: replacements: {name!r}: expected {{modality: array}}, got {type(given).__name__}"
+            )
         if given is not None:
             found[kind] = {modality: _given(name, modality, given, features[modality]) for modality in features}
         elif kind == "mean@input":

@@ -48,11 +48,13 @@ METRIC_NAMES = {
 
 def read(path: Path, columns: list[str] | None = None) -> pd.DataFrame:
     """A CSV of ours. A class may well be called `NA` or `01`: text stays text, an empty number is not-a-number."""
-    header = pd.read_csv(path, nrows=0).columns
-    numbers = {name: [""] for name in header if name not in TEXT}
-    return pd.read_csv(
-        path, dtype=dict.fromkeys(TEXT & set(header), str), keep_default_na=False, na_values=numbers, usecols=columns
-    )
+    try:
+        header = pd.read_csv(path, nrows=0).columns
+        numbers = {name: [""] for name in header if name not in TEXT}
+        types = dict.fromkeys(TEXT & set(header), str)
+        return pd.read_csv(path, dtype=types, keep_default_na=False, na_values=numbers, usecols=columns)
+    except (ValueError, pd.errors.ParserError) as error:  # pandas calls an empty file, other bytes and columns so
+        raise UserError(f"{path} is damaged ({' '.join(str(error).split())[:100]}); delete it and run again") from error
 
 
 @dataclass(frozen=True)

@@ -1,6 +1,6 @@
 """Tables of predictions from files: Parquet, CSV, folders of them, and frames."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 import pandas as pd
@@ -25,6 +25,8 @@ def load_predictions(source: Table | Iterable[Table], *, probabilities: bool = T
     the names of a coalition are sorted. Raises UserError, one line with the column and the row, for what is not there
     or breaks the contract.
     """
+    if not isinstance(probabilities, bool):
+        raise UserError(f"{WHERE}: probabilities: expected True or False, got {type(probabilities).__name__}")
     frames = [_read(part, probabilities) for part in _parts(source)]
     if not frames:
         raise UserError(f"{WHERE}: expected a Parquet or CSV file, got none in {source!r}")
@@ -39,6 +41,8 @@ def _parts(source: Table | Iterable[Table]) -> list[Table]:
         if path.is_dir():
             return sorted(file for pattern in ("*.parquet", "*.csv") for file in path.glob(pattern))
         return [path]
+    if not isinstance(source, Iterable) or isinstance(source, bytes | Mapping):
+        raise UserError(f"{WHERE}: expected a DataFrame, a path, or several of these, got {type(source).__name__}")
     return [part for one in source for part in _parts(one)]
 
 
