@@ -9,6 +9,7 @@ import sys
 import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +22,8 @@ from filming import RATE, film
 from modalens.config import code_version
 from modalens.media import fetch_log, ytdlp
 from modalens.media.audio import read_waveform
+from modalens.media.fetch_log import FetchRequest
+from modalens.media.sources import DownloadOptions, Fetched
 from modalens.media.status import media_name
 from modalens.media.video import read_frames
 from modalens.media.worker_pool import Outcome, Task
@@ -178,6 +181,45 @@ def test_what_was_fetched_is_asked_for_again_only_if_it_is_gone_or_something_els
     assert path.read_bytes() == movie()
     assert not asked([*rows, ("c", str(path), "", "")])
     assert set(asked([("a", server.url("good.mp4?other"), "", "")])) == {"good.mp4"}
+
+
+@pytest.mark.usefixtures("at_once")
+def test_studies_that_share_media_ask_for_a_clip_once_and_keep_clips_of_one_id_apart(
+    server: BadServer, tmp_path: Path
+) -> None:
+    media, studies = tmp_path / "media", [tmp_path / f"{number}" for number in range(4)]
+    for study in studies:
+        study.mkdir()
+    rows = whole(["good.mp4"], server)
+    tables = [run(studies[0], rows, media=media, shared=None)]
+    once = server.asked["good.mp4"]
+    tables += [run(study, rows, media=media, shared=None) for study in studies[1:]]
+    assert server.asked["good.mp4"] == once
+    assert all(table.equals(tables[0]) for table in tables)
+    other = run(studies[1], [("good.mp4", server.url("good.mp4?other"), "", "")], media=media, shared=None)
+    assert other.loc["good.mp4", "path"] != tables[0].loc["good.mp4", "path"]
+    assert Path(tables[0].loc["good.mp4", "path"]).read_bytes() == movie()
+    again = server.asked["good.mp4"]
+    run(studies[2], rows, media=media, shared=None)
+    assert server.asked["good.mp4"] == again
+
+
+def test_jobs_of_several_studies_that_want_a_clip_at_a_time_fetch_it_once(tmp_path: Path) -> None:
+    calls = []
+
+    def fetch(source: str, start_s: float | None, end_s: float | None, place: Path, options: Any) -> Fetched:
+        del options
+        calls.append(source)
+        time.sleep(0.3)
+        path = place.with_suffix(".mp4")
+        path.write_bytes(movie())
+        return Fetched(path, start_s, end_s, {})
+
+    wanted = FetchRequest("a", "http://x/a.mp4", None, None, "", DownloadOptions())
+    with ThreadPoolExecutor(4) as pool:
+        found = list(pool.map(lambda _: clips.fetch_and_note(fetch, wanted, tmp_path / "a"), range(4)))
+    assert len(calls) == 1
+    assert all((row["status"], row["sha256"]) == ("ok", found[0]["sha256"]) for row in found)
 
 
 @pytest.mark.usefixtures("at_once")

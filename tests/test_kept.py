@@ -2,6 +2,7 @@
 
 import json
 import shutil
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -28,6 +29,7 @@ class Shard:
         self.options = {}
         self.whole = False
         self.more: list[str] = []
+        self.cache: list[object] = []
         self.decoding: dict[str, object] = {}
 
     def add(self, name: str, frames: int = 25) -> None:
@@ -42,7 +44,7 @@ class Shard:
         clips.write_text("\n".join(["clip_id,status,cause,detail,path,start_s,end_s,sha256", *rows, ""]))
         line = ["--clips", clips, "--output", self.root / "0.h5", "--status", self.root / "0.csv", "--workers", 1]
         line += [*options("video", count=2, resize=36, crop=32, **self.decoding), "--record", self.root / "0.json"]
-        line += ["--made", self.frames_made, *self.more]
+        line += ["--made", self.frames_made, *self.more, *self.cache]
         if not self.whole:
             line += ["--consumers", f"{self.encoder_made}={self.root / 'features' / '0.h5'}"]
             line += [f"{self.sketches_made}={self.root / 'sketches' / 'frames' / '0.h5'}"]
@@ -52,14 +54,14 @@ class Shard:
     def encode(self) -> dict[str, float]:
         line = ["--encoder", "pixels", "--options", json.dumps(self.options), "--made", self.encoder_made]
         line += ["--input", self.root / "0.h5", "--output", self.root / "features" / "0.h5", "--device", "cpu"]
-        line += ["--record", self.root / "features.json"]
+        line += ["--record", self.root / "features.json", *self.cache]
         cli.call(features, [str(part) for part in line])
         return json.loads((self.root / "features.json").read_text())["runs"][0]["metrics"]
 
     def sketch(self) -> pd.DataFrame:
         line = ["--clips", self.root / "clips" / "0.csv", "--decoded", f"frames={self.root / '0.h5'}"]
         line += ["--made", self.sketches_made, "--forms", json.dumps(FORMS)]
-        line += ["--output", self.root / "sketches", "--record", self.root / "sketches.json"]
+        line += ["--output", self.root / "sketches", "--record", self.root / "sketches.json", *self.cache]
         cli.call(fingerprints, [str(part) for part in line])
         return pd.read_csv(self.root / "sketches" / "0.csv", index_col="clip_id")
 
@@ -229,3 +231,70 @@ def test_rows_made_with_other_weights_are_never_kept(tmp_path):
         writer.append("a", np.zeros(2), row_cache.derived_key("key", "m"))
     assert row_cache.partition_cached(tmp_path / "in", tmp_path / "out", {"weights": "one"}, "m")[1] == {}
     assert row_cache.partition_cached(tmp_path / "in", tmp_path / "out", {"weights": "two"}, "m")[0] == {}
+
+
+def study_of(root, paths, cache, **settings):
+    """A study of these clips, run once; decoded and encoded."""
+    root.mkdir()
+    made = Shard(root)
+    made.names, made.paths, made.cache = list(paths), dict(paths), ["--cache", cache]
+    for name, value in settings.items():
+        setattr(made, name, value)
+    return made, made.run()
+
+
+@pytest.mark.parametrize("whole", [False, True])
+def test_studies_that_share_a_cache_decode_and_encode_a_clip_once(finished, tmp_path, whole):
+    cache = tmp_path / "cache"
+    first, made = study_of(tmp_path / "first", finished.paths, cache, whole=whole)
+    assert made == (2, 2)
+    second, made = study_of(tmp_path / "second", finished.paths, cache, whole=whole)
+    assert made == (0, 0)
+    assert second.results() == first.results()
+    if whole:
+        assert (
+            hdf5.read(second.root / "0.h5", ["b", "d"]).tolist() == hdf5.read(first.root / "0.h5", ["b", "d"]).tolist()
+        )
+    alone, made = study_of(tmp_path / "alone", finished.paths, tmp_path / "other", whole=whole)
+    assert made == (2, 2)
+    assert alone.results() == first.results(), "as if nothing had been shared"
+
+
+def test_what_was_made_otherwise_is_not_taken_from_a_cache(finished, tmp_path):
+    cache = tmp_path / "cache"
+    study_of(tmp_path / "first", finished.paths, cache)
+    for name in ("frames_made", "encoder_made"):
+        assert study_of(tmp_path / name, finished.paths, cache, **{name: "other"})[1] == (2, 2)
+    other = {"b": finished.paths["d"], "d": finished.paths["b"]}
+    assert study_of(tmp_path / "swapped", other, cache)[1] == (2, 2), "the same ids, other files"
+
+
+def test_a_damaged_file_in_a_cache_is_made_anew(finished, tmp_path):
+    cache = tmp_path / "cache"
+    first, _ = study_of(tmp_path / "first", finished.paths, cache)
+    for path in cache.rglob("*.h5"):
+        content = bytearray(path.read_bytes())
+        path.unlink()  # it may be a link to the study's own
+        path.write_bytes(bytes(content[: len(content) // 2]))
+    second, made = study_of(tmp_path / "second", finished.paths, cache)
+    assert made == (2, 2)
+    assert second.results() == first.results()
+
+
+def test_studies_that_run_at_a_time_share_a_cache(finished, tmp_path):
+    cache = tmp_path / "cache"
+    with ThreadPoolExecutor(4) as pool:
+        folders = [tmp_path / f"{number}" for number in range(4)]
+        studies = list(pool.map(lambda folder: study_of(folder, finished.paths, cache)[0], folders))
+    assert all(study.results() == studies[0].results() for study in studies)
+    assert not list(cache.rglob("*.part"))
+    assert study_of(tmp_path / "last", finished.paths, cache)[1] == (0, 0)
+
+
+def test_weights_that_are_others_under_the_same_name_are_one_line_that_says_what_to_delete(finished, tmp_path):
+    cache = tmp_path / "cache"
+    study_of(tmp_path / "first", finished.paths, cache)
+    with pytest.raises(UserError, match=f"delete .* and {cache}/rows/e, and run again"):
+        study_of(tmp_path / "second", finished.paths, cache, options={"weights": "others"})
+    shutil.rmtree(cache / "rows" / "e")
+    assert study_of(tmp_path / "third", finished.paths, cache, options={"weights": "others"})[1] == (2, 2)

@@ -33,7 +33,7 @@ try:
             Path(path)
         )  # Snakemake's own reader takes a key that occurs twice
     STUDY = resolve(config)
-    conda = DeploymentMethod.CONDA in workflow.deployment_settings.deployment_method
+    isolated = DeploymentMethod.CONDA in workflow.deployment_settings.deployment_method
     # Jobs import modalens from this checkout, installed or not, in a conda environment or not. (Snakemake takes
     # PYTHONPATH out of a conda environment's, so it is part of each command.) And they know the study's plugins.
     environment = [
@@ -43,7 +43,7 @@ try:
     ]
     if server := wiring.live_tracking(STUDY):
         environment.append(f"export {live.ENVIRONMENT}={shlex.quote(server)}")
-    if not conda:
+    if not isolated:
         # The Python that runs Snakemake, activated or not; conda's environments bring their own.
         environment.append(f'python() {{ {shlex.quote(sys.executable)} "$@"; }}')
     prefix = "; ".join(environment) + "; "
@@ -62,7 +62,7 @@ try:
         Path(R), write=main and call.runs, draft=main and not call.runs
     )
     FILES.manifest(STUDY)
-    if main and call.runs and not conda:
+    if main and call.runs and not isolated:
         # Where jobs have environments of their own, this one need not hold what they use.
         wiring.rehearse(STUDY, Path(R))
     SHARDS = wiring.shards(FILES.planned("manifest"))
@@ -70,6 +70,8 @@ except UserError as error:
     sys.exit(f"modalens: {error}")
 
 SEEDS = STUDY["seeds"]
+# What studies share, where the config says so.
+CACHE = ["--cache", STUDY["cache"]] if "cache" in STUDY else []
 MODALITIES = sorted(STUDY["modalities"])
 # What is decoded, by the name of its folder: frames, waveforms, ...
 FORMS = modalities.forms(STUDY)

@@ -22,9 +22,10 @@ rule features:
         key=lambda wildcards: settings({"modality": wildcards.modality}),
         device=STUDY["training"]["device"],
         made=lambda wildcards: MADE[wildcards.modality],
+        cache=CACHE,
     shell:
         "python -m modalens features --encoder {params.encoder:q} --options {params.options:q} "
-        "--made {params.made:q} --key {params.key:q} --device {params.device:q} --threads {threads} --input {input:q} "
+        "--made {params.made:q} {params.cache:q} --key {params.key:q} --device {params.device:q} --threads {threads} --input {input:q} "
         "--output {output.data:q} --record {output.record:q} 2> {log:q}"
 
 

@@ -27,8 +27,9 @@ rule fingerprints:
         folder=lambda wildcards, output: Path(output.table).parent,
         forms=settings(FORMS),
         made=MADE["fingerprints"],
+        cache=CACHE,
     shell:
-        "python -m modalens fingerprints --clips {input.clips:q} --decoded {params.decoded:q} --forms {params.forms:q} --made {params.made:q} "
+        "python -m modalens fingerprints --clips {input.clips:q} --decoded {params.decoded:q} --forms {params.forms:q} --made {params.made:q} {params.cache:q} "
         "--output {params.folder:q} --record {output.record:q} 2> {log:q}"
 
 

@@ -31,7 +31,11 @@ rule clips:
     params:
         dataset=STUDY["dataset"]["name"],
         # No outputs: Snakemake deletes those before a job runs again, and these are what is kept from run to run.
-        media=lambda wildcards: f"{R}/clips/media",
+        media=lambda wildcards: (
+            [f"{STUDY['cache']}/media", "--shared"]
+            if "cache" in STUDY
+            else f"{R}/clips/media"
+        ),
         runs=lambda wildcards: f"{R}/clips/runs/{wildcards.shard}.json",
         clips=listed_digest("shards"),
         # Changes when clips are left to ask for again.
@@ -91,9 +95,10 @@ for form, entry_of in FORMS.items():
             memory=STUDY["media"]["memory_mb"],
             made=MADE[form],
             consumers=consumers(form),
+            cache=CACHE,
         shell:
             "python -m modalens decode --modality {params.modality:q} --options {params.options:q} "
             "--clips {input.clips:q} {params.columns:q} {params.store:q} {params.longest:q} --reject {params.reject:q} "
             "--workers {threads} --timeout {params.timeout:q} --memory-mb {params.memory:q} "
-            "--made {params.made:q} --consumers {params.consumers:q} "
+            "--made {params.made:q} --consumers {params.consumers:q} {params.cache:q} "
             "--output {output.data:q} --status {output.status:q} --record {output.record:q} 2> {log:q}"

@@ -39,7 +39,7 @@ def write_sketches(
     source: Path,
     output: Path,
     attributes: dict[str, Any],
-    cached: dict[str, str],
+    cached: dict[Path, dict[str, str]],
     missing: dict[str, str],
 ) -> Iterator[tuple[str, str, str]]:
     """Copy cached sketches, compute the missing ones; yield (clip_id, digest, word) of the new.
@@ -47,9 +47,10 @@ def write_sketches(
     A modality without sketches gets rows without numbers, so that the file tells which clips were seen.
     """
     with hdf5.write(output, attributes) as writer:
-        writer.take(output, cached)
-        for ids, rows in hdf5.batches(source, 16, missing):
-            for clip_id, row in zip(ids, rows, strict=True):
+        for path, rows in cached.items():
+            writer.take(path, rows)
+        for ids, decoded in hdf5.batches(source, 16, missing):
+            for clip_id, row in zip(ids, decoded, strict=True):
                 sketch = modality.sketch(row)
                 writer.append(clip_id, np.zeros(0, np.float16) if sketch is None else sketch, missing[clip_id])
                 yield clip_id, digest(row), "" if sketch is None else modality.word(sketch)

@@ -14,6 +14,7 @@ from modalens.plugins.options import resolve
 from modalens.utils import hdf5, row_cache
 from modalens.utils.errors import UserError
 from modalens.utils.progress import progress
+from modalens.utils.shelf import Shelf
 
 Array = np.ndarray[Any, Any]
 Begun = tuple[Tensor, torch.cuda.Event | None]  # features on their way to the CPU, and what tells that they are there
@@ -56,9 +57,12 @@ class Encoder:
         raise NotImplementedError
 
 
-def encode_file(name: str, encoder: Encoder, source: Path, output: Path, made: str = "") -> tuple[int, int]:
+def encode_file(
+    name: str, encoder: Encoder, source: Path, output: Path, made: str = "", cache: Path | None = None
+) -> tuple[int, int]:
     """source: decoded clips by id. output: features by the same ids; rows that it holds already, made from the
-    same with the same, stay. made: digest of the settings and the code. Returns how many clips, how many were encoded.
+    same with the same, stay. made: digest of the settings and the code. cache: folder of what studies share. Returns
+    how many clips, how many were encoded.
     """
     preprocessing = hdf5.attributes(source)
     if preprocessing.get("form") != encoder.input:
@@ -66,15 +70,18 @@ def encode_file(name: str, encoder: Encoder, source: Path, output: Path, made: s
             f"encoder {name}: expected the form {encoder.input}, got {preprocessing.get('form')} in {source}"
         )
     described = attributes(name, encoder, preprocessing)
-    stay, wanted = row_cache.partition_cached(source, output, described, made)
+    there, wanted = row_cache.partition_cached(source, output, described, made, cache=cache)
     with hdf5.write(output, described) as writer:
-        writer.take(output, stay)
+        for path, rows_there in there.items():
+            writer.take(path, rows_there)
         steps = -(-len(wanted) // encoder.batch_size)
         batches = progress(hdf5.batches(source, encoder.batch_size, wanted), f"{name} {output.stem}", "batches", steps)
         for ids, rows in overlapped(encoder, batches):
             for clip_id, row in zip(ids, rows, strict=True):
                 writer.append(clip_id, row, wanted[clip_id])
-    return len(stay) + len(wanted), len(wanted)
+    if wanted:
+        Shelf(cache, made, output.stem).put(output)
+    return sum(map(len, there.values())) + len(wanted), len(wanted)
 
 
 def encode(encoder: Encoder, rows: Array) -> Array:

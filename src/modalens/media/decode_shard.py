@@ -3,6 +3,7 @@
 import argparse
 import logging
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any, ClassVar, Literal, Protocol
 
 from modalens.media import local_file
@@ -13,6 +14,7 @@ from modalens.utils import hdf5, row_cache
 from modalens.utils.csv_tables import earlier_table, read_table, rows_of
 from modalens.utils.files import digest
 from modalens.utils.progress import progress
+from modalens.utils.shelf import Shelf
 
 MACHINE = ("timeout", "crashed", "memory")  # causes that may lie with the machine: tried again whenever the shard is
 
@@ -41,7 +43,7 @@ def decode_shard(arguments: argparse.Namespace, form: Form) -> None:
     arguments: clips, output, status, record: paths. cells: path of a table with `columns`, where the form is read from
     cells or the files that they name. store: the file where it is read by clip id. longest: seconds of a clip that are
     read at most, or None. reject: causes that only flag a clip, to count as failures. made: digest of the code.
-    consumers: [(made, path)] of all that is made from the output.
+    consumers: [(made, path)] of all that is made from the output. cache: folder of what studies share, or None.
     workers, timeout, memory_mb.
     """
     attributes, attempts, cells = form.attributes(), form.attempts(), form.cells
@@ -87,6 +89,10 @@ def decode_shard(arguments: argparse.Namespace, form: Form) -> None:
             row |= dict(zip(cells, values, strict=False))
             rows.append({**row, "decoder": decoder, "seconds": round(outcome.seconds, 3), "key": keys[clip_id]})
     write_status(arguments.status, rows, columns)
+    if windows:
+        # Rows that are thrown away once all is made from them are found by what was made.
+        shared = [] if arguments.consumers else [arguments.output]
+        Shelf(arguments.cache, arguments.made, arguments.output.stem).put(arguments.status, *shared)
     write_record(arguments, stage, arguments.output, rows, decoded=float(len(windows)))
 
 
@@ -146,25 +152,34 @@ def _key(
 
 
 def _keep(arguments: argparse.Namespace, columns: tuple[str, ...], keys: dict[str, str], writer: hdf5.Writer) -> Rows:
-    """Status rows of an earlier run that still hold; the arrays that go with them are kept."""
-    here = row_cache.keys(arguments.output)
-    consumers = {made: row_cache.keys(path) for made, path in arguments.consumers}
-    rows, stay = [], {}
-    for row in rows_of(earlier_table(arguments.status, [*STATUS, *columns])):
-        clip_id = row["clip_id"]
-        key = keys.get(clip_id, "")
-        if not key or row["key"] != key or row["cause"] in MACHINE:
-            continue
-        if row["status"] == "ok":
-            if here.get(clip_id) == key:
-                stay[clip_id] = key
-            elif row_cache.is_cached_downstream(clip_id, key, consumers):
-                writer.leave(clip_id, key)
-            else:
+    """Status rows of an earlier run, or of another study, that still hold; the arrays that go with them are kept."""
+    consumers = row_cache.downstream(arguments.consumers, keys, arguments.cache)
+    rows: Rows = []
+    shared = Shelf(arguments.cache, arguments.made, arguments.output.stem).names()
+    for table, arrays in [(arguments.status, arguments.output), *_pairs(shared)]:
+        here, stay = row_cache.keys(arrays), {}
+        settled = {row["clip_id"] for row in rows}
+        for row in rows_of(earlier_table(table, [*STATUS, *columns])):
+            clip_id = row["clip_id"]
+            key = keys.get(clip_id, "")
+            if not key or row["key"] != key or row["cause"] in MACHINE or clip_id in settled:
                 continue
-        rows.append(row)
-    writer.take(arguments.output, stay)
+            if row["status"] == "ok":
+                if here.get(clip_id) == key:
+                    stay[clip_id] = key
+                elif row_cache.is_cached_downstream(clip_id, key, consumers):
+                    writer.leave(clip_id, key)
+                else:
+                    continue
+            rows.append(row)
+        writer.take(arrays, stay)
+        if len(rows) == len(keys):
+            break
     return rows
+
+
+def _pairs(names: list[Path]) -> list[tuple[Path, Path]]:
+    return [(name.with_suffix(".csv"), name.with_suffix(".h5")) for name in names]
 
 
 def _decoded(

@@ -4,16 +4,19 @@ It is no output of the rule, since Snakemake deletes those before a job runs aga
 fetched the clip at the moment it came: a killed stage forgets nothing, and another number of shards changes nothing.
 """
 
+import contextlib
+import fcntl
 import hashlib
 import json
 import shutil
+from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 from modalens.media import failure_causes
 from modalens.media.sources import DownloadOptions, is_address, scratch
-from modalens.utils.files import write_text
+from modalens.utils.files import digest, write_text
 
 # What a clip from the web was made with, and what may have kept it away: a change of these asks for it again.
 MADE_WITH = ("max_height", "prefer_codec")
@@ -53,11 +56,25 @@ def read(destination: Path, wanted: FetchRequest) -> dict[str, Any]:
     return entry if same and file == _state(path) else {}
 
 
+def digest_of(wanted: FetchRequest) -> str:
+    """Of what a clip is made with."""
+    return digest(_asked(wanted, MADE_WITH))
+
+
+@contextlib.contextmanager
+def held(destination: Path) -> Iterator[None]:
+    """One process at a time fetches a clip; the lock ends with whoever holds it."""
+    with destination.with_name(f".{destination.name}.lock").open("a") as file:
+        with contextlib.suppress(OSError):  # a file system without locks
+            fcntl.flock(file, fcntl.LOCK_EX)
+        yield
+
+
 def clean(destination: Path, keep: str) -> None:
     """Remove what is left of a clip's media but for the file `keep`: of a killed worker, or of other options."""
     shutil.rmtree(scratch(destination), ignore_errors=True)
     for path in [*destination.parent.glob(f"{destination.name}.*"), *destination.parent.glob(f".{destination.name}.*")]:
-        if path != _place(destination) and str(path) != keep and path.is_file():
+        if path != _place(destination) and path.suffix != ".lock" and str(path) != keep and path.is_file():
             path.unlink(missing_ok=True)
 
 

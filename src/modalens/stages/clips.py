@@ -41,6 +41,18 @@ def fetch_and_note(
     destination: Path,
 ) -> dict[str, Any]:
     """Row of the status table, with `metadata`; noted in the ledger before it is answered. Runs in a worker."""
+    with fetch_log.held(destination):
+        # Another study's job may have been at it.
+        if (there := fetch_log.read(destination, wanted)) and there["status"] == "ok":
+            return there
+        return _fetch(fetch, wanted, destination)
+
+
+def _fetch(
+    fetch: Callable[[str, float | None, float | None, Path, DownloadOptions], Fetched],
+    wanted: FetchRequest,
+    destination: Path,
+) -> dict[str, Any]:
     metadata: dict[str, Any] = {}
     try:
         fetched = fetch(wanted.source, wanted.start_s, wanted.end_s, destination, wanted.options)
@@ -92,7 +104,7 @@ def main(arguments: argparse.Namespace) -> None:
     wanted = _wanted(arguments)
     media: Path = arguments.media
     media.mkdir(parents=True, exist_ok=True)
-    places = {clip_id: _destination(media, clip_id) for clip_id in wanted}
+    places = {clip_id: _destination(media, one, arguments.shared) for clip_id, one in wanted.items()}
     # A row without a source has its modalities elsewhere.
     without = {clip_id: {"clip_id": clip_id, **NO_MEDIA} for clip_id, one in wanted.items() if not one.source}
     found = without | {
@@ -144,9 +156,10 @@ def _made_by(source: str) -> str:
     return code_version.code_digest(f"datasets/{name}") if name in registry.names("datasets") else ""
 
 
-def _destination(media: Path, clip_id: str) -> Path:
-    """256 folders: some file systems mind a hundred thousand names in one."""
-    name = media_name(clip_id)
+def _destination(media: Path, wanted: FetchRequest, shared: bool) -> Path:
+    """256 folders: some file systems mind a hundred thousand names in one. shared: other studies may mean another clip
+    by the same id."""
+    name = media_name(" ".join([wanted.clip_id, fetch_log.digest_of(wanted)]) if shared else wanted.clip_id)
     return media / name[-2:] / name
 
 
@@ -187,6 +200,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--dataset", required=True, help="which data set fetches, a module of modalens.datasets")
     parser.add_argument("--shard", type=Path, required=True, help="CSV: clip_id, source, start_s, end_s")
     parser.add_argument("--media", type=Path, required=True, help="folder for fetched files and what is known of them")
+    parser.add_argument("--shared", action="store_true", help="other studies use the media folder, too")
     parser.add_argument(
         "--download", type=_options, default=DownloadOptions(), help="JSON: keys of config section download"
     )

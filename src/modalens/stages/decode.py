@@ -31,6 +31,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         default=[],
         help="MADE=FILE of all that is made from the output, where that is temporary: what they hold is not decoded",
     )
+    parser.add_argument("--cache", type=Path, help="folder of what studies share")
     add_workers(parser)
 
 

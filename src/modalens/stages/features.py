@@ -15,7 +15,9 @@ def main(arguments: argparse.Namespace) -> None:
     where = device.resolve_device(arguments.device)
     encoder = load_encoder(arguments.encoder, arguments.options, where)
     started = time.perf_counter()
-    count, encoded = encode_file(arguments.encoder, encoder, arguments.input, arguments.output, arguments.made)
+    count, encoded = encode_file(
+        arguments.encoder, encoder, arguments.input, arguments.output, arguments.made, arguments.cache
+    )
     seconds = time.perf_counter() - started
     done = records.Run(
         key={**arguments.key, "shard": arguments.output.stem},
@@ -36,4 +38,5 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--input", type=Path, required=True, help="decoded clips of one shard, HDF5")
     parser.add_argument("--output", type=Path, required=True, help="features of the shard, HDF5")
     parser.add_argument("--made", default="", help="digest of options and code: what others made is not kept")
+    parser.add_argument("--cache", type=Path, help="folder of what studies share")
     add_common(parser, "key", "device", "threads", "record")

@@ -6,12 +6,15 @@ Decoded clips are large and mostly temporary: a clip is not decoded again where 
 """
 
 import contextlib
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Any
 
 from modalens.utils import files, hdf5
 from modalens.utils.errors import UserError
+from modalens.utils.shelf import Shelf
+
+Rows = dict[str, dict[str, str]]
 
 
 def keys(path: Path) -> dict[str, str]:
@@ -33,13 +36,31 @@ def is_cached_downstream(clip_id: str, key: str, consumers: dict[str, dict[str, 
     return bool(key and consumers) and all(rows.get(clip_id) == wanted[made] for made, rows in consumers.items())
 
 
+def downstream(consumers: list[tuple[str, Path]], wanted: Mapping[str, str], cache: Path | None) -> Rows:
+    """{made: {clip_id: key}} of the rows of all that is made from decoded clips, {clip_id: key}, which are there: in
+    the study, or among what studies share."""
+    found = {}
+    for made, path in consumers:
+        derived = {clip_id: derived_key(key, made) for clip_id, key in wanted.items()}
+        found[made] = keys(path)
+        for _, rows in Shelf(cache, made, path.stem).rows(derived):
+            found[made] = {**found[made], **rows}
+    return found
+
+
 def partition_cached(
-    source: Path, output: Path, attributes: dict[str, Any], made: str, known: Collection[str] | None = None
-) -> tuple[dict[str, str], dict[str, str]]:
-    """Rows of `output` that stay, rows to be made from those of `source`: {clip_id: key}.
+    source: Path,
+    output: Path,
+    attributes: dict[str, Any],
+    made: str,
+    known: Collection[str] | None = None,
+    cache: Path | None = None,
+) -> tuple[dict[Path, dict[str, str]], dict[str, str]]:
+    """Rows that are there, by file, and rows to be made from those of `source`: {clip_id: key}.
 
     attributes: those that `output` is to have; rows made with other ones do not stay. known: clips of which all else is
-    known that goes with a row. Raises UserError: clips that have a row in neither file.
+    known that goes with a row of `output`. cache: folder of what studies share, looked at after it. Raises UserError:
+    clips that have a row nowhere.
     """
     rows, left = hdf5.keys(source), hdf5.elsewhere(source)
     wanted = {clip_id: derived_key(key, made) for clip_id, key in {**rows, **left}.items()}
@@ -51,10 +72,16 @@ def partition_cached(
         for clip_id, key in wanted.items()
         if key and old.get(clip_id) == key and (known is None or clip_id in known)
     }
-    absent = sorted(set(left) - set(stay))
+    found = {output: stay} if stay else {}
+    missing = {clip_id: key for clip_id, key in wanted.items() if clip_id not in stay}
+    for path, here in Shelf(cache, made, output.stem).rows(missing, attributes):
+        found[path] = here
+        missing = {clip_id: key for clip_id, key in missing.items() if clip_id not in here}
+    absent = sorted(set(left) & set(missing))
     if absent:
+        shared = f" and {cache / 'rows' / made}" if cache else ""
         raise UserError(
             f"{output} has lost {len(absent)} of {len(wanted)} clips, first {absent[0]!r}; "
-            f"delete {output} and {source}, and run again"
+            f"delete {output} and {source}{shared}, and run again"
         )
-    return stay, {clip_id: key for clip_id, key in wanted.items() if clip_id not in stay}
+    return found, missing
