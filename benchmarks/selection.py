@@ -30,7 +30,8 @@ from machine import ROOT, machine
 from torch import Tensor
 
 from modalens.curation import splitting
-from modalens.models import Model, build, named
+from modalens.models import Model, build
+from modalens.models._shapes import named
 from modalens.stats.calibration import fit_temperature
 from modalens.training import dataset, history, loop
 from modalens.training.batches import SeedBatches
@@ -126,14 +127,17 @@ def clips(
     return found, shapes, len(labels)
 
 
-def new(name: str, shapes: dict[str, Any], classes: int, train: dataset.FeatureDataset, seed: int) -> Model:
+def new(
+    name: str, shapes: dict[str, Any], classes: int, train: dataset.FeatureDataset, seed: int, options: dict[str, Any]
+) -> Model:
+    """options: of late fusion, also of one modality."""
     torch.manual_seed(seed)
     if name.endswith("_only"):
         modality = name.removesuffix("_only")
         name, shapes = "late_fusion", {modality: shapes[modality]}
     elif name.startswith(BASELINE):
         name, shapes = "logistic", {name.removeprefix(BASELINE): shapes[name.removeprefix(BASELINE)]}
-    model = build(name, shapes, classes, {})
+    model = build(name, shapes, classes, options if name == "late_fusion" else {})
     model.fit_normalizer({key: dataset.batches(values, 64) for key, values in train.features.items()})
     return model
 
@@ -148,7 +152,7 @@ def logits(ensemble: Ensemble, part: SeedBatches) -> tuple[np.ndarray, dict[str,
 
 
 def trajectory(
-    model: Model, parts: dict[str, dataset.FeatureDataset], seed: int, steps: int
+    model: Model, parts: dict[str, dataset.FeatureDataset], seed: int, steps: int, decay: float
 ) -> tuple[Trajectory, Model]:
     """The model comes back with the parameters that the library's rule keeps."""
     options = loop.TrainingOptions()
@@ -157,7 +161,7 @@ def trajectory(
     if model.solves:
         model.solve(*([(part.features, part.labels)] for part in (parts["train"], parts["validation"])))
     ensemble = Ensemble([model])
-    optimizer = AdamW(ensemble, options.learning_rate, options.weight_decay)
+    optimizer = AdamW(ensemble, options.learning_rate, decay)
     order = torch.Generator().manual_seed(seed)
     torch.manual_seed(seed + loop.DROPOUT)
     found = Trajectory([], [], [], parts["test"].labels.numpy(), 0.0)
@@ -191,7 +195,15 @@ def read_off(found: Trajectory, rule: Callable[[Trajectory], Kept]) -> dict[str,
     return {"accuracy": float(accuracy), "nats": float(nats), "kept_step": found.rows[index]["steps"], "steps": steps}
 
 
-def one_draw(study: Path, models: list[str], steps: int, limit: int, job: tuple[str, int]) -> list[dict[str, Any]]:
+def one_draw(
+    study: Path,
+    models: list[str],
+    steps: int,
+    limit: int,
+    options: dict[str, Any],
+    decay: float,
+    job: tuple[str, int],
+) -> list[dict[str, Any]]:
     """A row per model and rule."""
     task, draw = job
     torch.set_num_threads(1)
@@ -199,11 +211,11 @@ def one_draw(study: Path, models: list[str], steps: int, limit: int, job: tuple[
     parts, shapes, classes = clips(study, task, draw, limit)
     rows, trained = [], {}
     for name in models:
-        model = new(name, shapes, classes, parts["train"], draw)
+        model = new(name, shapes, classes, parts["train"], draw, options)
         if model.takes_teachers:
             model.teachers = {teacher: one for teacher, one in trained.items() if teacher.endswith("_only")}
             model.initialise_from_teachers()
-        found, trained[name] = trajectory(model, parts, draw, steps)
+        found, trained[name] = trajectory(model, parts, draw, steps, decay)
         for rule, read in {"solved": last}.items() if model.solves else RULES.items():
             row = {"task": task, "draw": draw, "model": name, "rule": rule, **read_off(found, read)}
             rows.append(row | {"seconds": found.seconds})
@@ -233,12 +245,15 @@ def main() -> None:
     line.add_argument("--draws", type=int, default=3, help="divisions of the clips; each is also the models' seed")
     line.add_argument("--steps", type=int, default=1500)
     line.add_argument("--train-clips", type=int, default=0, help="at most; all by default")
+    line.add_argument("--options", type=json.loads, default={}, help="of late fusion, JSON")
+    line.add_argument("--weight-decay", type=float, default=loop.TrainingOptions().weight_decay)
     line.add_argument("--processes", type=int, default=1)
     line.add_argument("--output", type=Path, default=ROOT / "benchmarks" / "results" / "selection.json")
     arguments = line.parse_args()
     tasks = arguments.tasks or yaml.safe_load((arguments.study / "config.yaml").read_text())["tasks"]
     jobs = [(task, draw) for draw in range(arguments.draws) for task in tasks]
     work = partial(one_draw, arguments.study, arguments.models, arguments.steps, arguments.train_clips)
+    work = partial(work, arguments.options, arguments.weight_decay)
     with multiprocessing.get_context("spawn").Pool(arguments.processes) as pool:
         table = pd.DataFrame([row for rows in pool.imap_unordered(work, jobs) for row in rows])
     content = {"machine": machine(), "study": arguments.study.name, "rows": table.to_dict("records")}

@@ -191,16 +191,19 @@ def test_studies_that_share_media_ask_for_a_clip_once_and_keep_clips_of_one_id_a
     for study in studies:
         study.mkdir()
     rows = whole(["good.mp4"], server)
-    tables = [run(studies[0], rows, media=media, shared=None)]
+    tables = [run(studies[0], rows, media=media, shared=None, download=PATIENT)]
+    assert tables[0].loc["good.mp4", "detail"] == ""
     once = server.asked["good.mp4"]
-    tables += [run(study, rows, media=media, shared=None) for study in studies[1:]]
+    tables += [run(study, rows, media=media, shared=None, download=PATIENT) for study in studies[1:]]
     assert server.asked["good.mp4"] == once
     assert all(table.equals(tables[0]) for table in tables)
-    other = run(studies[1], [("good.mp4", server.url("good.mp4?other"), "", "")], media=media, shared=None)
+    other = run(
+        studies[1], [("good.mp4", server.url("good.mp4?other"), "", "")], media=media, shared=None, download=PATIENT
+    )
     assert other.loc["good.mp4", "path"] != tables[0].loc["good.mp4", "path"]
     assert Path(tables[0].loc["good.mp4", "path"]).read_bytes() == movie()
     again = server.asked["good.mp4"]
-    run(studies[2], rows, media=media, shared=None)
+    run(studies[2], rows, media=media, shared=None, download=PATIENT)
     assert server.asked["good.mp4"] == again
 
 

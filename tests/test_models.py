@@ -221,3 +221,52 @@ def test_the_training_mean_is_standardised_to_zero():
         mean = model.training_mean(name)
         assert mean.shape == (1, *SHAPES[name].values())
         torch.testing.assert_close(model.normalizers[name](mean), torch.zeros_like(mean), atol=1e-5, rtol=0)
+
+
+def cells_model(seed=0):
+    options = {"convolution": False, "shortcut": True, "dropout": 0.5}
+    torch.manual_seed(seed)
+    return build("late_fusion", {"audio": {"mel": 8, "time": 12}}, 2, options)
+
+
+def faint_clips(count=60):
+    """Log-mels that share a strong pattern; the class is a faint shift of one cell."""
+    draw = torch.Generator().manual_seed(0)
+    labels = torch.arange(count) % 2
+    values = 5 * torch.randn(8, 12, generator=draw) + 0.02 * torch.randn(count, 8, 12, generator=draw)
+    values[:, 3, :3] += 0.1 * labels[:, None]
+    return values, labels
+
+
+def test_cells_are_standardised_over_the_training_clips_and_seeds_share_that():
+    values, _ = faint_clips()
+    model, other = cells_model(0), cells_model(1)
+    model.fit_normalizer({"audio": [values[:20], values[20:]]})
+    network = model.networks["audio"]
+    cells = (network.pool(model.normalizers["audio"](values)).flatten(1) - network.mean) * network.scale
+    torch.testing.assert_close(cells.mean(0), torch.zeros(32), atol=1e-4, rtol=0)
+    torch.testing.assert_close(cells.std(0, correction=0), torch.ones(32), atol=1e-4, rtol=0)
+    other.share_normalizer(model)
+    assert torch.equal(other.networks["audio"].scale, network.scale)
+
+
+def test_without_hidden_layers_cells_and_shortcut_are_a_linear_model():
+    values, _ = faint_clips()
+    model = cells_model().eval()
+    model.fit_normalizer({"audio": [values]})
+    head = model.head.shortcut
+    one, two = model.embed({"audio": values[:5]})["audio"], model.embed({"audio": values[5:10]})["audio"]
+    both = model.embed({"audio": (values[:5] + values[5:10]) / 2})["audio"]
+    torch.testing.assert_close(head(both), (head(one) + head(two)) / 2, atol=1e-4, rtol=1e-4)
+
+
+def test_a_faint_difference_under_what_all_clips_share_is_learnt_in_a_few_steps():
+    values, labels = faint_clips()
+    model = cells_model()
+    model.fit_normalizer({"audio": [values]})
+    step = torch.optim.AdamW(model.parameters(), 1e-3)
+    for _ in range(40):
+        model.loss({"audio": values}, labels)["loss"].backward()
+        step.step()
+        step.zero_grad()
+    assert (model.eval()({"audio": values}).argmax(1) == labels).all()

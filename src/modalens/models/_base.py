@@ -11,6 +11,7 @@ from torch.nn import functional
 
 from modalens.fusions import resolve_options
 from modalens.models._fitted import Fitted, fitted, seen
+from modalens.models._networks import CellsNetwork
 from modalens.models._shapes import Shapes
 from modalens.plugins import registry
 from modalens.plugins.options import resolve
@@ -60,7 +61,21 @@ class Model(nn.Module):
     def fit_normalizer(self, batches: Mapping[str, Iterable[Tensor]]) -> None:
         """batches: the training clips' features by modality, in pieces that fit in memory."""
         for name in self.normalizers:
-            self._normalizer(name).fit(batches[name])
+            pieces = list(batches[name])
+            normalizer = self._normalizer(name)
+            normalizer.fit(pieces)
+            network = dict(self.networks.items()).get(name)
+            if isinstance(network, CellsNetwork):
+                where = network.mean.device
+                network.fit(normalizer(piece.to(where)) for piece in pieces)
+
+    def share_normalizer(self, other: "Model") -> None:
+        """Take over what another seed has fitted on the same clips."""
+        self.normalizers.load_state_dict(other.normalizers.state_dict())
+        for name, network in self.networks.items():
+            if isinstance(network, CellsNetwork):
+                network.mean.copy_(other.networks[name].get_buffer("mean"))
+                network.scale.copy_(other.networks[name].get_buffer("scale"))
 
     def initialise_from_teachers(self) -> None:
         """Called once before learning, with teachers and normalizers in place: what it takes over from a teacher's

@@ -5,12 +5,14 @@ layers; every layer but the last is followed by ReLU. Its appendix with the size
 512, 400 or 912 is ours.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from functools import partial
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
+from modalens.models._fitted import CONSTANT
 from modalens.models._shapes import CHANNEL, Shape, Shapes, is_spectrogram
 
 KERNEL = (5, 9)  # mels x steps
@@ -33,6 +35,40 @@ class SpectrogramNetwork(nn.Module):
     def forward(self, features: Tensor) -> Tensor:
         maps = self.pool(self.convolution(features.unsqueeze(1)).relu_())
         return self.linear(maps.flatten(1)).relu()
+
+
+class CellsNetwork(nn.Module):
+    """Log-mel (B, mel, time) -> (B, size): averaged to a coarse grid of cells, each standardised over the training
+    clips, one linear layer. No ReLU: behind it a linear model stays one.
+
+    Not the paper's. Of few clips it learns what a logistic regression does: after averaging, a cell differs little
+    between clips beside what they all share, and a layer on cells that are not standardised hardly sees it.
+    """
+
+    mean: Tensor
+    scale: Tensor
+
+    def __init__(self, shape: Shape, size: int, grid: tuple[int, int] = (64, 4)) -> None:
+        """grid: at most this many mels x steps are left."""
+        super().__init__()
+        sizes = tuple(shape.values())
+        self.pool = pool_to(sizes, grid)
+        cells = self.pool(torch.zeros(1, *sizes)).numel()
+        self.register_buffer("mean", torch.zeros(cells))
+        self.register_buffer("scale", torch.ones(cells))
+        self.linear = nn.Linear(cells, size)
+
+    @torch.no_grad()
+    def fit(self, batches: Iterable[Tensor]) -> None:
+        """batches: normalised features of the training clips."""
+        cells = torch.cat([self.pool(batch).flatten(1).double() for batch in batches])
+        std = cells.std(0, correction=0)
+        self.mean.copy_(cells.mean(0))
+        self.scale.copy_(torch.where(std > CONSTANT, std.reciprocal(), 0.0))
+
+    def forward(self, features: Tensor) -> Tensor:
+        cells = (self.pool(features).flatten(1) - self.mean) * self.scale
+        return self.linear(cells)
 
 
 class SequenceNetwork(nn.Module):
@@ -89,10 +125,18 @@ def pool_to(shape: Sequence[int], grid: Sequence[int]) -> nn.AvgPool2d:
 
 
 def unimodal_networks(
-    shapes: Shapes, *, spectrogram_size: int, channels: int, sequence_size: int, step_size: int
+    shapes: Shapes,
+    *,
+    spectrogram_size: int,
+    channels: int,
+    sequence_size: int,
+    step_size: int,
+    convolution: bool = True,
 ) -> dict[str, nn.Module]:
     """The unimodal models' sub-networks, by the axes of what they read: spectrograms or vectors."""
-    spectrogram = partial(SpectrogramNetwork, size=spectrogram_size, channels=channels)
+    spectrogram: Any = partial(CellsNetwork, size=spectrogram_size)
+    if convolution:
+        spectrogram = partial(SpectrogramNetwork, size=spectrogram_size, channels=channels)
 
     def sequence(shape: Shape) -> nn.Module:
         return SequenceNetwork(shape, sequence_size, step_size) if step_size else StepLayer(shape, sequence_size)
@@ -103,6 +147,19 @@ def unimodal_networks(
 def sizes(networks: Mapping[str, nn.Module]) -> dict[str, int]:
     """Of the embeddings."""
     return {name: network.linear.out_features for name, network in networks.items()}  # type: ignore[union-attr, misc]
+
+
+class WithShortcut(nn.Module):
+    """(B, size) -> logits (B, classes): a head, and a linear layer past its hidden ones."""
+
+    def __init__(self, head: nn.Module, size: int, classes: int) -> None:
+        super().__init__()
+        self.head = head
+        self.shortcut = nn.Linear(size, classes)
+
+    def forward(self, embedding: Tensor) -> Tensor:
+        logits: Tensor = self.head(embedding) + self.shortcut(embedding)
+        return logits
 
 
 def mlp_head(size: int, hidden: Sequence[int], classes: int, dropout: float) -> nn.Sequential:

@@ -9,7 +9,7 @@ from typing import Any
 
 import pandas as pd
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from modalens.balancing import Learner, apply_balancing, unwrap
 from modalens.models import Model, Shape, Shapes, build, load_model, mean_of, shape_of
@@ -139,12 +139,12 @@ def seed_groups(job: Job, seeds: Sequence[int]) -> Iterator[dict[int, Learner]]:
     all are: that is reasoned, and to be measured where there is one.
     """
     count = job.training.seeds_per_batch or (1 if job.device.type == "cpu" else len(seeds))
-    fitted: nn.Module | None = None
+    fitted: Model | None = None
     for start in range(0, len(seeds), count):
         models: dict[int, Learner] = {}
         for seed in seeds[start : start + count]:
             models[seed] = _new(job, seed, fitted)
-            fitted = unwrap(models[seed]).normalizers
+            fitted = unwrap(models[seed])
         if len(models) == 1 or ensemble.can_be_stacked(
             list(models.values()), *job.train.batch(slice(TRIED), job.device)
         ):
@@ -153,8 +153,8 @@ def seed_groups(job: Job, seeds: Sequence[int]) -> Iterator[dict[int, Learner]]:
             yield from ({seed: model} for seed, model in models.items())
 
 
-def _new(job: Job, seed: int, fitted: nn.Module | None) -> Learner:
-    """A model as it is before its first step. fitted: normalizers of another seed, which are the same."""
+def _new(job: Job, seed: int, fitted: Model | None) -> Learner:
+    """A model as it is before its first step. fitted: another seed's, whose normalizers are the same."""
     torch.manual_seed(seed)
     model = build(job.model, job.shapes, len(job.labels), job.options).to(job.device)
     if job.teachers and not model.takes_teachers:
@@ -162,7 +162,7 @@ def _new(job: Job, seed: int, fitted: nn.Module | None) -> Learner:
     for name, folder in job.teachers.items():
         model.teachers[name] = _teacher(folder / str(seed) / "model.pt", job)
     if fitted:
-        model.normalizers.load_state_dict(fitted.state_dict())
+        model.share_normalizer(fitted)
     else:
         model.fit_normalizer({name: dataset.batches(job.train.present(name), BATCH) for name in job.train.features})
     model.initialise_from_teachers()
