@@ -30,8 +30,7 @@ from machine import ROOT, machine
 from torch import Tensor
 
 from modalens.curation import splitting
-from modalens.models import Model, build
-from modalens.models._shapes import named
+from modalens.models import Model, build, shape_of
 from modalens.stats.calibration import fit_temperature
 from modalens.training import dataset, history, loop
 from modalens.training.batches import SeedBatches
@@ -115,7 +114,7 @@ def clips(
     folders = {name: study / "features" / name for name in config["modalities"]}
     features = {name: dataset.read_features(folder, table) for name, folder in folders.items()}
     shapes = {
-        name: named(tuple(dataset.read_source(folders[name], table)["axes"]), tuple(values.shape[1:]), str(name))
+        name: shape_of(tuple(dataset.read_source(folders[name], table)["axes"]), values, str(name))
         for name, values in features.items()
     }
     found = {}

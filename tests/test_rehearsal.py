@@ -36,7 +36,7 @@ def modality(encoder: str, **options: Any) -> dict[str, Any]:
     ("config", "said"),
     [
         (model("late_fusion", hidden=[-5]), "models.late_fusion.hidden: expected whole numbers from 1, got [-5]"),
-        (model("late_fusion", step_size=0), "models.late_fusion.step_size: expected whole numbers from 1, got 0"),
+        (model("late_fusion", channels=0), "models.late_fusion.channels: expected whole numbers from 1, got 0"),
         (model("late_fusion", dropout=1.5), "models.late_fusion.dropout: expected a share from 0 to below 1, got 1.5"),
         (model("transformer", width=30, heads=4), "a width of 30 is not divided by 4 heads"),
         (model("transformer", lengths={"vidoe": 3}), "lengths: expected modalities of audio, video, got 'vidoe'"),

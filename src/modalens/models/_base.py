@@ -22,6 +22,8 @@ from modalens.utils.errors import UserError
 DESCRIBES = ("name", "options", "shapes")
 RESTORED = ("labels", "sources", "embedding_means", "embedding_stds", "balancing", "temperature")
 
+LEFT_OUT = ("step_size",)  # sizes of layers that 0 leaves out
+
 Features = Mapping[str, Tensor]
 Batches = Iterable[tuple[Features, Tensor]]  # ({modality: (B, ...)}, labels (B,)), once through
 
@@ -176,7 +178,7 @@ def _check_sizes(maker: Any, name: str, options: Mapping[str, Any]) -> None:
     """Whole numbers, alone and in lists, are sizes of layers: from 1, or from 0 where that is the default. A share that
     drops out is below 1."""
     for option, value in options.items():
-        least = 0 if inspect.signature(maker).parameters[option].default == 0 else 1
+        least = 0 if option in LEFT_OUT or inspect.signature(maker).parameters[option].default == 0 else 1
         several = value if isinstance(value, list | tuple) else [value]
         if any(isinstance(one, int) and not isinstance(one, bool) and one < least for one in several):
             raise UserError(f"models.{name}.{option}: expected whole numbers from {least}, got {value!r}")

@@ -14,8 +14,7 @@ import torch
 from torch import Tensor
 
 from modalens.balancing import Learner, apply_balancing
-from modalens.models import Model, Shapes, build
-from modalens.models._shapes import AXES, CHANNEL, named
+from modalens.models import Model, Shapes, build, shape_of
 from modalens.plugins import introspection, registry
 from modalens.plugins.options import resolve
 from modalens.search.space import apply_overrides
@@ -25,7 +24,7 @@ from modalens.utils.tensors import eval_mode
 
 Config = dict[str, Any]
 # Of what an encoder gives, whose true sizes are known once it has run.
-SIZES = {"mel": 64, "time": 64, "token": 16, "height": 8, "width": 8, CHANNEL: 32}
+SIZES = {"mel": 64, "time": 64, "token": 16, "height": 8, "width": 8, "channel": 32}
 CLIPS, CLASSES = 4, 3
 LOCKED_S = 5.0  # that a database may be somebody else's
 
@@ -77,8 +76,8 @@ def _shapes(config: Config) -> Shapes:
     for name, entry in config["modalities"].items():
         with contextlib.suppress(UserError, ValueError):
             axes = tuple(introspection.attribute("encoders", entry["encoder"], "axes"))
-            if axes in AXES:
-                shapes[name] = named(axes, tuple(SIZES[axis] for axis in axes), name)
+            if set(axes) <= set(SIZES):
+                shapes[name] = shape_of(axes, torch.zeros(1, *(SIZES[axis] for axis in axes)), name)
     return shapes
 
 
