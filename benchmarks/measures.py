@@ -132,7 +132,7 @@ def seconds(names: list[str], sizes: list[int], rounds: int) -> dict[str, dict[i
     found: dict[str, dict[int, list[float]]] = {name: {size: [] for size in sizes} for name in names}
     for size in sizes:
         prepared = calls(names, size)
-        for turn in range(-1, rounds):  # the first warms up
+        for turn in range(-1 if size == sizes[0] else 0, rounds):  # once to warm up
             for name, call in prepared.items():
                 began = time.process_time()
                 call()

@@ -6,13 +6,15 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+from scipy.stats import binom
 
 from modalens.measures._base import Measure
 from modalens.stats.metrics import Array
 from modalens.stats.significance import seed_interval
 from modalens.utils.errors import UserError
 
-ACCURACY, GRADIENT, CHANCE = "validation_accuracy", "gradient_norm", "validation_chance"
+ACCURACY, GRADIENT = "validation_accuracy", "gradient_norm"
+CHANCE, CLIPS = "validation_chance", "validation_clips"
 WHOLE = ""  # in place of a modality: the model with all of them
 
 
@@ -40,7 +42,7 @@ class Dynamics(Measure):
             `accuracy`, `gradient_norm`: at each `epoch`, over the seeds that still learned in it;
             `best`: accuracy of the best epoch; `chance`: that of naming the commonest class, where it was recorded;
             `convergence_epoch`, `convergence_step`: the first epoch with `share` of the best accuracy, and the
-            optimizer steps up to its end; empty where the interval of `best` reaches chance: nothing was learned;
+            optimizer steps up to its end; empty where guessing could reach `best` at the best of as many epochs;
             `convergence_difference`: in epochs, of `modality` and `other`, seed by seed; above 0: `modality` is later,
         epoch, value, low, high (over seeds), seeds.
         """
@@ -64,7 +66,7 @@ class Dynamics(Measure):
             for name in map(str, history)
             if name.startswith(f"{ACCURACY}.") and history[name].notna().any()
         }
-        recorded = CHANCE in history and history[CHANCE].notna().all()
+        recorded = {CHANCE, CLIPS} <= set(history) and history[[CHANCE, CLIPS]].notna().all(axis=None)
         chance = _per_seed(history, CHANCE, "max") if recorded else None
         epochs: dict[str, Array] = {}
         for modality, column in found.items():
@@ -75,8 +77,8 @@ class Dynamics(Measure):
             yield self._row(modality, "best", best)
             at = [self._converged(part, column) for _, part in history.groupby("seed", sort=True)]
             epochs[modality], steps = (np.array([row[name] for row in at], float) for name in ("epoch", "steps"))
-            # A curve that stays at chance is at its best from the first epoch on.
-            if chance is not None and not self._row(modality, "best", best)["low"] > chance.max():
+            # A curve that stays at chance has a best epoch, too.
+            if chance is not None and best.mean() <= self._by_luck(history):
                 epochs[modality], steps = np.full_like(epochs[modality], np.nan), np.full_like(steps, np.nan)
             yield self._row(modality, "convergence_epoch", epochs[modality])
             yield self._row(modality, "convergence_step", steps)
@@ -84,6 +86,14 @@ class Dynamics(Measure):
             yield self._row(WHOLE, "chance", chance)
         for one, other in combinations(sorted(set(epochs) - {WHOLE}), 2):
             yield self._row(one, "convergence_difference", epochs[one] - epochs[other], other=other)
+
+    def _by_luck(self, history: pd.DataFrame) -> float:
+        """Accuracy that naming the commonest class by luck does not pass at the best of as many epochs.
+
+        Of one seed, since all seeds see the same validation clips; Bonferroni over the epochs of the longest.
+        """
+        count, chance = (float(history[name].max()) for name in (CLIPS, CHANCE))
+        return float(binom.isf((1 - self.confidence) / history["epoch"].nunique(), count, chance)) / count
 
     def _curve(self, history: pd.DataFrame, modality: str, quantity: str, column: str) -> Iterator[dict[str, Any]]:
         for epoch, rows in history.groupby("epoch", sort=True):

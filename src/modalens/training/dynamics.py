@@ -14,7 +14,9 @@ from modalens.training.batches import SeedBatches
 from modalens.training.ensemble import Ensemble
 from modalens.utils.tensors import Tensors
 
-ACCURACY, GRADIENT, CHANCE = "validation_accuracy.", "gradient_norm.", "validation_chance"  # columns of a history
+# Columns of a history.
+ACCURACY, GRADIENT = "validation_accuracy.", "gradient_norm."
+CHANCE, CLIPS = "validation_chance", "validation_clips"
 
 
 class Dynamics:
@@ -43,18 +45,17 @@ class Dynamics:
     def rows(self, ensemble: Ensemble, validation: SeedBatches, size: int) -> list[dict[str, float]]:
         """For each seed, by modality: validation_accuracy.NAME, of the model given that modality alone, the training
         mean in place of the others; gradient_norm.NAME, of its sub-network's parameters, the mean over the epoch's
-        steps. validation_chance: share of the commonest class. size: clips at once; changes no result."""
+        steps. validation_chance: share of the commonest class of the validation_clips. size: clips at once; changes no
+        result."""
         ensemble.train(False)
         columns = {f"{ACCURACY}{name}": self._accuracy(name, ensemble, validation, size) for name in self._modalities}
         for name, norms in self._norms.items():
             columns[f"{GRADIENT}{name}"] = torch.stack(norms).mean(0)
             norms.clear()
-        chance = float(validation.clips.labels.bincount().max()) / len(validation.clips)
+        count = len(validation.clips)
+        shared = {CHANCE: float(validation.clips.labels.bincount().max()) / count, CLIPS: float(count)}
         numbers = {name: values.double().tolist() for name, values in columns.items()}
-        return [
-            {name: values[place] for name, values in numbers.items()} | {CHANCE: chance}
-            for place in range(len(ensemble))
-        ]
+        return [{name: values[place] for name, values in numbers.items()} | shared for place in range(len(ensemble))]
 
     def _accuracy(self, kept: str, ensemble: Ensemble, validation: SeedBatches, size: int) -> Tensor:
         """(S,)."""
