@@ -16,6 +16,8 @@ from modalens.evaluation import arrays
 from modalens.evaluation.ablation import ModalityAblator
 from modalens.evaluation.networks import CallableNetwork, Network, Output, TorchNetwork, is_module, is_tensor
 from modalens.evaluation.predict import predict
+from modalens.measures.coalition_values import CoalitionValues
+from modalens.measures.interaction import Interaction
 from modalens.measures.leave_one_out import LeaveOneOut
 from modalens.measures.shapley import Shapley
 from modalens.stats.metrics import METRICS
@@ -225,12 +227,21 @@ def report(
                 there = sorted(set(table[column]) - {""})
                 raise UserError(f"report: {column}: no {asked!r} in {task!r}; {suggest(asked, there)}")
     resampling = _resampling("report", bootstrap, confidence, seed)
-    measured = {
-        task: {"leave_one_out": leave_one_out(table, **resampling), "shapley": shapley(table, **resampling)}
-        for task, table in tables.items()
-    }
+    measured = {task: _all_measures(table, resampling) for task, table in tables.items()}
     files.write_text(output, page_of(tables, measured, settings, resampling))
     return output
+
+
+def _all_measures(table: pd.DataFrame, resampling: Mapping[str, Any]) -> dict[str, pd.DataFrame]:
+    """What the page is made of."""
+    names = ("accuracy", "balanced_accuracy", "log_probability")
+    metrics = tuple(_metrics("report", None, names, table))
+    return {
+        "leave_one_out": leave_one_out(table, **resampling),
+        "shapley": shapley(table, **resampling),
+        "coalition_values": CoalitionValues(metrics=metrics, **resampling)(table),
+        "interaction": Interaction(value_functions=metrics, **resampling)(table),
+    }
 
 
 def load_model(path: str | Path) -> TrainedModel:
