@@ -110,7 +110,13 @@ def scores_of(test: TestSet, cells: Cells) -> dict[str, ModelScores]:
         chance = float((cells.label[test.cell] == share.argmax()).mean())
         where = {("", to_text(model.modalities)): confusion}
         scores[model.model] = ModelScores(
-            model.modalities, [str(one) for one in seen], test.clips, test.bootstrap.groups, chance, where
+            model.modalities,
+            [str(one) for one in seen],
+            test.clips,
+            test.bootstrap.groups,
+            chance,
+            where,
+            test.bootstrap.seeds,
         )
     return scores
 

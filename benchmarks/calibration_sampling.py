@@ -100,6 +100,7 @@ class Sampled(Coalitions):
         self.model, self.modalities, self.replacements = model, modalities, [REPLACEMENT]
         self.counts, self.prior = counts, prior
         self.axes = CountAxes(*(pd.RangeIndex(n) for n in (test.bootstrap.groups, test.bootstrap.seeds, prior.classes)))
+        self.target = self.axes.target
         self.clips, self.bootstrap = test.clips, test.bootstrap
         self._metrics = {}
 

@@ -23,6 +23,7 @@ from modalens.measures.shapley import Shapley
 from modalens.stats.metrics import METRICS
 from modalens.stats.prediction_files import Table, load_predictions
 from modalens.stats.predictions import validate
+from modalens.stats.targets import TARGETS, metrics_of, target_of
 from modalens.utils import arguments, files
 from modalens.utils.errors import UserError
 from modalens.utils.extras import not_installed
@@ -289,11 +290,11 @@ def _embedding_statistics(
 
 def _metrics(where: str, asked: Sequence[str] | None, default: Sequence[str], table: pd.DataFrame) -> list[str]:
     """Raises UserError for what is no metric, and for log-probabilities of a table of bare decisions."""
-    decisions = bool(table["log_probability"].isna().any())
-    names = arguments.texts(where, default if asked is None else asked)
+    decisions, kind = bool(table["log_probability"].isna().any()), target_of(table)
+    names = arguments.texts(where, metrics_of(default, kind) if asked is None else asked)
     for name in names:
-        if name not in METRICS:
-            raise UserError(f"{where}: no metric {name!r}; {suggest(name, METRICS)}")
+        if name not in TARGETS[kind].metrics:
+            raise UserError(f"{where}: no metric {name!r}; {suggest(name, TARGETS[kind].metrics)}")
     if not decisions:
         return names
     if asked is not None and "log_probability" in names:

@@ -8,8 +8,9 @@ import pandas as pd
 
 from modalens.stats.bootstrap import Bootstrap
 from modalens.stats.coalitions import from_text, to_text
-from modalens.stats.metrics import Array, ConfusionCounts, CountAxes, count_confusions
+from modalens.stats.metrics import Array, count_confusions
 from modalens.stats.predictions import PRIOR_LOG_PROBABILITY, PRIOR_PREDICTED
+from modalens.stats.targets import CLASSES, Counts, axes_of, commonest, count
 from modalens.utils.errors import UserError
 
 
@@ -30,7 +31,8 @@ class Coalitions:
         full = frame[frame["replacement"] == ""]
         if len(full["coalition"].unique()) != 1:
             raise UserError(f"predictions: {model!r} must have all its modalities in one coalition, replacement ''")
-        self.axes = CountAxes.from_frame(frame)
+        self.axes = axes_of(frame)
+        self.target = self.axes.target
         self.clips = full["clip_id"].nunique()
         self.modalities = from_text(full["coalition"].iloc[0])
         self.replacements = sorted(set(frame["replacement"].unique()) - {""})
@@ -44,8 +46,8 @@ class Coalitions:
                 named = to_text(kept) or "nothing"
                 raise UserError(f"{model!r}, {replacement!r} keeping {named}: not one row per clip and seed")
 
-    def tally(self, kept: Sequence[str], replacement: str) -> ConfusionCounts:
-        return count_confusions(self.rows(kept, replacement), self.axes)
+    def tally(self, kept: Sequence[str], replacement: str) -> Counts:
+        return count(self.rows(kept, replacement), self.axes)
 
     def metrics(self, kept: Sequence[str], replacement: str) -> dict[str, Array]:
         """Each metric (1 + replicates, seeds)."""
@@ -59,9 +61,13 @@ class Coalitions:
 
         It always names the commonest class and gives each class its share as probability. Read off the test labels that
         would be too good: among 60 clips of 3 classes the commonest has .40. Where the table has no columns `prior_`,
-        there is no other way.
+        there is no other way. Of a number it is the training mean; of tags, those that half of the clips have.
         """
         frame = self.rows(self.modalities, "")
+        if self.target != CLASSES:
+            said = frame[PRIOR_PREDICTED] if PRIOR_PREDICTED in frame else commonest(frame["label"], self.target)
+            sure = frame[PRIOR_LOG_PROBABILITY] if PRIOR_LOG_PROBABILITY in frame else float("nan")
+            return self.bootstrap.metrics(count(frame.assign(predicted=said, log_probability=sure), self.axes))
         if {PRIOR_PREDICTED, PRIOR_LOG_PROBABILITY} <= set(frame):
             told = {"predicted": frame[PRIOR_PREDICTED], "log_probability": frame[PRIOR_LOG_PROBABILITY]}
             return self.bootstrap.metrics(count_confusions(frame.assign(**told), self.axes))

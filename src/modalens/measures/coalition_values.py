@@ -9,13 +9,14 @@ from modalens.measures._base import Measure
 from modalens.measures._predictions import Coalitions, chosen
 from modalens.stats.bootstrap import kind_of
 from modalens.stats.coalitions import coalitions, to_text
+from modalens.stats.targets import main_metric, metrics_of
 
 
 class CoalitionValues(Measure):
     """Whether some modalities suffice cannot be told from leaving one out, but where there are two: here each coalition
     is compared with all of them.
 
-    metrics: of stats.metrics.METRICS. replacement: one, several, or None for all that were evaluated.
+    metrics: as for leave_one_out. replacement: one, several, or None for all that were evaluated.
     """
 
     def __init__(
@@ -49,7 +50,7 @@ class CoalitionValues(Measure):
             for replacement in chosen(scores.replacements, self.replacement):
                 for coalition in coalitions(scores.modalities):
                     values = scores.metrics(coalition, replacement)
-                    for metric in self.metrics:
+                    for metric in metrics_of(self.metrics, scores.target):
                         row: dict[str, Any] = {"model": scores.model, "replacement": replacement}
                         row |= {"coalition": to_text(coalition), "metric": metric}
                         row["value"] = float(values[metric][0].mean())
@@ -64,7 +65,7 @@ class CoalitionValues(Measure):
     def headline(self, table: pd.DataFrame) -> dict[str, float]:
         """Of one model's rows: the accuracy with each coalition, by replacement."""
         found = {}
-        for row in table[table["metric"] == "accuracy"].to_dict("records"):
+        for row in table[table["metric"] == main_metric(table["metric"])].to_dict("records"):
             name = row["coalition"].replace(",", ".") or "none"
             found[f"with/{name}/{row['replacement']}"] = row["value"]
         return found

@@ -9,13 +9,14 @@ import pandas as pd
 from modalens.measures._base import Measure
 from modalens.measures._predictions import Coalitions, chosen
 from modalens.stats.coalitions import coalitions, interaction_values
+from modalens.stats.targets import main_metric, metrics_of
 
 
 class Interaction(Measure):
     """Shapley interaction index (Grabisch and Roubens 1999) of each pair, exact over the 2^M coalitions.
 
     Equal Shapley values tell redundant modalities from synergistic ones as little as a sum tells its parts; this does.
-    value_functions: of stats.metrics.METRICS. replacement: one, several, or None for all that were evaluated.
+    value_functions: metrics of stats.targets. replacement: one, several, or None for all that were evaluated.
     """
 
     def __init__(
@@ -47,7 +48,7 @@ class Interaction(Measure):
         for scores in models:
             for replacement in chosen(scores.replacements, self.replacement):
                 game = {one: scores.metrics(one, replacement) for one in coalitions(scores.modalities)}
-                for name in self.value_functions:
+                for name in metrics_of(self.value_functions, scores.target, "payoffs"):
                     values = interaction_values({one: metrics[name] for one, metrics in game.items()})
                     for pair in combinations(scores.modalities, 2):
                         row: dict[str, Any] = {"model": scores.model, "replacement": replacement}
@@ -62,7 +63,7 @@ class Interaction(Measure):
     def headline(self, table: pd.DataFrame) -> dict[str, float]:
         """Of one model's rows: the interaction in accuracy of each pair, by replacement."""
         found = {}
-        for row in table[table["value_function"] == "accuracy"].to_dict("records"):
+        for row in table[table["value_function"] == main_metric(table["value_function"])].to_dict("records"):
             for end, column in {"": "value", "/low": "low", "/high": "high"}.items():
                 found[f"interaction/{row['modality']}.{row['other']}{end}/{row['replacement']}"] = row[column]
         return found

@@ -10,14 +10,14 @@ from modalens.measures._predictions import Coalitions, chosen
 from modalens.stats.bootstrap import kind_of
 from modalens.stats.metrics import METRICS
 from modalens.stats.significance import both_tests, corrected
-
-TESTED = ("accuracy", "log_probability")
+from modalens.stats.targets import TARGETS, main_metric, metrics_of
 
 
 class LeaveOneOut(Measure):
     """Source: the relevancy study's withheld modalities (its Tables 1-3), for any number of modalities.
 
-    metrics: of stats.metrics.METRICS. replacement: one, several, or None for all that were evaluated. bootstrap:
+    metrics: of stats.targets; all where the asked ones are of another kind of target. replacement: one, several, or
+    None for all that were evaluated. bootstrap:
     replicates. permutations: sign flips of the paired test.
     """
 
@@ -46,7 +46,8 @@ class LeaveOneOut(Measure):
         seeds_low, seeds_high over one of them; seed_std its standard deviation between seeds,
         detectable: the smallest drop that this test set and these seeds would have shown (power 0.8),
         p_value: the larger one of a sign-flip test over groups and a paired t-test over seeds, so that a drop counts
-        only if other clips and other seeds would show it (accuracy and log_probability only),
+        only if other clips and other seeds would show it (of what adds up over clips: accuracy,
+        log_probability, negative_mse, tag_accuracy),
         p_holm: corrected over all rows of the table with the same metric; the report corrects over all tasks,
         clips, groups, seeds: how many were tested.
         """
@@ -64,8 +65,8 @@ class LeaveOneOut(Measure):
     def headline(self, table: pd.DataFrame) -> dict[str, float]:
         """Of one model's rows: full accuracy, and its drop for each modality and replacement."""
         found: dict[str, float] = {}
-        for row in table[table["metric"] == "accuracy"].to_dict("records"):
-            found["accuracy"] = row["full"]
+        for row in table[table["metric"] == main_metric(table["metric"])].to_dict("records"):
+            found[row["metric"]] = row["full"]
             for end, column in {"": "drop", "/low": "low", "/high": "high"}.items():
                 found[f"drop/{row['modality']}{end}/{row['replacement']}"] = row[column]
         return found
@@ -77,7 +78,7 @@ class LeaveOneOut(Measure):
             for modality in scores.modalities:
                 kept = [name for name in scores.modalities if name != modality]
                 withheld, withheld_tally = scores.metrics(kept, replacement), scores.tally(kept, replacement)
-                for metric in self.metrics:
+                for metric in metrics_of(self.metrics, scores.target):
                     row: dict[str, Any] = {"model": scores.model, "replacement": replacement}
                     row |= {"modality": modality, "metric": metric}
                     for name, values in (("full", full[metric]), ("withheld", withheld[metric])):
@@ -88,7 +89,7 @@ class LeaveOneOut(Measure):
                     change = full[metric] - withheld[metric]
                     row |= bootstrap.summary(change, kind_of(metric, difference=True))
                     row["p_value"] = float("nan")
-                    if metric in TESTED:
+                    if metric in TARGETS[scores.target].tested:
                         difference = full_tally.per_group(metric) - withheld_tally.per_group(metric)
                         row["p_value"] = both_tests(difference, change[0], self.permutations, self.seed)["p"]
                     rows.append(row | scores.size())

@@ -10,6 +10,7 @@ from modalens.measures._predictions import Coalitions, chosen
 from modalens.stats.bootstrap import Bootstrap, kind_of
 from modalens.stats.coalitions import Coalition, coalitions, model_of, shapley_values
 from modalens.stats.metrics import Array
+from modalens.stats.targets import main_metric, metrics_of
 
 
 class Shapley(Measure):
@@ -19,7 +20,7 @@ class Shapley(Measure):
     `available`: it is that of a model trained on just these modalities (the experts), and the empty coalition's that of
     who knows only how common each class is. Given where a model for every coalition was trained on the same seeds.
 
-    value_functions: of stats.metrics.METRICS. replacement: one, several, or None for all that were evaluated.
+    value_functions: metrics of stats.targets. replacement: one, several, or None for all that were evaluated.
     """
 
     def __init__(
@@ -64,7 +65,7 @@ class Shapley(Measure):
     def headline(self, table: pd.DataFrame) -> dict[str, float]:
         """Of one model's rows: the value in accuracy of each modality, by notion and replacement."""
         found = {}
-        for row in table[table["value_function"] == "accuracy"].to_dict("records"):
+        for row in table[table["value_function"] == main_metric(table["value_function"])].to_dict("records"):
             for end, column in {"": "value", "low": "low", "high": "high"}.items():
                 found["/".join(filter(None, (row["notion"], row["modality"], end, row["replacement"])))] = row[column]
         return found
@@ -83,7 +84,7 @@ class Shapley(Measure):
         self, key: dict[str, str], scores: Coalitions, game: Mapping[Coalition, dict[str, Array]]
     ) -> list[dict[str, Any]]:
         rows = []
-        for value_function in self.value_functions:
+        for value_function in metrics_of(self.value_functions, scores.target, "payoffs"):
             values = shapley_values({subset: metrics[value_function] for subset, metrics in game.items()})
             none, full = game[()][value_function], game[scores.modalities][value_function]
             for modality, value in values.items():

@@ -9,6 +9,7 @@ import pandas as pd
 from modalens.reporting import charts, confusions
 from modalens.reporting.rendering import RenderedChart, render
 from modalens.reporting.study_results import Study
+from modalens.stats.targets import CLASSES
 
 DRAWN = 12  # models in a chart
 DRAWN_CLASSES = 30
@@ -28,6 +29,8 @@ def drawings(study: Study, tables: dict[str, pd.DataFrame], answers: dict[str, A
     # Rows are stated in the specification; there is no limit to lift for the sizes that are drawn here.
     alt.data_transformers.disable_max_rows()
     for task in study.tasks:
+        if study.target(task) != CLASSES:
+            continue  # these charts are of accuracy
         board = of(tables["leaderboard"], task)
         first = study.headline(task)
         if len(board):

@@ -8,6 +8,7 @@ from modalens.reporting import clips, confusions, others
 from modalens.reporting.drawings import DRAWN, DRAWN_CLASSES, of
 from modalens.reporting.previews import links, previews
 from modalens.reporting.study_results import METRIC_NAMES, Study
+from modalens.stats.targets import CLASSES
 
 CARDS = 12  # clips with pictures
 # Rows that all tasks together may carry in the page; every clip is in the table beside it.
@@ -17,7 +18,7 @@ LISTED_CLIPS = 8000
 def evidence(study: Study, task: str, tables: dict[str, pd.DataFrame]) -> dict[str, Any]:
     rows = of(tables["results"], task)
     published = {}
-    for model, part in rows.groupby("model", sort=False):
+    for model, part in rows.groupby("model", sort=False) if len(rows) else ():
         cells = part.set_index(["row", "metric"])[["mean", "std"]]
         names = list(dict.fromkeys(part["row"]))
         published[str(model)] = [(name, [tuple(cells.loc[(name, key)]) for key in METRIC_NAMES]) for name in names]
@@ -26,12 +27,13 @@ def evidence(study: Study, task: str, tables: dict[str, pd.DataFrame]) -> dict[s
     scored = study.scores[task][first]
     cells, by_clip = of(tables["confusion"], task), of(tables["clips"], task)
     worst = confusions.worst(cells)
+    classes = f", {len(scored.classes):,} classes" if scored.target == CLASSES else ""
     return {
         "published": published,
         "drops": drops[drops["metric"] == "accuracy"].to_dict("records") if len(drops) else [],
         "values": values[values["value_function"] == "accuracy"].to_dict("records") if len(values) else [],
         "undrawn": max(0, len(study.multimodal(task) or study.scores[task]) - DRAWN),
-        "size": f"{scored.clips:,} test clips of {scored.groups:,} groups, {len(scored.classes):,} classes",
+        "size": f"{scored.clips:,} test clips of {scored.groups:,} groups{classes}",
         "classes": class_table(of(tables["per_class"], task), first),
         "undrawn_classes": max(0, len(scored.classes) - DRAWN_CLASSES),
         "confusions": {"columns": list(worst), "rows": worst.to_numpy().tolist()},
@@ -107,6 +109,8 @@ def tables_of_clips(study: Study) -> dict[str, pd.DataFrame]:
     """clips, outcomes, confusion: of the headline model of each task, read once."""
     made: dict[str, list[pd.DataFrame]] = {"clips": [], "outcomes": [], "confusion": []}
     for task in study.tasks:
+        if study.target(task) != CLASSES:
+            continue
         pairs = clips.pairs(study, task)
         parts = {"clips": clips.by_clip(pairs), "outcomes": clips.by_outcome(pairs)}
         parts |= {"confusion": confusions.matrices(study, task)}

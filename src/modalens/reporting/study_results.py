@@ -17,6 +17,7 @@ from modalens.stats.coalitions import from_text, model_of, to_text
 from modalens.stats.metrics import Array, confusion_metrics
 from modalens.stats.predictions import PRIOR_PREDICTED
 from modalens.stats.significance import corrected
+from modalens.stats.targets import CLASSES, TARGETS, axes_of, commonest, count, target_of
 from modalens.utils import hdf5, parquet
 from modalens.utils.errors import UserError
 
@@ -59,15 +60,19 @@ def read(path: Path, columns: list[str] | None = None) -> pd.DataFrame:
 
 @dataclass(frozen=True)
 class ModelScores:
-    """One model on one task's test set. confusion: (replacement, coalition) -> (seeds, classes, classes)."""
+    """One model on one task's test set. confusion: (replacement, coalition) -> (seeds, classes, classes), of classes
+    only. target: of stats.targets."""
 
     modalities: tuple[str, ...]
     classes: list[str]
     clips: int
     groups: int
-    # Accuracy of always naming the commonest class of the training set (of the test set, where that is not known).
+    # The main metric of always naming the commonest class of the training set (of the test set, where that is not
+    # known), the mean number or the tags that most clips have.
     chance: float
     confusion: dict[tuple[str, str], Array]
+    seeds: int
+    target: str = CLASSES
 
     @property
     def full(self) -> Array:
@@ -76,17 +81,23 @@ class ModelScores:
     @property
     def imbalanced(self) -> bool:
         """One class is so common in the test set that accuracy hides the others."""
+        if self.target != CLASSES:
+            return False
         counts = self.full[0].sum(axis=1)
         return bool(counts.max() / counts.sum() > 1 / len(self.classes) + IMBALANCE)
 
 
 def read_scores(path: Path, replacements: list[str]) -> ModelScores:
     columns = ["clip_id", "group", "seed", "replacement", "coalition", "label", "predicted"]
-    columns += [PRIOR_PREDICTED] if PRIOR_PREDICTED in parquet.columns(path) else []
+    columns += [name for name in (PRIOR_PREDICTED, "target") if name in parquet.columns(path)]
     frame = parquet.read(path, columns, [("replacement", "in", ["", *replacements])])
     full = frame[frame["replacement"] == ""]
     if full.empty:
         raise UserError(f"{path} holds no prediction on the full input; run evaluate again")
+    takes = from_text(str(full["coalition"].iloc[0]))
+    sizes = (full["clip_id"].nunique(), full["group"].nunique())
+    if (kind := target_of(full)) != CLASSES:
+        return ModelScores(takes, [], *sizes, _chance(full, kind), {}, full["seed"].nunique(), kind)
     classes = sorted({*frame["label"].unique(), *frame["predicted"].unique()})
     seeds = sorted(frame["seed"].unique())
     index = pd.Index(classes)
@@ -102,10 +113,18 @@ def read_scores(path: Path, replacements: list[str]) -> ModelScores:
     for (replacement, kept), rows in frame.reset_index(drop=True).groupby(["replacement", "coalition"]):
         counts = np.bincount(cell[rows.index], minlength=len(seeds) * len(classes) ** 2).astype(np.float64)
         confusion[str(replacement), str(kept)] = counts.reshape(len(seeds), len(classes), len(classes))
-    takes = from_text(str(full["coalition"].iloc[0]))
     prior = full.get(PRIOR_PREDICTED, full["label"].mode().iloc[0])
     chance = float((full["label"] == prior).mean())
-    return ModelScores(takes, classes, full["clip_id"].nunique(), full["group"].nunique(), chance, confusion)
+    return ModelScores(takes, classes, *sizes, chance, confusion, len(seeds))
+
+
+def _chance(full: pd.DataFrame, kind: str) -> float:
+    """Of numbers or tags."""
+    prior = full.get(PRIOR_PREDICTED, commonest(full["label"], kind))
+    guess = full.assign(predicted=prior, log_probability=np.nan)
+    axes = axes_of(guess)
+    found = count(guess, axes).metrics(np.ones((1, len(axes.groups))))
+    return float(found[TARGETS[kind].metrics[0]].mean())
 
 
 @dataclass
@@ -158,6 +177,10 @@ class Study:
         several = self.multimodal(task)
         wanted = self.settings.get("model", "")
         return wanted if wanted in self.scores[task] else next(iter([*several, *self.scores[task]]))
+
+    def target(self, task: str) -> str:
+        """What a label of the task is, of stats.targets."""
+        return self.scores[task][self.headline(task)].target
 
     @cached_property
     def forms(self) -> list[str]:
@@ -263,6 +286,8 @@ def results(study: Study) -> pd.DataFrame:
 
 def _cases(study: Study, task: str, model: str) -> dict[str, Array]:
     scored = study.scores[task][model]
+    if scored.target != CLASSES:
+        return {}
     kinds = appearance.kinds(study.config)
     cases = {}
     if len(scored.modalities) > 1:
@@ -290,6 +315,8 @@ def per_class(study: Study) -> pd.DataFrame:
     for task in study.tasks:
         for model in study.multimodal(task) or list(study.scores[task]):
             scored = study.scores[task][model]
+            if scored.target != CLASSES:
+                continue
             cases = [("full", "", scored.classes, scored.full)]
             for modality in scored.modalities if len(scored.modalities) > 1 else ():
                 for replacement in ("blank@input", study.replacement):

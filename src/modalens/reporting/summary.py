@@ -11,8 +11,10 @@ from modalens.curation.splitting import off
 from modalens.reporting.study_results import Study, read
 from modalens.reporting.verdict import Estimate, Evidence, judge, not_needed
 from modalens.stats.coalitions import Coalition, from_text
+from modalens.stats.targets import TARGETS
 
 TOLERANCE = 0.10
+IN_WORDS = {"r2": "R²", "micro_f1": "micro F1"}
 # Drops under two stand-ins that differ by less are told apart in the tables, not in the first lines.
 CONTRADICTION = 0.2
 
@@ -51,7 +53,7 @@ def find(study: Study, task: str) -> Finding:
     model = study.headline(task)
     scored = study.scores[task][model]
     # Where one class is most of the test set, accuracy hardly moves when a model learns to tell the others.
-    metric = "balanced_accuracy" if scored.imbalanced else "accuracy"
+    metric = "balanced_accuracy" if scored.imbalanced else TARGETS[scored.target].metrics[0]
     drops = _rows(study.measure("leave_one_out"), task, metric=metric, replacement=study.replacement)
     values = _rows(study.measure("shapley"), task, value_function="accuracy")
     probes = _rows(study.measure("probe"), task, metric=metric)
@@ -76,7 +78,7 @@ def find(study: Study, task: str) -> Finding:
         finding.text = "leave_one_out is not among this study's measures, or was not run for this model."
         return finding
     evidence = Evidence(
-        metric.replace("_", " "),
+        IN_WORDS.get(metric, metric.replace("_", " ")),
         chance,
         scored.modalities,
         Estimate(full["full"], full["full_low"], full["full_high"]),
@@ -194,11 +196,11 @@ def caveats(study: Study, weights: dict[str, str]) -> list[str]:
         if "untrained" in weights.get(modality, ""):
             said.append(f"The encoder {entry['encoder']} was not trained: results of {modality} are a lower bound.")
     scored = [models[study.headline(task)] for task, models in study.scores.items()]
-    seeds = min(len(one.full) for one in scored)
+    seeds = min(one.seeds for one in scored)
     if seeds < 5:
         said.append(f"Only {seeds} seed{'s' * (seeds > 1)}: make no claim of fewer than five.")
     groups, clips = min(one.groups for one in scored), min(one.clips for one in scored)
-    least = "at least " if len({(one.clips, one.groups, len(one.full)) for one in scored}) > 1 else ""
+    least = "at least " if len({(one.clips, one.groups, one.seeds) for one in scored}) > 1 else ""
     said.append(f"Tested on {least}{clips:,} clips of {groups:,} groups, trained from {seeds} seed{'s' * (seeds > 1)}.")
     if groups < 30:
         said.append(f"Only {groups} test groups in the smallest task: the intervals are rough.")

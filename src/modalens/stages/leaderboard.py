@@ -3,7 +3,7 @@
 import argparse
 from pathlib import Path
 
-from modalens.stats.leaderboard import COLUMNS, leaderboard
+from modalens.stats.leaderboard import leaderboard
 from modalens.tracking import records
 from modalens.utils import cli, files, parquet
 from modalens.utils.errors import UserError
@@ -22,10 +22,13 @@ def main(arguments: argparse.Namespace) -> None:
     tasks = {path.parent.name for path in arguments.predictions}
     if len(tasks) != 1:
         raise UserError(f"expected predictions of one task, got those of {', '.join(sorted(tasks))}")
-    columns = ["clip_id", "group", "seed", "label", "predicted", "log_probability"]
+    wanted = ["clip_id", "group", "seed", "label", "predicted", "log_probability", "target"]
     full = [("replacement", "==", "")]
     # The order given, which is the config's, decides between equals.
-    predictions = {path.stem: parquet.read(path, columns, full) for path in arguments.predictions}
+    predictions = {
+        path.stem: parquet.read(path, [name for name in wanted if name in parquet.columns(path)], full)
+        for path in arguments.predictions
+    }
     settings = {"replicates": arguments.bootstrap, "confidence": arguments.confidence}
     table = leaderboard(predictions, arguments.reference, **settings)
     table.insert(0, "task", tasks.pop())
@@ -33,7 +36,7 @@ def main(arguments: argparse.Namespace) -> None:
     files.write_text(arguments.output, table.to_csv(index=False))
     runs = []
     for row in table.to_dict("records"):
-        metrics = {name: float(row[name]) for name in COLUMNS if name != "model"}
+        metrics = {str(name): float(value) for name, value in row.items() if isinstance(value, int | float)}
         params = {"reference": arguments.reference, "verdict": row["verdict"], **settings}
         key = arguments.key | {"model": row["model"]}
         runs.append(records.Run(key, params, metrics, artifacts=[str(arguments.output)]))

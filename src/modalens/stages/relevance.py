@@ -10,6 +10,7 @@ import pandas as pd
 from modalens.measures import Measure
 from modalens.plugins import options, registry
 from modalens.stats.prediction_files import load_predictions
+from modalens.stats.targets import REGRESSION, target_of
 from modalens.tracking import records
 from modalens.utils import cli, files
 from modalens.utils.csv_tables import read_table
@@ -85,7 +86,7 @@ def _name(path: Path, up: int) -> str:
 def read_predictions(paths: list[Path], *, probabilities: bool = False) -> pd.DataFrame:
     """Files of one task -> their rows, checked; each file is a model of its name where it has no column `model`."""
     table = load_predictions(paths, probabilities=probabilities)
-    if table["log_probability"].isna().any():
+    if target_of(table) != REGRESSION and table["log_probability"].isna().any():
         raise UserError("predictions: expected a column log_probability, or p_<class> of each class")
     return table
 

@@ -5,16 +5,18 @@ from typing import Literal
 import numpy as np
 from scipy import special
 
-from modalens.stats.metrics import CHUNK, METRICS, Array, ConfusionCounts
+from modalens.stats.metrics import CHUNK, Array
+from modalens.stats.targets import Counts
 from modalens.utils.errors import UserError
 
 # A rate lies from 0 to 1; a difference of rates from -1 to 1; a real number (log-probability) anywhere.
 Kind = Literal["rate", "difference", "real"]
+UNBOUNDED = ("log_probability", "r2", "negative_mse")
 POWER = 0.8  # of the smallest difference that a test set is said to be able to show
 
 
 def kind_of(metric: str, *, difference: bool) -> Kind:
-    if metric == "log_probability":
+    if metric in UNBOUNDED:
         return "real"
     return "difference" if difference else "rate"
 
@@ -40,11 +42,11 @@ class Bootstrap:
         self.group_weights = _draws(groups, replicates, np.random.default_rng([seed, 0]))
         self._seed_weights = _draws(seeds, replicates, np.random.default_rng([seed, 1])) / seeds
 
-    def metrics(self, counts: ConfusionCounts) -> dict[str, Array]:
+    def metrics(self, counts: Counts) -> dict[str, Array]:
         """Every metric (1 + replicates, seeds). Memory is bounded by working on CHUNK replicates at a time."""
         starts = range(0, len(self.group_weights), CHUNK)
         chunks = [counts.metrics(self.group_weights[start : start + CHUNK]) for start in starts]
-        return {metric: np.concatenate([chunk[metric] for chunk in chunks]) for metric in METRICS}
+        return {metric: np.concatenate([chunk[metric] for chunk in chunks]) for metric in chunks[0]}
 
     def drawn(self, values: Array) -> Array:
         """(1 + replicates, seeds) -> mean over seeds (1 + replicates,), groups and seeds drawn together: for ratios.

@@ -6,23 +6,24 @@ alone is not enough: with many clips the luck of five seeds is a clear differenc
 The comparisons of a table are one family for Holm's correction: those of one task, and on the page those of all tasks.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
-from modalens.stats.bootstrap import Bootstrap
-from modalens.stats.metrics import Array, ConfusionCounts, CountAxes, count_confusions
+from modalens.stats.bootstrap import Bootstrap, kind_of
+from modalens.stats.metrics import Array
 from modalens.stats.significance import both_tests, corrected
+from modalens.stats.targets import CLASSES, TARGETS, Counts, axes_of, count
 from modalens.utils.errors import UserError
 
-METRICS = ("accuracy", "balanced_accuracy", "f1")
+METRICS = ("accuracy", "balanced_accuracy", "f1")  # of classes; of another kind of target all of its own
 LEVEL = 0.05
 REFERENCE = "reference"
 NOT_DISTINGUISHABLE = "not distinguishable"
-COLUMNS = ["rank", "model", "seeds", "clips", "groups", *(f"{m}{part}" for m in METRICS for part in ("", "_std"))]
-COLUMNS += [
+COMPARED = [
+    "metric",
     "low",
     "high",
     "difference",
@@ -37,11 +38,13 @@ COLUMNS += [
 
 
 def leaderboard(predictions: Mapping[str, pd.DataFrame], reference: str, **options: Any) -> pd.DataFrame:
-    """{model: predictions} -> COLUMNS and `verdict`, a row a model, best first.
+    """{model: predictions} -> rank, model, sizes, metrics, COMPARED and `verdict`, a row a model, best first.
 
-    predictions: clip_id, group, seed, label, predicted, log_probability of the full input. rank: equals share their
-    mean. Mean and standard deviation (ddof=1) over seeds of accuracy, balanced accuracy and macro F1. low, high: of
-    accuracy, over groups and seeds. difference: of accuracy to the reference, with its own interval. detectable: the
+    predictions: clip_id, group, seed, label, predicted, log_probability of the full input, and target. rank: equals
+    share their mean. Mean and standard deviation (ddof=1) over seeds of accuracy, balanced accuracy and macro F1, or of
+    the metrics of another kind of target. metric: the one that the rest is about, accuracy, r2 or micro_f1. low, high:
+    over groups and seeds. difference: to the reference, with its own interval; p_groups is of what adds up over clips,
+    accuracy, squared error or right decisions on tags. detectable: the
     smallest difference that this test set and these seeds would have shown (power 0.8). verdict: better, worse, not
     distinguishable, untested (neither two groups nor two seeds), or reference. options: Bootstrap's replicates,
     confidence and seed. Raises UserError for an unknown reference and for models that were not tested on the same clips
@@ -51,35 +54,40 @@ def leaderboard(predictions: Mapping[str, pd.DataFrame], reference: str, **optio
         raise UserError(f"report.model: {reference!r} is none of {', '.join(predictions)}")
     for name in predictions:
         _check_same(predictions, name, reference)
-    axes = CountAxes.from_frame(
-        pd.concat([frame[["group", "seed", "label", "predicted"]] for frame in predictions.values()])
-    )
-    counts = {name: count_confusions(frame, axes) for name, frame in predictions.items()}
+    columns = ["group", "seed", "label", "predicted"]
+    columns += ["target"] if all("target" in frame for frame in predictions.values()) else []
+    axes = axes_of(pd.concat([frame[columns] for frame in predictions.values()]))
+    counts = {name: count(frame, axes) for name, frame in predictions.items()}
     bootstrap = Bootstrap(len(axes.groups), len(axes.seeds), **options)
     return ranking(counts, reference, bootstrap, predictions[reference]["clip_id"].nunique())
 
 
-def ranking(counts: Mapping[str, ConfusionCounts], reference: str, bootstrap: Bootstrap, clips: int) -> pd.DataFrame:
+def ranking(counts: Mapping[str, Counts], reference: str, bootstrap: Bootstrap, clips: int) -> pd.DataFrame:
     """The same from what was counted of each model."""
     size = {"seeds": bootstrap.seeds, "clips": clips, "groups": bootstrap.groups}
-    base = bootstrap.metrics(counts[reference])["accuracy"]
+    base = bootstrap.metrics(counts[reference])
+    kind = next(name for name, target in TARGETS.items() if set(target.metrics) == set(base))
+    main, shown = TARGETS[kind].metrics[0], METRICS if kind == CLASSES else TARGETS[kind].metrics
     rows = []
     for name, own in counts.items():
         metrics = bootstrap.metrics(own)
-        row = {"model": name, **size, **_spread(metrics), "difference": 0.0}
-        row["low"], row["high"] = bootstrap.interval(metrics["accuracy"], "rate")
+        row = {"model": name, **size, **_spread(metrics, shown), "metric": main, "difference": 0.0}
+        row["low"], row["high"] = bootstrap.interval(metrics[main], kind_of(main, difference=False))
         if name != reference:
-            differences = metrics["accuracy"] - base
+            differences = metrics[main] - base[main]
             row["difference"] = float(differences[0].mean())
-            found = bootstrap.summary(differences, "difference")
+            found = bootstrap.summary(differences, kind_of(main, difference=True))
             row |= {f"difference_{end}": found[end] for end in ("low", "high")} | {"detectable": found["detectable"]}
-            row |= _tests(own, counts[reference], differences[0])
+            # What adds up over clips. Under two groups or two seeds the other test stands alone.
+            summed = [each.per_group(TARGETS[kind].tested[0]) for each in (own, counts[reference])]
+            row |= both_tests(summed[0] - summed[1], differences[0])
         rows.append(row)
-    table = pd.DataFrame(rows).reindex(columns=COLUMNS)
+    columns = ["rank", "model", "seeds", "clips", "groups", *(f"{m}{part}" for m in shown for part in ("", "_std"))]
+    table = pd.DataFrame(rows).reindex(columns=[*columns, *COMPARED])
     table["verdict"] = np.where(table["model"] == reference, REFERENCE, "")
     table = judged(table)
     # Of what is equal but for rounding neither is the better one.
-    table["rank"] = table["accuracy"].round(12).rank(ascending=False)
+    table["rank"] = table[main].round(12).rank(ascending=False)
     return table.sort_values("rank", kind="stable").reset_index(drop=True)
 
 
@@ -90,18 +98,13 @@ def judged(table: pd.DataFrame) -> pd.DataFrame:
     return table.assign(verdict=[was if was == REFERENCE else _verdict(*rest) for was, *rest in pairs])
 
 
-def _spread(metrics: Mapping[str, Array]) -> dict[str, Any]:
+def _spread(metrics: Mapping[str, Array], shown: Sequence[str]) -> dict[str, Any]:
     spread = {}
-    for metric in METRICS:
+    for metric in shown:
         values = metrics[metric][0]
         spread[metric] = float(values.mean())
         spread[f"{metric}_std"] = float(values.std(ddof=1)) if len(values) > 1 else np.nan
     return spread
-
-
-def _tests(own: ConfusionCounts, other: ConfusionCounts, by_seed: Array) -> dict[str, float]:
-    """by_seed: differences (seeds,). Under two groups or two seeds the other test stands alone."""
-    return both_tests(own.per_group("accuracy") - other.per_group("accuracy"), by_seed)
 
 
 def _verdict(difference: float, p_holm: float) -> str:

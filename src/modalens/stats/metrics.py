@@ -81,6 +81,7 @@ class CountAxes:
     groups: pd.Index
     seeds: pd.Index
     classes: pd.Index
+    target: str = "classes"  # of stats.targets
 
     @classmethod
     def from_frame(cls, frame: pd.DataFrame) -> "CountAxes":

@@ -13,6 +13,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from modalens.stats.coalitions import to_text
+from modalens.stats.targets import MULTILABEL, REGRESSION, TARGETS
 from modalens.utils.errors import UserError
 from modalens.utils.suggest import nearest
 
@@ -42,8 +43,13 @@ COLUMNS = (
         "empty for all modalities, else `replaced`",
     ),
     Column("coalition", "text", "The modalities that the model was given, joined by commas; empty for none."),
-    Column("label", "text", "The true class."),
-    Column("predicted", "text", "The class that the model named.", "the class of the largest p_<class>"),
+    Column("label", "text", "The true class; a number, or tags joined by vertical bars, where `target` says so."),
+    Column(
+        "predicted",
+        "text",
+        "The class that the model named; a number or tags likewise.",
+        "the class of the largest p_<class>",
+    ),
     Column(
         "log_probability",
         "number <= 0",
@@ -62,12 +68,15 @@ COLUMNS = (
         "Natural logarithm of the true class's share of the training clips; nats.",
         "of its share of this table",
     ),
+    Column(
+        "target", "text", "What a label is: `classes`, `regression` or `multilabel`; one for the table.", "`classes`"
+    ),
     Column("p_<class>", "number, 0 to 1", "Probability of each class; a row sums to 1.", "nothing"),
 )
 KEY = ["model", "seed", "clip_id", "coalition", "replacement"]
 TEXT = ("model", "clip_id", "group", "replacement", "coalition", "label", "predicted")
 PRIOR_PREDICTED, PRIOR_LOG_PROBABILITY = "prior_predicted", "prior_log_probability"
-ORDER = [column.name for column in COLUMNS[:-1] if not column.name.startswith("prior_")]
+ORDER = [column.name for column in COLUMNS[:-1] if not column.name.startswith(("prior_", "target"))]
 NO_REPLACEMENT_NAMED = "replaced"
 # Single precision rounds a probability of one to a little more; half precision adds up to a little less.
 OVER_ZERO = 1e-6
@@ -81,6 +90,7 @@ def validate(*frames: pd.DataFrame) -> pd.DataFrame:
     tables = [_columns(frame) for frame in frames]
     table = tables[0] if len(tables) == 1 else pd.concat(tables, ignore_index=True)
     table["replacement"] = _replacements(table)
+    _check_target(table)
     _check_same_for_each_clip(table)
     _check_conditions(table)
     classes = [name for name in table.columns if name.startswith(CLASS)]
@@ -120,12 +130,14 @@ def _require(table: pd.DataFrame, has_classes: bool) -> None:
 def _text(table: pd.DataFrame, name: str) -> pd.Series:
     column = table[name]
     empty = column.isna().to_numpy()
-    if name in ("replacement", "coalition"):
+    # Of tags too an empty cell is a value.
+    tags = name in ("label", "predicted") and "target" in table and (table["target"] == MULTILABEL).all()
+    if tags or name in ("replacement", "coalition"):
         # Readers of CSV take an empty cell, here "no modality", for not-a-number.
         column = column.astype(object).where(~empty, "")
     elif empty.any():
         raise _wrong(table, name, "a value in every row", empty)
-    if pd.api.types.is_float_dtype(column) and (column == column.round()).all():
+    if pd.api.types.is_float_dtype(column) and np.isfinite(column).all() and (column == column.round()).all():
         column = column.astype(np.int64)  # 1.0 in one column and 1 in another are the same class
     text = column.astype(str)
     if name in ("model", "clip_id") and (text == "").any():
@@ -214,6 +226,19 @@ def _log_probabilities(table: pd.DataFrame) -> pd.Series:
     if bad.any():
         raise _wrong(table, "log_probability", "numbers <= 0", bad)
     return values.clip(upper=0)
+
+
+def _check_target(table: pd.DataFrame) -> None:
+    if "target" not in table:
+        return
+    kinds = sorted({str(kind) for kind in table["target"].unique()})
+    if len(kinds) > 1 or kinds[0] not in TARGETS:
+        raise UserError(f"{WHERE}: target: expected one of {', '.join(TARGETS)} in every row, got {', '.join(kinds)}")
+    if kinds[0] == REGRESSION:
+        for name in ("label", "predicted", *([PRIOR_PREDICTED] if PRIOR_PREDICTED in table else [])):
+            wrong = ~np.isfinite(pd.to_numeric(table[name], errors="coerce").to_numpy(np.float64))
+            if wrong.any():
+                raise _wrong(table, name, "a finite number", wrong)
 
 
 def _check_same_for_each_clip(table: pd.DataFrame) -> None:
