@@ -10,34 +10,36 @@ import sys
 import time
 import zlib
 from collections import defaultdict
-from concurrent.futures import ProcessPoolExecutor
-from functools import partial
+from concurrent.futures import ProcessPoolExecutor, as_completed
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
+from unittest.mock import patch
 
 import numpy as np
 import pandas as pd
 from calibration_claims import Facts, false_parts, kind
 from calibration_sampling import REPLACEMENT, Cells, TestSet, Truth, cells_of, draw, truth
-from calibration_settings import WORLDS, Setting, settings
+from calibration_settings import Setting, settings
 
 from modalens.measures.coalition_values import CoalitionValues
 from modalens.measures.interaction import Interaction
 from modalens.measures.leave_one_out import LeaveOneOut
 from modalens.measures.shapley import Shapley
+from modalens.reporting import summary
 from modalens.reporting.study_results import ModelScores
-from modalens.reporting.summary import Finding, find
+from modalens.reporting.summary import Finding
 from modalens.stats.coalitions import Coalition, from_text, interaction_values, shapley_values, to_text
 from modalens.stats.leaderboard import NOT_DISTINGUISHABLE, ranking
 
 DOCS = Path(__file__).resolve().parents[1] / "docs" / "calibration"
 METRICS = ("accuracy", "log_probability")
 PERMUTATIONS, LEVEL, TASK = 999, 0.05, "task"
+Rows = list[dict[str, Any]]
 Found = dict[tuple[str, ...], tuple[float, float, float, float]]  # (truth, estimate, low, high)
 
 
-def measures_of(test: TestSet, imbalanced: bool) -> dict[str, pd.DataFrame]:
+def measures_of(test: TestSet, imbalanced: bool) -> dict[str, Rows]:
     """What a study measures of the joint model; of the others what the sentences want."""
     metrics = ("accuracy", "log_probability", *(["balanced_accuracy"] if imbalanced else []))
     singles = [model for kept, model in test.experts.items() if len(kept) == 1]
@@ -45,19 +47,19 @@ def measures_of(test: TestSet, imbalanced: bool) -> dict[str, pd.DataFrame]:
         LeaveOneOut(metrics=metrics, permutations=PERMUTATIONS).of([test.joint]),
         LeaveOneOut(metrics=metrics[-1 if imbalanced else 0 :][:1], permutations=1).of(singles),
     ]
-    return {
+    found = {
         "leave_one_out": pd.concat(tables, ignore_index=True),
         "coalition_values": CoalitionValues(metrics=metrics).of([test.joint]),
         "interaction": Interaction(value_functions=metrics).of([test.joint]),
         "shapley": Shapley(value_functions=METRICS[:2]).of([test.joint, *test.experts.values()]),
     }
+    return {name: table.to_dict("records") for name, table in found.items()}  # type: ignore[misc]
 
 
-def estimates(tables: dict[str, pd.DataFrame], test: TestSet, known: Truth, cells: Cells) -> Found:
+def estimates(tables: dict[str, Rows], test: TestSet, known: Truth, cells: Cells) -> Found:
     """(measure, quantity, of what, interval over) -> truth, estimate and interval."""
     names, found = test.joint.modalities, {}
-    drops = tables["leave_one_out"]
-    for row in drops[drops["model"] == "joint"].to_dict("records"):
+    for row in _of_joint(tables["leave_one_out"]):
         values, metric, modality = known.reached[row["metric"]], row["metric"], row["modality"]
         kept = tuple(name for name in names if name != modality)
         key = ("leave_one_out", metric)
@@ -72,17 +74,16 @@ def estimates(tables: dict[str, pd.DataFrame], test: TestSet, known: Truth, cell
             for over, true in (("groups", of_groups), ("seeds", of_seeds)):
                 ends = row[f"{over}_low"], row[f"{over}_high"]
                 found[*key, f"drop of {modality}", over] = true, row["drop"], *ends
-    for row in tables["coalition_values"].to_dict("records"):
+    for row in tables["coalition_values"]:
         kept, values = from_text(row["coalition"]), known.reached[row["metric"]]
         if len(kept) < len(names) - 1:
             key = ("coalition_values", row["metric"], f"lost with {row['coalition'] or 'none'}", "both")
             found[key] = values[names] - values[kept], row["lost"], row["low"], row["high"]
-    for row in tables["interaction"].to_dict("records"):
+    for row in tables["interaction"]:
         true = interaction_values(known.reached[row["value_function"]])[row["modality"], row["other"]]
         key = ("interaction", row["value_function"], f"{row['modality']} and {row['other']}", "both")
         found[key] = true, row["value"], row["low"], row["high"]
-    shapley = tables["shapley"]
-    for row in shapley[shapley["model"] == "joint"].to_dict("records"):
+    for row in _of_joint(tables["shapley"]):
         game = dict(known.reached[row["value_function"]])
         if row["notion"] == "available":
             game[()] = known.none[row["value_function"]]
@@ -121,16 +122,27 @@ def scores_of(test: TestSet, cells: Cells) -> dict[str, ModelScores]:
     return scores
 
 
-def finding(tables: dict[str, pd.DataFrame], scores: dict[str, ModelScores]) -> Finding:
+def finding(tables: dict[str, Rows], scores: dict[str, ModelScores]) -> Finding:
     """What the report would say."""
     study = SimpleNamespace(
         scores={TASK: scores},
         replacement=REPLACEMENT,
         headline=lambda _: "joint",
         expert=lambda _, modality: f"{modality}_only",
-        measure=lambda name: tables[name].assign(task=TASK),
+        measure=tables.get,
     )
-    return find(study, TASK)  # type: ignore[arg-type]
+    # Rows as they are: a data frame of each test set's few would take as long as all the rest.
+    with patch.object(summary, "_rows", _rows):
+        return summary.find(study, TASK)  # type: ignore[arg-type]
+
+
+def _rows(rows: Rows, task: str, **equal: str) -> Rows:
+    del task
+    return [row for row in rows if all(row[column] == value for column, value in equal.items())]
+
+
+def _of_joint(rows: Rows) -> Rows:
+    return _rows(rows, TASK, model="joint")
 
 
 def facts_of(known: Truth, metric: str, names: Coalition) -> Facts:
@@ -138,10 +150,12 @@ def facts_of(known: Truth, metric: str, names: Coalition) -> Facts:
     return Facts(values, known.none[metric], {name: values[name,] for name in names})
 
 
-def tests_of(tables: dict[str, pd.DataFrame], test: TestSet, known: Truth) -> dict[tuple[str, str, bool], bool]:
+def tests_of(tables: dict[str, Rows], test: TestSet, known: Truth) -> dict[tuple[str, str, bool], bool]:
     """(test, of what, whether there is something to find) -> whether it was found."""
-    found, drops = {}, tables["leave_one_out"]
-    for row in drops[(drops["model"] == "joint") & drops["metric"].isin(METRICS)].to_dict("records"):
+    found = {}
+    for row in _of_joint(tables["leave_one_out"]):
+        if row["metric"] not in METRICS:
+            continue
         kept = tuple(name for name in test.joint.modalities if name != row["modality"])
         values = known.reached[row["metric"]]
         there = abs(values[test.joint.modalities] - values[kept]) > 0.002
@@ -217,18 +231,22 @@ def main() -> None:
     arguments = parser.parse_args()
     chosen = [setting for setting in settings() if arguments.only in setting.name]
     started, parts = time.perf_counter(), []
-    # The largest first, so that no process is left alone with one.
-    order = sorted(chosen, key=lambda setting: -setting.clips * len(WORLDS[setting.world].joint.modalities))
-    with ProcessPoolExecutor(arguments.cores) as pool:
-        for setting, part in zip(order, pool.map(partial(run, sets=arguments.sets), order), strict=True):
-            parts.append(part)
-            print(f"{time.perf_counter() - started:6.0f} s  {setting.name}", file=sys.stderr, flush=True)
     arguments.output.mkdir(parents=True, exist_ok=True)
+    with ProcessPoolExecutor(arguments.cores) as pool:
+        running = {pool.submit(run, setting, arguments.sets): setting for setting in chosen}
+        for done in as_completed(running):
+            parts.append(done.result())
+            print(f"{time.perf_counter() - started:6.0f} s  {running[done].name}", file=sys.stderr, flush=True)
+            _write(parts, [setting.name for setting in chosen], arguments.output)
+
+
+def _write(parts: list[Any], order: list[str], folder: Path) -> None:
+    """What there is so far."""
     for name, tables in zip(("intervals", "tests", "sentences"), zip(*parts, strict=True), strict=True):
         table = pd.DataFrame([row for rows in tables for row in rows]).round(4)
-        table["order"] = table["setting"].map({setting.name: place for place, setting in enumerate(chosen)})
-        table = table.sort_values("order", kind="stable").drop(columns="order")
-        table.to_csv(arguments.output / f"{name}.csv", index=False, lineterminator="\n")
+        table["setting"] = pd.Categorical(table["setting"], order, ordered=True)
+        table = table.sort_values("setting", kind="stable")
+        table.to_csv(folder / f"{name}.csv", index=False, lineterminator="\n")
 
 
 if __name__ == "__main__":

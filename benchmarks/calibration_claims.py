@@ -49,6 +49,10 @@ def _lead_holds(part: str, facts: Facts) -> bool:
         return facts.full < facts.chance + MARGIN + NOTHING
     if part == "nothing learned":
         return abs(facts.full - facts.chance) < MARGIN + NOTHING
+    if part == "hardly better than chance":
+        return -NOTHING < facts.full - facts.chance < MARGIN + NOTHING
+    if facts.full < facts.chance + NOTHING:
+        return False  # of nothing no modality has a part
     if part.startswith("better without"):
         return all(facts.drop(name) < NOTHING for name in named)
     if part.endswith("dominates"):

@@ -20,7 +20,11 @@ def evidence(values, half=0.02, chance=0.33, modalities=PAIR, pairs=True):
     interaction = {}
     if pairs and len(values) == 2 ** len(modalities):
         interaction = {pair: about(value) for pair, value in interaction_values(values).items()}
-    return Evidence("accuracy", chance, modalities, about(full), lost, interaction)
+    return Evidence("accuracy", chance, modalities, about(full), about(full - chance), lost, interaction)
+
+
+def over(full, chance):
+    return Estimate(full.value - chance, full.low - chance, full.high - chance)
 
 
 def of(none, audio, video, both):
@@ -87,7 +91,9 @@ def test_one_modality_that_is_not_needed_beside_two_that_are_is_named():
 
 def test_of_one_group_nothing_is_said():
     nothing = Estimate(0.9, np.nan, np.nan)
-    found = judge(Evidence("accuracy", 0.33, PAIR, nothing, {("audio",): nothing, ("video",): nothing}, {}))
+    found = judge(
+        Evidence("accuracy", 0.33, PAIR, nothing, over(nothing, 0.33), {("audio",): nothing, ("video",): nothing}, {})
+    )
     assert found.lead == "too few test groups to tell"
 
 
@@ -112,26 +118,30 @@ def test_only_together_is_not_said_of_coalitions_that_nobody_measured():
     synergistic = {pair: Estimate(0.3, 0.2, 0.4) for pair in full.interaction}
     some = {one: lost for one, lost in full.lost.items() if len(one) != 2 or one == ("audio", "text")}
     for lost in (full.lost, some):
-        found = judge(Evidence("accuracy", 0.1, TRIPLE, full.full, lost, synergistic))
+        found = judge(Evidence("accuracy", 0.1, TRIPLE, full.full, over(full.full, 0.1), lost, synergistic))
         assert "only together" not in found.lead
 
 
 def test_dominates_is_not_said_of_a_drop_that_is_hardly_larger_than_the_others():
     full = Estimate(0.9, 0.88, 0.92)
     lost = {("video",): Estimate(0.07, 0.02, 0.12), ("audio",): Estimate(0.02, -0.01, 0.05)}
-    lead = judge(Evidence("accuracy", 0.33, PAIR, full, lost, {})).lead
+    lead = judge(Evidence("accuracy", 0.33, PAIR, full, over(full, 0.33), lost, {})).lead
     assert lead == "audio counts; video is not needed"
 
 
 def test_no_interval_no_verdict():
     nothing = Estimate(0.2, float("nan"), float("nan"))
     lost = {("video",): nothing, ("audio",): nothing}
-    lead = judge(Evidence("accuracy", 0.33, PAIR, Estimate(0.9, 0.8, 1.0), lost, {})).lead
+    lead = judge(
+        Evidence("accuracy", 0.33, PAIR, Estimate(0.9, 0.8, 1.0), over(Estimate(0.9, 0.8, 1.0), 0.33), lost, {})
+    ).lead
     assert lead == "too few test groups to tell"
 
 
 def test_below_chance_with_a_wide_interval_is_no_better_than_chance_and_not_nothing_learned():
-    verdict = judge(Evidence("accuracy", 0.5, PAIR, Estimate(0.3, 0.1, 0.52), {}, {}))
+    verdict = judge(
+        Evidence("accuracy", 0.5, PAIR, Estimate(0.3, 0.1, 0.52), over(Estimate(0.3, 0.1, 0.52), 0.5), {}, {})
+    )
     assert verdict.lead == "no better than chance"
     assert "less than 5 points above chance" in verdict.text
 
@@ -139,5 +149,22 @@ def test_below_chance_with_a_wide_interval_is_no_better_than_chance_and_not_noth
 def test_a_bound_is_rounded_so_that_it_stays_one():
     full = Estimate(0.9, 0.88, 0.92)
     lost = {("video",): Estimate(0.0, -0.02, 0.0243), ("audio",): Estimate(0.5, 0.4, 0.6)}
-    text = judge(Evidence("accuracy", 0.33, PAIR, full, lost, {})).text
+    text = judge(Evidence("accuracy", 0.33, PAIR, full, over(full, 0.33), lost, {})).text
     assert "without audio it is 0.90, a drop of at most 3 points" in text
+
+
+def test_what_is_hardly_better_than_chance_is_not_divided():
+    """Audio and video suffice each where nothing is to be had: a sentence that is true of noise."""
+    verdict = judge(evidence(of(0.33, 0.36, 0.36, 0.36), half=0.015))
+    assert verdict.lead == "hardly better than chance"
+    assert "at most 5 points above it" in verdict.text
+
+
+def test_chance_is_compared_on_the_same_clips():
+    """A test set in which the commonest class of training is rarer than usual is not something learned."""
+    full, drop = (
+        Estimate(0.34, 0.33, 0.35),
+        {("audio",): Estimate(0, -0.01, 0.01), ("video",): Estimate(0, -0.01, 0.01)},
+    )
+    lucky = judge(Evidence("accuracy", 0.32, PAIR, full, Estimate(0.02, -0.01, 0.045), drop, {}))
+    assert lucky.lead == "nothing learned"

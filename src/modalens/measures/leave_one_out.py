@@ -42,6 +42,7 @@ class LeaveOneOut(Measure):
 
         model, replacement, modality, metric,
         full, full_low, full_high, withheld, withheld_low, withheld_high: the metric and its crossed interval,
+        chance: of who knows nothing of a clip, see Coalitions.chance; above_low, above_high: of full - chance,
         drop = full - withheld; low, high its interval over groups and seeds drawn together; groups_low, groups_high and
         seeds_low, seeds_high over one of them; seed_std its standard deviation between seeds,
         detectable: the smallest drop that this test set and these seeds would have shown (power 0.8),
@@ -72,6 +73,7 @@ class LeaveOneOut(Measure):
         return found
 
     def _model(self, scores: Coalitions) -> list[dict[str, Any]]:
+        chance = scores.chance()
         full, full_tally = scores.metrics(scores.modalities, ""), scores.tally(scores.modalities, "")
         bootstrap, rows = scores.bootstrap, []
         for replacement in chosen(scores.replacements, self.replacement):
@@ -85,6 +87,9 @@ class LeaveOneOut(Measure):
                         row[name] = float(values[0].mean())
                         ends = bootstrap.interval(values, kind_of(metric, difference=False))
                         row[f"{name}_low"], row[f"{name}_high"] = ends
+                    row["chance"] = float(chance[metric][0].mean())
+                    above = full[metric] - chance[metric]
+                    row["above_low"], row["above_high"] = bootstrap.interval(above, kind_of(metric, difference=True))
                     row["drop"] = row["full"] - row["withheld"]
                     change = full[metric] - withheld[metric]
                     row |= bootstrap.summary(change, kind_of(metric, difference=True))

@@ -107,8 +107,9 @@ def _share(value: Array, total: Array, bootstrap: Bootstrap, value_function: str
     # A share of nothing means nothing; without an interval nobody knows whether there is something to share.
     if not (low > 0 or high < 0):
         return dict.fromkeys(("share", "share_low", "share_high"), float("nan"))
-    part, whole = bootstrap.drawn(value), bootstrap.drawn(total)
-    # A replicate in which there happened to be nothing has no share.
-    shares = part[whole != 0] / whole[whole != 0]
-    share_low, share_high = bootstrap.percentiles(shares)
-    return {"share": float(shares[0]), "share_low": share_low, "share_high": share_high}
+    whole = float(total[0].mean())
+    share = float(value[0].mean()) / whole
+    # The ratio's first-order part (delta method): seeds and groups vary in it as in any mean.
+    ends = bootstrap.interval(value - share * total, kind_of(value_function, difference=True))
+    share_low, share_high = sorted(share + end / whole for end in ends)
+    return {"share": share, "share_low": share_low, "share_high": share_high}

@@ -82,6 +82,7 @@ def find(study: Study, task: str) -> Finding:
         chance,
         scored.modalities,
         Estimate(full["full"], full["full_low"], full["full_high"]),
+        Estimate(full["full"] - full["chance"], full["above_low"], full["above_high"]),
         _lost(study, task, finding),
         _interaction(study, task, finding),
     )
@@ -144,10 +145,10 @@ def _notes(finding: Finding, compared: Mapping[str, Mapping[str, Any]]) -> Itera
         better = paired.get("verdict") == "better" and paired["difference_low"] > 0
         if better or part.alone["full_low"] > full["full_high"]:
             yield f"The joint model is worse than one of {part.modality} alone: {_by_how_much(finding, part, paired)}."
-        elif part.alone["full_low"] > finding.chance:
+        elif part.alone["above_low"] > 0:
             if part.drop["high"] < 0:
                 yield f"It does better without {part.modality}, although {alone}."
-            elif not_needed(_estimate(part.drop, "drop")) and full["full_low"] > finding.chance:
+            elif not_needed(_estimate(part.drop, "drop")) and full["above_low"] > 0:
                 yield f"It does not need {part.modality}, although {alone}."
 
 

@@ -27,7 +27,8 @@ class Estimate:
 
 @dataclass(frozen=True)
 class Evidence:
-    """Of one model on one task, in one metric. full: with all modalities. lost: full - value of each other coalition.
+    """Of one model on one task, in one metric. full: with all modalities. above: full - chance, on the same clips.
+    lost: full - value of each other coalition.
 
     values: what the model reaches with each coalition. interaction: by pair, where it was measured.
     """
@@ -36,6 +37,7 @@ class Evidence:
     chance: float
     modalities: tuple[str, ...]
     full: Estimate
+    above: Estimate
     lost: Mapping[Coalition, Estimate]
     interaction: Mapping[tuple[str, str], Estimate]
 
@@ -64,21 +66,24 @@ def not_needed(drop: Estimate) -> bool:
 
 def judge(evidence: Evidence) -> Verdict:
     """The sentence of a task. With one modality there is nothing to compare."""
-    full, chance = evidence.full, evidence.chance
+    full, above, chance = evidence.full, evidence.above, evidence.chance
     reached = f"{evidence.metric} {full.value:.2f} [{full.low:.2f}, {full.high:.2f}], chance {chance:.2f}"
-    if isnan(full.low):
+    if isnan(full.low) or isnan(above.low):
         return Verdict("too few test groups to tell", f"{reached}: of one group no interval can be given.")
-    if full.high < chance:
+    if above.high < 0:
         return Verdict("worse than chance", f"{reached}: what was learned does not hold in the test clips.")
-    if full.low <= chance:
-        if full.low > chance - MARGIN and full.high < chance + MARGIN:
+    if above.low <= 0:
+        if above.low > -MARGIN and above.high < MARGIN:
             return Verdict("nothing learned", f"{reached}: within {_points(MARGIN)} of chance.")
-        if full.high < chance + MARGIN:
+        if above.high < MARGIN:
             return Verdict("no better than chance", f"{reached}: less than {_points(MARGIN)} above chance, if at all.")
         return Verdict(
             "cannot tell whether anything was learned",
             f"{reached}: the interval reaches from chance, or below, to well above it.",
         )
+    if above.high <= MARGIN:
+        bound = _points(above.high, up=True)
+        return Verdict("hardly better than chance", f"{reached}: at most {bound} above it, too little to be divided.")
     if len(evidence.modalities) == 1:
         return Verdict(
             f"from {evidence.modalities[0]} alone", f"{reached}; no model of several modalities was studied."

@@ -9,15 +9,17 @@ from modalens.stats.metrics import CHUNK, Array
 from modalens.stats.targets import Counts
 from modalens.utils.errors import UserError
 
-# A rate lies from 0 to 1; a difference of rates from -1 to 1; a real number (log-probability) anywhere.
-Kind = Literal["rate", "difference", "real"]
+# A rate lies from 0 to 1; a difference of rates from -1 to 1; a loss below 0, most of it from few clips; a real number
+# (a difference of losses, R2) anywhere.
+Kind = Literal["rate", "difference", "loss", "real"]
 UNBOUNDED = ("log_probability", "r2", "negative_mse")
+LARGEST = 50.0  # of a logarithm, which would overflow
 POWER = 0.8  # of the smallest difference that a test set is said to be able to show
 
 
 def kind_of(metric: str, *, difference: bool) -> Kind:
     if metric in UNBOUNDED:
-        return "real"
+        return "real" if difference or metric == "r2" else "loss"
     return "difference" if difference else "rate"
 
 
@@ -40,28 +42,12 @@ class Bootstrap:
         self.confidence = confidence
         self.groups, self.seeds = groups, seeds
         self.group_weights = _draws(groups, replicates, np.random.default_rng([seed, 0]))
-        self._seed_weights = _draws(seeds, replicates, np.random.default_rng([seed, 1])) / seeds
 
     def metrics(self, counts: Counts) -> dict[str, Array]:
         """Every metric (1 + replicates, seeds). Memory is bounded by working on CHUNK replicates at a time."""
         starts = range(0, len(self.group_weights), CHUNK)
         chunks = [counts.metrics(self.group_weights[start : start + CHUNK]) for start in starts]
         return {metric: np.concatenate([chunk[metric] for chunk in chunks]) for metric in chunks[0]}
-
-    def drawn(self, values: Array) -> Array:
-        """(1 + replicates, seeds) -> mean over seeds (1 + replicates,), groups and seeds drawn together: for ratios.
-
-        Not-a-number after row 0 where there are not two groups.
-        """
-        means = (values * self._seed_weights).sum(axis=1)
-        if self.groups < 2:
-            means[1:] = np.nan
-        return means
-
-    def percentiles(self, draws: Array) -> tuple[float, float]:
-        tail = (1 - self.confidence) / 2
-        low, high = np.quantile(draws[1:], [tail, 1 - tail]) if len(draws) > 1 else (np.nan, np.nan)
-        return float(low), float(high)
 
     def interval(self, values: Array, kind: Kind) -> tuple[float, float]:
         """Of the mean over seeds of (1 + replicates, seeds), groups and seeds both taken as drawn from many."""
@@ -106,6 +92,10 @@ class Bootstrap:
         error = float(np.sqrt(variance))
         if kind == "rate":
             return (*self._wilson(min(max(estimate, 0.0), 1.0), float(variance), t), error)
+        if kind == "loss" and estimate < 0:
+            # Of its logarithm: clips that are seldom and cost much are missing from a small test set.
+            factor = float(np.exp(min(-t * error / estimate, LARGEST)))
+            return estimate * factor, estimate / factor, error
         low, high = estimate - t * error, estimate + t * error
         return (max(low, -1.0), min(high, 1.0), error) if kind == "difference" else (low, high, error)
 
