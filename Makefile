@@ -11,7 +11,7 @@ export PATH := $(CURDIR)/$(BIN):$(PATH)
 STUDY ?= config/config.yaml
 SHOW := python -m modalens config --configfile $(STUDY) --print
 
-.PHONY: demo test check test-slurm bench docs format ui lock clean
+.PHONY: demo test check test-slurm bench calibration docs format ui lock clean
 
 demo: $(VENV)/ready ## render the known-answer clips, train, withhold, report
 	snakemake --cores $(CORES) --configfile $(STUDY)
@@ -34,6 +34,10 @@ bench: $(VENV)/ready ## ratios against what a user would pick instead, in minute
 	python benchmarks/training.py
 	python benchmarks/guidance.py
 	python benchmarks/workflow.py --clips 1000 10000
+
+calibration: $(VENV)/ready ## intervals, tests and sentences against answers that are known -> docs/calibration
+	PYTHONPATH=$(PYTHONPATH):benchmarks OPENBLAS_NUM_THREADS=1 python benchmarks/calibration.py --cores $(CORES)
+	PYTHONPATH=$(PYTHONPATH):benchmarks python benchmarks/calibration_figures.py
 
 docs: $(VENV)/ready ## the documentation in site/, warnings as errors
 	NO_MKDOCS_2_WARNING=1 mkdocs build --strict --clean
