@@ -166,3 +166,55 @@ def test_the_page_tells_numbers_in_r2_and_tags_in_micro_f1(valence, scenes, tmp_
     )
     assert "both count" in text
     assert "accuracy falls" not in text
+
+
+def test_a_model_of_numbers_is_evaluated_with_each_coalition():
+    draw = np.random.default_rng(0)
+    features = {name: draw.normal(size=(100, 3)) for name in PAIR}
+    truth = features["audio"][:, 0] + 2 * features["video"][:, 0]
+    found = modalens.evaluate(
+        lambda rows: rows["audio"][:, 0] + 2 * rows["video"][:, 0], features, truth, target="regression"
+    )
+    drops = modalens.leave_one_out(found, metrics=["r2"], replacement="mean@input").set_index("modality")
+    assert drops.loc["audio", "full"] == pytest.approx(1)
+    assert drops.loc["audio", "withheld"] == pytest.approx(0.8, abs=0.1)
+    assert drops.loc["video", "withheld"] == pytest.approx(0.2, abs=0.15)
+
+
+def test_a_torch_module_of_tags_is_evaluated_and_names_those_from_a_half_on():
+    torch = pytest.importorskip("torch")
+    draw = np.random.default_rng(0)
+    features = {name: draw.choice([-1.0, 1.0], size=(100, 1)) for name in PAIR}
+    truth = np.concatenate([features[name] > 0 for name in PAIR], axis=1).astype(int)
+
+    class Tags(torch.nn.Module):
+        modalities = PAIR
+
+        def embed(self, given):
+            return given
+
+        def classify(self, embeddings):
+            return 3 * torch.cat([embeddings[name] for name in PAIR], 1)
+
+    found = modalens.evaluate(Tags(), features, truth, classes=["dog", "rain"], target="multilabel")
+    full = found[found["replacement"] == ""]
+    assert (full["label"] == full["predicted"]).all()
+    assert set(full["label"]) == {"", "dog", "rain", "dog|rain"}
+    assert full["log_probability"].to_numpy() == pytest.approx(2 * np.log(1 / (1 + np.exp(-3))))
+    drops = modalens.leave_one_out(found, metrics=["micro_f1"], replacement="shuffle@input").set_index("modality")
+    assert drops.loc["audio", "low"] > 0
+
+
+@pytest.mark.parametrize(
+    ("target", "labels", "output", "message"),
+    [
+        ("regression", ["a", "b"], np.zeros(2), "expected one finite number a clip"),
+        ("regression", [0.0, 1.0], np.zeros((2, 2)), r"shape \(2,\) or \(2, 1\) from the model, got \(2, 2\)"),
+        ("regression", [0.0, 1.0], np.array([0, np.nan]), "no finite number"),
+        ("multilabel", [[0, 2], [1, 1]], np.zeros((2, 2)), "expected 0 or 1 for each clip and tag"),
+        ("tags", [0, 1], np.zeros((2, 2)), "target: expected classes, regression, multilabel, got 'tags'"),
+    ],
+)
+def test_labels_and_outputs_that_do_not_fit_the_target_are_refused(target, labels, output, message):
+    with pytest.raises(UserError, match=message):
+        modalens.evaluate(lambda _: output, {"audio": np.zeros((2, 1))}, labels, target=target)

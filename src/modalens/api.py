@@ -23,7 +23,7 @@ from modalens.measures.shapley import Shapley
 from modalens.stats.metrics import METRICS
 from modalens.stats.prediction_files import Table, load_predictions
 from modalens.stats.predictions import validate
-from modalens.stats.targets import TARGETS, metrics_of, target_of
+from modalens.stats.targets import CLASSES, TARGETS, metrics_of, target_of
 from modalens.utils import arguments, files
 from modalens.utils.errors import UserError
 from modalens.utils.extras import not_installed
@@ -127,6 +127,7 @@ def evaluate(
     replacements: arrays.Replacements = ("mean@input", "shuffle@input"),
     reference: Mapping[str, Any] | None = None,
     output: Output = "logits",
+    target: str = "classes",
     name: str = "model",
     seed: int = 0,
     batch_size: int = 64,
@@ -154,7 +155,10 @@ def evaluate(
     None and of any name, such as blank@input, to {modality: (...) or (K, ...)}: what stands in, or K of them of which
     each clip is given one. reference: {modality: (R, ...)}, the training clips' features, of which the means and
     deviations are taken; by default `features` (no label is read). output: "probabilities" where the model returns
-    these. name, seed: of the model and of its training, for a table of several. batch_size: clips at once.
+    these. target: "regression" for labels that are numbers, (N,), and a model that returns one for each clip, (B,) or
+    (B, 1); "multilabel" for labels (N, tags) of 0 and 1, `classes` the tags' names, and a model that returns a logit or
+    probability for each; a tag is named from 0.5 on. name, seed: of the model and of its training, for a table of
+    several. batch_size: clips at once.
 
     Returns a table of predictions, N rows for each of the 1 + (2^M - 1) * len(replacements) conditions, in the columns
     of `load_predictions` and `condition`. The same call gives the same table, whatever the order of the clips.
@@ -173,13 +177,19 @@ def evaluate(
     if trained and reference is not None:
         raise UserError("evaluate: reference: a model of this package knows its training clips; leave it out")
     rows = _inputs(call, features)
-    network = _network(call, rows, output, any(is_tensor(values) for values in features.values()))
+    if target not in TARGETS or (trained and target != CLASSES):
+        allowed = CLASSES if trained else ", ".join(TARGETS)
+        raise UserError(f"evaluate: target: expected {allowed}, got {target!r}")
+    network = _network(call, rows, output, any(is_tensor(values) for values in features.values()), target)
     first = network.embed({key: values[:batch_size] for key, values in rows.items()})
     columns = network.log_probabilities(first).shape[1]
     if trained and classes is None:
         classes = trained.labels
-    named = arrays.class_names(labels, classes, columns)
-    test = arrays.as_test_set(rows, arrays.names_of(labels), named, clip_ids, groups)
+    if target == CLASSES:
+        texts, named = arrays.names_of(labels), arrays.class_names(labels, classes, columns)
+    else:
+        texts, named = arrays.other_labels(labels, classes, target, columns)
+    test = arrays.as_test_set(rows, texts, named, clip_ids, groups, target)
     told = rows if reference is None else arrays.rows_of({key: reference.get(key, ()) for key in rows}, "reference")
     kinds, test.stand_ins = arrays.stand_ins(replacements, rows, None if trained else told)
     if trained:
@@ -265,16 +275,16 @@ def _inputs(model: Any, features: Mapping[str, Any]) -> dict[str, arrays.Array]:
     return arrays.rows_of({key: features[key] for key in sorted(known or features)}, "features")
 
 
-def _network(model: Any, rows: Mapping[str, Any], output: Output, tensors: bool) -> Network:
+def _network(model: Any, rows: Mapping[str, Any], output: Output, tensors: bool, target: str) -> Network:
     if arguments.text("evaluate: output", output) not in ("logits", "probabilities"):
         raise UserError(f"evaluate: output: expected 'logits' or 'probabilities', got {output!r}")
     if is_module(model) and hasattr(model, "embed") and hasattr(model, "classify"):
         if output != "logits":
             raise UserError("evaluate: output: classify of a torch module returns logits")
-        return TorchNetwork(model, tuple(rows))
+        return TorchNetwork(model, tuple(rows), target=target)
     if not callable(model):
         raise UserError(f"evaluate: model: expected a torch module or a function, got {type(model).__name__}")
-    return CallableNetwork(model, tuple(rows), output, tensors or is_module(model))
+    return CallableNetwork(model, tuple(rows), output, tensors or is_module(model), target)
 
 
 def _embedding_statistics(

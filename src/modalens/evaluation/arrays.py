@@ -9,6 +9,7 @@ import pandas as pd
 from modalens.evaluation.ablation import FROM_FILE, KINDS
 from modalens.evaluation.networks import Array, Network, to_array
 from modalens.evaluation.predict import TestSet
+from modalens.stats.targets import CLASSES, MULTILABEL, REGRESSION, SEPARATOR, tags_of
 from modalens.utils.errors import UserError
 from modalens.utils.suggest import suggest
 
@@ -68,8 +69,30 @@ def class_names(labels: Any, classes: Sequence[Any] | None, count: int) -> list[
     return names
 
 
+def other_labels(labels: Any, classes: Sequence[Any] | None, target: str, columns: int) -> tuple[list[str], list[str]]:
+    """Numbers, or (N, tags) of 0 and 1 -> each clip's label as text, and the names of the tags. Raises UserError."""
+    values = to_array(labels)
+    if target == REGRESSION:
+        if values.ndim != 1 or values.dtype.kind not in "fiu" or not np.isfinite(values).all():
+            raise UserError("evaluate: labels: expected one finite number a clip for target='regression'")
+        return [repr(float(value)) for value in values], []
+    names = [str(tag) for tag in range(columns)] if classes is None else names_of(classes)
+    if values.ndim != 2 or values.shape[1] != columns or not np.isin(values, (0, 1)).all():
+        raise UserError(
+            f"evaluate: labels: expected 0 or 1 for each clip and tag, (clips, {columns}), got shape {values.shape}"
+        )
+    if len(names) != columns or len(set(names)) != columns or any(SEPARATOR in name for name in names):
+        raise UserError(f"evaluate: classes: expected {columns} names without {SEPARATOR!r}, one a tag")
+    return [SEPARATOR.join(np.array(names, object)[row.astype(bool)]) for row in values], names
+
+
 def as_test_set(
-    features: dict[str, Array], labels: Sequence[str], classes: list[str], clip_ids: Any = None, groups: Any = None
+    features: dict[str, Array],
+    labels: Sequence[str],
+    classes: list[str],
+    clip_ids: Any = None,
+    groups: Any = None,
+    target: str = CLASSES,
 ) -> TestSet:
     """Sorted by clip, so that what is drawn does not depend on the order that rows came in."""
     count = len(next(iter(features.values())))
@@ -91,8 +114,13 @@ def as_test_set(
     order = table["clip_id"].argsort(kind="stable").to_numpy()
     table = table.iloc[order].reset_index(drop=True)
     position = {name: index for index, name in enumerate(classes)}
-    truth = np.array([position[label] for label in table["label"]], dtype=np.int64)
-    return TestSet(table, classes, truth, {name: values[order] for name, values in features.items()}, {})
+    if target == MULTILABEL:
+        truth = np.array([[name in tags_of(label) for name in classes] for label in table["label"]])
+    elif target == REGRESSION:
+        truth = table["label"].to_numpy(np.float64)
+    else:
+        truth = np.array([position[label] for label in table["label"]], dtype=np.int64)
+    return TestSet(table, classes, truth, {name: values[order] for name, values in features.items()}, {}, target=target)
 
 
 def stand_ins(

@@ -10,6 +10,7 @@ from scipy.special import log_softmax
 
 from modalens.measures import Array
 from modalens.measures import Network as Network
+from modalens.stats.targets import CLASSES, REGRESSION
 from modalens.utils.errors import UserError
 
 Output = Literal["logits", "probabilities"]
@@ -23,9 +24,10 @@ class TorchNetwork:
     temperature: what its logits are divided by before the softmax, under every condition alike.
     """
 
-    def __init__(self, model: Any, modalities: Sequence[str], temperature: float = 1.0) -> None:
+    def __init__(self, model: Any, modalities: Sequence[str], temperature: float = 1.0, target: str = CLASSES) -> None:
         self.model = model
         self.temperature = temperature
+        self.target = target
         self.modalities = tuple(sorted(modalities))
 
     def embed(self, features: Mapping[str, Array]) -> dict[str, Array]:
@@ -36,6 +38,8 @@ class TorchNetwork:
     def log_probabilities(self, embeddings: Mapping[str, Array]) -> Array:
         with inference(self.model):
             logits = self.model.classify(_tensors(embeddings, self.model))
+            if self.target != CLASSES:
+                return other_target(to_array(logits), self.target, "logits", len(logits))
             values: Array = (logits.detach().cpu().double() / self.temperature).log_softmax(1).numpy()
         return values
 
@@ -46,8 +50,16 @@ class CallableNetwork:
     tensors: whether the call is given torch tensors, which it is where the caller's features were some.
     """
 
-    def __init__(self, call: Callable[[Any], Any], modalities: Sequence[str], output: Output, tensors: bool) -> None:
+    def __init__(
+        self,
+        call: Callable[[Any], Any],
+        modalities: Sequence[str],
+        output: Output,
+        tensors: bool,
+        target: str = CLASSES,
+    ) -> None:
         self.call = call
+        self.target = target
         self.modalities = tuple(sorted(modalities))
         self.output = output
         self.tensors = tensors
@@ -62,7 +74,10 @@ class CallableNetwork:
         else:
             # Copies: a call that works in place must not change the caller's arrays, or the next condition's.
             found = self.call({name: np.array(rows) for name, rows in embeddings.items()})
-        return log_probabilities(to_array(found), self.output, len(next(iter(embeddings.values()))))
+        clips = len(next(iter(embeddings.values())))
+        if self.target != CLASSES:
+            return other_target(to_array(found), self.target, self.output, clips)
+        return log_probabilities(to_array(found), self.output, clips)
 
 
 def log_probabilities(values: Array, output: Output, clips: int) -> Array:
@@ -84,6 +99,25 @@ def log_probabilities(values: Array, output: Output, clips: int) -> Array:
         raise UserError("evaluate: the model returned probabilities: say output='probabilities'")
     found: Array = log_softmax(values, axis=1)
     return found
+
+
+def other_target(values: Array, target: str, output: Output, clips: int) -> Array:
+    """What a model returned for a batch -> numbers (B, 1) or log-probabilities of each tag (B, tags), float64. Raises
+    UserError."""
+    shape = f"({clips},) or ({clips}, 1)" if target == REGRESSION else f"({clips}, tags)"
+    values = values.astype(np.float64)
+    values = values[:, None] if values.ndim == 1 and target == REGRESSION else values
+    if values.ndim != 2 or len(values) != clips or (target == REGRESSION and values.shape[1] != 1):
+        raise UserError(f"evaluate: expected an output of shape {shape} from the model, got {values.shape}")
+    if not np.isfinite(values).all():
+        raise UserError("evaluate: the model returned what is no finite number")
+    if target == REGRESSION:
+        return values
+    if output == "logits":
+        return -np.logaddexp(0, -values)
+    if (values < 0).any() or (values > 1).any():
+        raise UserError("evaluate: expected probabilities, from 0 to 1; say output='logits'")
+    return np.log(np.maximum(values, np.finfo(np.float64).tiny))
 
 
 def is_tensor(value: Any) -> bool:

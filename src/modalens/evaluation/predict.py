@@ -12,17 +12,21 @@ from modalens.evaluation.networks import Array
 from modalens.measures import Clips
 from modalens.stats.coalitions import Coalition, coalitions, to_text
 from modalens.stats.metrics import confusion_metrics
+from modalens.stats.targets import CLASSES, REGRESSION, SEPARATOR
 
 
 @dataclass
 class TestSet(Clips):
-    """stand_ins: kind -> modality -> (K, ...). lacking: modality -> (N,) clips that have none, whose features are a
+    """truth: numbers or (N, tags) where target, of stats.targets, is another.
+
+    stand_ins: kind -> modality -> (K, ...). lacking: modality -> (N,) clips that have none, whose features are a
     stand-in."""
 
     __test__ = False  # pytest takes classes of this name for tests
 
     stand_ins: dict[str, dict[str, Array]]
     lacking: dict[str, Array] = field(default_factory=dict)
+    target: str = CLASSES
 
 
 def conditions(modalities: Sequence[str], kinds: Sequence[str]) -> list[tuple[Coalition, str]]:
@@ -53,10 +57,23 @@ def rows(test: TestSet, seed: int, columns: dict[str, str], log_probabilities: A
     if "lacks" in test.table:
         clips["lacks"] = test.table["lacks"]
     clips["label"] = test.table["label"]
+    if test.target != CLASSES:
+        return clips.assign(target=test.target, **_other_target(test, values))
     clips["predicted"] = np.array(test.labels, dtype=object)[values.argmax(1)]
     clips["log_probability"] = values[np.arange(len(values)), test.truth]
     probabilities = pd.DataFrame(np.exp(values).astype(np.float32), columns=[f"p_{name}" for name in test.labels])
     return pd.concat([clips, probabilities], axis=1)
+
+
+def _other_target(test: TestSet, values: Array) -> dict[str, Array]:
+    """The columns predicted and, of tags, log_probability: the sum over the tags of what is true of each."""
+    if test.target == REGRESSION:
+        return {"predicted": values[:, 0]}
+    chance = np.exp(values)
+    tags = np.array(test.labels, dtype=object)
+    said = [SEPARATOR.join(tags[row]) for row in chance >= 0.5]
+    silent = np.log(np.maximum(1 - chance, np.finfo(np.float64).tiny))
+    return {"predicted": np.array(said, object), "log_probability": np.where(test.truth, values, silent).sum(1)}
 
 
 def scores(label: pd.Series, predicted: pd.Series) -> dict[str, float]:
