@@ -36,6 +36,7 @@ def false_parts(lead: str, text: str, notes: tuple[str, ...], facts: Facts) -> l
 def kind(part: str, names: Coalition) -> str:
     """A sentence without the names in it, for counting."""
     found = re.sub("|".join(names), "X", part)
+    found = found.split(":")[0] if found.startswith("The joint") else found
     return re.sub(r"\bX(?:, X)*(?: (?:and|or) X)+\b", "X and X", found)
 
 
@@ -96,9 +97,9 @@ def _bounds(text: str, facts: Facts) -> Iterator[tuple[str, bool]]:
 
 
 def _note_holds(note: str, facts: Facts) -> bool:
-    (alone,) = re.findall(r"(\w+) alone reaches", note)
+    (alone,) = re.findall(r"(\w+) alone(?: reaches|:)", note)
     if note.startswith("The joint model is worse"):
-        return facts.experts[alone] > facts.full - NOTHING
+        return facts.experts[alone] > facts.full + NOTHING
     if facts.experts[alone] < facts.chance + NOTHING:
         return False
     return _small(facts.drop(alone)) if "not need" in note else facts.drop(alone) < NOTHING

@@ -97,6 +97,12 @@ def test_a_false_bound_and_a_false_note_are_found():
     )
     notes = ("It does not need audio, although audio alone reaches 0.40.",)
     assert false_parts("cannot tell", text, notes, facts) == ["a drop of at most", "It does not need audio"]
+    worse = (
+        "The joint model is worse than one of video alone: accuracy 0.80 against 0.90, and their intervals differ.",
+    )
+    assert false_parts("cannot tell", "", worse, Facts(VALUES | {("audio", "video"): 0.8}, 0.33, facts.experts)) == []
+    assert false_parts("cannot tell", "", worse, facts) != []
+    assert false_parts("cannot tell", "", (worse[0].replace("video", "audio"),), facts) != []
     assert kind("audio and video count", ("audio", "video")) == "X and X count"
 
 

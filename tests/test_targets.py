@@ -218,3 +218,13 @@ def test_a_torch_module_of_tags_is_evaluated_and_names_those_from_a_half_on():
 def test_labels_and_outputs_that_do_not_fit_the_target_are_refused(target, labels, output, message):
     with pytest.raises(UserError, match=message):
         modalens.evaluate(lambda _: output, {"audio": np.zeros((2, 1))}, labels, target=target)
+
+
+def test_models_of_numbers_stand_on_a_leaderboard_of_r2(valence, tmp_path):
+    full = valence["coalition"] == "audio,video"
+    other = valence.assign(model="half", predicted=valence["predicted"].where(~full, valence["predicted"] / 2))
+    path = modalens.report(pd.concat([valence, other]), tmp_path / "page.html", bootstrap=200, model="joint")
+    text = re.sub(r"\s+", " ", re.sub(r"<[^>]+>", " ", path.read_text()))
+    assert "R², %" in text
+    assert re.search(r"joint 99\.\d ± 0\.\d", text)
+    assert re.search(r"half 7\d\.\d ± 0\.\d .* ▼ worse", text)

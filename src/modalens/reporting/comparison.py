@@ -12,20 +12,25 @@ FIXED = ("task", "model", "trial", "chosen", "status", SCORE, "validation_accura
 
 
 def boards(study: Study) -> pd.DataFrame:
-    """leaderboard/<task>.csv of all tasks, models of the config; empty where there is nothing to compare."""
+    """leaderboard/<task>.csv of all tasks, models of the config, and `score`, `score_std` in the task's metric; empty
+    where there is nothing to compare."""
     table = _joined([(task, None, study.root / "leaderboard" / f"{task}.csv") for task in study.tasks])
     if table.empty:
         return table
-    table = table[table["model"].isin(study.models)]
+    table = table[table["model"].isin(study.models)].copy()
+    if len(set(table["model"])) < 2:
+        return pd.DataFrame()
+    for part in ("", "_std"):
+        table[f"score{part}"] = [row[f"{row['metric']}{part}"] for row in table.to_dict("records")]
     # A file is of one task; what is read together is one family.
-    return judged(table) if len(set(table["model"])) > 1 else pd.DataFrame()
+    return judged(table)
 
 
 def ranks(board: pd.DataFrame) -> pd.DataFrame:
-    """model, mean_rank over the tasks, and the accuracy in each task, best first. Empty for one task."""
+    """model, mean_rank over the tasks, and the score in each task, best first. Empty for one task."""
     if board.empty or board["task"].nunique() < 2:
         return pd.DataFrame()
-    table = board.pivot_table(index="model", columns="task", values="accuracy", sort=False)
+    table = board.pivot_table(index="model", columns="task", values="score", sort=False)
     table = table[list(dict.fromkeys(board["task"]))]
     table.insert(0, "mean_rank", board.groupby("model")["rank"].mean())
     table.columns.name = None

@@ -16,9 +16,15 @@ LISTED_CLIPS = 8000
 
 
 def evidence(study: Study, task: str, tables: dict[str, pd.DataFrame]) -> dict[str, Any]:
+    """Of numbers or tags only the measures that have a place of their own: the other sections are of classes."""
+    if study.target(task) != CLASSES:
+        scored = study.scores[task][study.headline(task)]
+        size = f"{scored.clips:,} test clips of {scored.groups:,} groups"
+        # "values" too would be the mapping's own method to the template.
+        return {"other_target": True, "size": size, "values": [], "others": others.sections(study, task)}
     rows = of(tables["results"], task)
     published = {}
-    for model, part in rows.groupby("model", sort=False) if len(rows) else ():
+    for model, part in rows.groupby("model", sort=False):
         cells = part.set_index(["row", "metric"])[["mean", "std"]]
         names = list(dict.fromkeys(part["row"]))
         published[str(model)] = [(name, [tuple(cells.loc[(name, key)]) for key in METRIC_NAMES]) for name in names]
@@ -27,13 +33,12 @@ def evidence(study: Study, task: str, tables: dict[str, pd.DataFrame]) -> dict[s
     scored = study.scores[task][first]
     cells, by_clip = of(tables["confusion"], task), of(tables["clips"], task)
     worst = confusions.worst(cells)
-    classes = f", {len(scored.classes):,} classes" if scored.target == CLASSES else ""
     return {
         "published": published,
         "drops": drops[drops["metric"] == "accuracy"].to_dict("records") if len(drops) else [],
         "values": values[values["value_function"] == "accuracy"].to_dict("records") if len(values) else [],
         "undrawn": max(0, len(study.multimodal(task) or study.scores[task]) - DRAWN),
-        "size": f"{scored.clips:,} test clips of {scored.groups:,} groups{classes}",
+        "size": f"{scored.clips:,} test clips of {scored.groups:,} groups, {len(scored.classes):,} classes",
         "classes": class_table(of(tables["per_class"], task), first),
         "undrawn_classes": max(0, len(scored.classes) - DRAWN_CLASSES),
         "confusions": {"columns": list(worst), "rows": worst.to_numpy().tolist()},

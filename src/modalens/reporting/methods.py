@@ -43,7 +43,7 @@ def methods(study: Study, trained: bool) -> tuple[str, str]:
     """(paragraph, BibTeX), of what this study did and measured. trained: here, so that the config tells how."""
     cited = ["modalens"]
     scored = {task: models[study.headline(task)] for task, models in study.scores.items()}
-    seeds = {len(one.full) for one in scored.values()}
+    seeds = {one.seeds for one in scored.values()}
     sizes = ", ".join(f"{one.clips:,} clips of {one.groups:,} groups ({task})" for task, one in scored.items())
     models = ", ".join(study.models)
     said = [f"Relevance of modalities was measured with modalens {__version__} [modalens] on the test clips: {sizes}."]

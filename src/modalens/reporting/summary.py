@@ -153,13 +153,15 @@ def _notes(finding: Finding, compared: Mapping[str, Mapping[str, Any]]) -> Itera
 
 
 def _by_how_much(finding: Finding, part: ModalityFinding, paired: Mapping[str, Any]) -> str:
-    """The leaderboard's paired difference is one of accuracy, whatever metric the finding is told in."""
+    """The leaderboard's paired difference is one of accuracy (of another target its first metric), whatever the finding
+    is told in."""
+    of = IN_WORDS.get(str(paired.get("metric")), "accuracy")
     full, alone = (finding.full or {}).get("full", float("nan")), (part.alone or {}).get("full", float("nan"))
-    numbers = f"{finding.metric.replace('_', ' ')} {full:.2f} against {alone:.2f}"
+    numbers = f"{IN_WORDS.get(finding.metric, finding.metric.replace('_', ' '))} {full:.2f} against {alone:.2f}"
     if not paired or isnan(paired["difference_low"]):
         return f"{numbers}, and their intervals do not overlap"
     points = [100 * paired[name] for name in ("difference", "difference_low", "difference_high")]
-    return f"{numbers}, {points[0]:.0f} points of accuracy lower, interval {points[1]:.0f} to {points[2]:.0f}"
+    return f"{numbers}, {points[0]:.0f} points of {of} lower, interval {points[1]:.0f} to {points[2]:.0f}"
 
 
 def known(study: Study, findings: list[Finding]) -> pd.DataFrame:
