@@ -177,7 +177,7 @@ def evaluate(
     if trained and reference is not None:
         raise UserError("evaluate: reference: a model of this package knows its training clips; leave it out")
     rows = _inputs(call, features)
-    if target not in TARGETS or (trained and target != CLASSES):
+    if arguments.text("evaluate: target", target) not in TARGETS or (trained and target != CLASSES):
         allowed = CLASSES if trained else ", ".join(TARGETS)
         raise UserError(f"evaluate: target: expected {allowed}, got {target!r}")
     network = _network(call, rows, output, any(is_tensor(values) for values in features.values()), target)
