@@ -18,7 +18,7 @@ import _study
 import pytest
 
 from modalens.stages import track
-from modalens.tracking import live, mlflow_store, records
+from modalens.tracking import live, mlflow_database, mlflow_pages, mlflow_store, records
 from modalens.tracking.records import Run
 from modalens.utils.errors import UserError
 
@@ -30,7 +30,7 @@ mlflow_store.quiet()
 @pytest.fixture(scope="session")
 def empty_database(tmp_path_factory: pytest.TempPathFactory) -> Path:
     path = tmp_path_factory.mktemp("mlflow") / "new" / "mlflow.db"
-    with mlflow_store.locked(path):
+    with mlflow_database.locked(path):
         pass
     return path
 
@@ -351,7 +351,7 @@ def test_a_logged_network_predicts_in_a_fresh_process_what_evaluate_told_to_the_
 def test_curves_of_a_training_reach_a_server_while_it_goes_on_and_give_way_to_the_whole_run(
     study: Study, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    port = mlflow_store.free_port(5600)
+    port = mlflow_pages.free_port(5600)
     command = [sys.executable, "-m", "mlflow", "server", "--host=127.0.0.1", f"--port={port}", "--workers=1"]
     command += [f"--backend-store-uri={study.uri}", f"--artifacts-destination={tmp_path}/files"]
     address = f"http://127.0.0.1:{port}"
@@ -362,7 +362,7 @@ def test_curves_of_a_training_reach_a_server_while_it_goes_on_and_give_way_to_th
         try:
             deadline = time.monotonic() + 60
             while time.monotonic() < deadline:
-                with contextlib.suppress(OSError), mlflow_store.socket.create_connection(("127.0.0.1", port), 1):
+                with contextlib.suppress(OSError), mlflow_pages.socket.create_connection(("127.0.0.1", port), 1):
                     break
                 time.sleep(0.2)
             curves = live.Live({"task": "seen", "model": "late_fusion"})
@@ -408,11 +408,11 @@ def test_serving_begins_at_the_table_of_the_models_on_a_free_port(
     study.sync()
     commands: list[list[str]] = []
     monkeypatch.setattr(os, "execv", lambda _, command: commands.append(command))
-    with mlflow_store.socket.socket() as taken:
+    with mlflow_pages.socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
         taken.listen()
         port = taken.getsockname()[1]
-        mlflow_store.serve(study.uri, port, "demo")
+        mlflow_pages.serve(study.uri, port, "demo")
     assert "--host=127.0.0.1" in commands[0]
     assert f"--port={port}" not in commands[0]
     said = capsys.readouterr().out
@@ -422,7 +422,7 @@ def test_serving_begins_at_the_table_of_the_models_on_a_free_port(
 
 def test_serving_before_the_first_run_says_so(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="run the study first"):
-        mlflow_store.serve(f"sqlite:///{tmp_path}/mlflow.db", 5000, None)
+        mlflow_pages.serve(f"sqlite:///{tmp_path}/mlflow.db", 5000, None)
 
 
 def _whole_database(path):
@@ -446,21 +446,21 @@ def test_a_damaged_database_is_one_line(tmp_path, kind):
     }
     path.write_bytes(changed[kind])
     with pytest.raises(UserError, match=r"mlflow\.db is damaged \(.*\); move it away and run again") as caught:
-        mlflow_store.check_database(path)
+        mlflow_database.check_database(path)
     assert "\n" not in str(caught.value)
 
 
 def test_a_locked_database_is_one_line_and_a_free_one_none(tmp_path):
     path = tmp_path / "mlflow.db"
-    mlflow_store.check_database(path)
+    mlflow_database.check_database(path)
     _whole_database(path)
-    mlflow_store.check_database(path)
+    mlflow_database.check_database(path)
     with contextlib.closing(sqlite3.connect(path, isolation_level=None)) as other:
         other.execute("BEGIN EXCLUSIVE")
         with pytest.raises(UserError, match=r"was locked by another program .* the records are kept"):
-            mlflow_store.check_database(path, 0.1)
+            mlflow_database.check_database(path, 0.1)
 
 
 def test_a_folder_in_the_place_of_the_database_is_one_line(tmp_path):
     with pytest.raises(UserError, match="expected an SQLite database, got the folder"):
-        mlflow_store.check_database(tmp_path)
+        mlflow_database.check_database(tmp_path)

@@ -18,7 +18,7 @@ from modalens.models import Model, Shapes, build, shape_of
 from modalens.plugins import introspection, registry
 from modalens.plugins.options import resolve
 from modalens.search.space import apply_overrides
-from modalens.tracking import mlflow_store
+from modalens.tracking import mlflow_database
 from modalens.utils.errors import UserError
 from modalens.utils.tensors import eval_mode
 
@@ -53,8 +53,8 @@ def problems(config: Config) -> list[str]:
     if (cookies := config["download"]["cookies"]) and not Path(cookies).is_file():
         found.append(f"config: download.cookies: not found: {cookies} (paths count from {Path.cwd()})")
     with _noted(found, "config: mlflow.tracking_uri"):
-        if path := mlflow_store.database(config["mlflow"]["tracking_uri"]):
-            mlflow_store.check_database(path, LOCKED_S)
+        if path := mlflow_database.database(config["mlflow"]["tracking_uri"]):
+            mlflow_database.check_database(path, LOCKED_S)
     return list(dict.fromkeys(found))
 
 

@@ -5,17 +5,10 @@ import contextlib
 import json
 from pathlib import Path
 
+from modalens.tracking.mlflow_database import check_database, database, locked
+from modalens.tracking.mlflow_pages import serve, show_models
 from modalens.tracking.mlflow_runs import entries
-from modalens.tracking.mlflow_store import (
-    check_database,
-    database,
-    experiment_id,
-    locked,
-    quiet,
-    serve,
-    show_models,
-    sync,
-)
+from modalens.tracking.mlflow_store import experiment_id, quiet, sync
 from modalens.utils import files
 from modalens.utils.cli import log
 from modalens.utils.errors import UserError

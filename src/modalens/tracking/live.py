@@ -6,7 +6,9 @@ import os
 import time
 from typing import Any
 
+from modalens.tracking.mlflow_database import database
 from modalens.tracking.mlflow_runs import cleaned, identity
+from modalens.tracking.mlflow_store import KEY, STUDY, experiment_id, quiet
 from modalens.utils.secrets import redacted, resolved
 
 log = logging.getLogger("modalens")
@@ -35,17 +37,15 @@ class Live:
             self._try(self._log, seed, row)
 
     def _connect(self, told: dict[str, str]) -> None:
-        from modalens.tracking import mlflow_store  # imports mlflow: seconds
+        quiet()
+        from mlflow.tracking import MlflowClient  # seconds, and not everywhere
 
-        mlflow_store.quiet()
-        from mlflow.tracking import MlflowClient
-
-        self.store, self.study = mlflow_store, told["study"]
+        self.study = told["study"]
         address = resolved(told["tracking_uri"], "mlflow.tracking_uri")
-        if mlflow_store.database(address):
+        if database(address):
             return  # a file, which one process at a time may write
         client = MlflowClient(address)
-        self.experiment = mlflow_store.experiment_id(client, told["experiment"], None)
+        self.experiment = experiment_id(client, told["experiment"], None)
         self.client = client
 
     def _log(self, seed: int, row: dict[str, float]) -> None:
@@ -53,7 +53,7 @@ class Live:
 
         if seed not in self.runs:
             key = {**self.key, "seed": seed}
-            tags = {self.store.STUDY: self.study, self.store.KEY: identity("seed", key), "level": "seed"}
+            tags = {STUDY: self.study, KEY: identity("seed", key), "level": "seed"}
             tags |= {name: str(value) for name, value in key.items()}
             name = " · ".join(["learning", *(str(value) for value in key.values())])
             self.runs[seed] = self.client.create_run(self.experiment, tags=tags, run_name=name).info.run_id

@@ -5,37 +5,26 @@ ones replaced, runs without a record removed. Removed runs lie in MLflow's trash
 """
 
 import contextlib
-import fcntl
 import json
 import logging
 import os
-import re
-import socket
-import sqlite3
-import sys
 from collections import Counter, defaultdict
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
-from urllib.parse import quote, unquote, urlencode, urlparse
 
+from modalens.tracking.mlflow_database import LOCATION, artifact_root
 from modalens.tracking.mlflow_models import log_model
 from modalens.tracking.mlflow_runs import Entry
-from modalens.utils import files
 from modalens.utils.errors import UserError
-from modalens.utils.secrets import redacted
 
 # Tags by which a run is known as ours; a run without STUDY is the user's own and never touched.
 STUDY, KEY, DIGEST = "modalens.study", "modalens.key", "modalens.digest"
-LOCATION = "modalens.artifacts"  # of the experiment: where its files were put when it was made
 
 # MLflow's limits on one request and on one value.
 PARAMS_PER_BATCH = 100
 METRICS_PER_BATCH = 1000 - PARAMS_PER_BATCH
 
 PARENT = "mlflow.parentRunId"
-VIEW = "mlflow.sharedViewState.modalens"  # what MLflow writes when someone shares a view of its table
-MODELS = 'tags.level = "model"'
 MODEL = "modalens.model"  # id of the network that was logged for the run
 
 # MLflow shows the first line, and the rest on a click.
@@ -132,91 +121,6 @@ def _dataset(told: dict[str, Any]) -> Any:
     return DatasetInput(made, [InputTag("mlflow.data.context", "study")])
 
 
-def database(uri: str) -> Path | None:
-    """The file of an SQLite address; None for a server."""
-    scheme, separator, rest = uri.partition("://")
-    if not separator or scheme == "file":
-        raise UserError(
-            f"mlflow.tracking_uri {redacted(uri)!r} is a folder, where MLflow 3 keeps no runs; "
-            "set sqlite:///results/mlflow.db, or the http(s):// address of a server"
-        )
-    return Path(rest.removeprefix("/").partition("?")[0]) if scheme.startswith("sqlite") else None
-
-
-def check_database(path: Path, wait_s: float = 30.0) -> None:
-    """Raises UserError for a file that MLflow cannot use; it would say so in 70 lines. One not there is no fault."""
-    if path.is_dir():
-        raise UserError(f"mlflow.tracking_uri: expected an SQLite database, got the folder {path}")
-    if not path.exists() or not path.stat().st_size:
-        return
-    keeps = "the records are kept, and the next run brings them"
-    try:
-        with contextlib.closing(sqlite3.connect(path, timeout=wait_s, isolation_level=None)) as file:
-            file.execute("BEGIN IMMEDIATE")
-            found = file.execute("PRAGMA quick_check(1)").fetchone()[0]
-            file.execute("ROLLBACK")
-    except sqlite3.OperationalError as error:
-        if "locked" in str(error):
-            raise UserError(f"{path} was locked by another program for {wait_s:g} s; end that one; {keeps}") from error
-        raise UserError(f"{path} cannot be used ({error}); {keeps}") from error
-    except sqlite3.DatabaseError as error:
-        found = str(error)
-    if found != "ok":
-        raise UserError(
-            f"{path} is damaged ({' '.join(found.split())[:120]}); move it away and run again: the records fill a new "
-            "one; runs of your own are in the old one only"
-        )
-
-
-def follow(path: Path) -> None:
-    """A results folder was moved, database and files together: the addresses of our experiments' files follow it."""
-    with contextlib.closing(sqlite3.connect(path, isolation_level=None)) as file:
-        ours = (
-            "SELECT experiment_id, name, artifact_location FROM experiments JOIN experiment_tags USING (experiment_id)"
-        )
-        for number, name, old in file.execute(f"{ours} WHERE key = ?", (LOCATION,)).fetchall():
-            new = (artifact_root(path) / name).as_uri()
-            if old == new:
-                continue
-            if not (artifact_root(path) / name).is_dir():
-                raise UserError(
-                    f"{path} was moved, and the files of experiment {name!r} were not: expected them in "
-                    f"{artifact_root(path) / name}, move them there from {unquote(urlparse(old).path)}"
-                )
-            file.execute("BEGIN IMMEDIATE")
-            file.execute("UPDATE experiments SET artifact_location = ? WHERE experiment_id = ?", (new, number))
-            file.execute(
-                "UPDATE experiment_tags SET value = ? WHERE experiment_id = ? AND key = ?", (new, number, LOCATION)
-            )
-            for table, column in (("runs", "artifact_uri"), ("logged_models", "artifact_location")):
-                file.execute(
-                    f"UPDATE {table} SET {column} = ? || substr({column}, ?) "
-                    f"WHERE experiment_id = ? AND substr({column}, 1, ?) = ?",
-                    (new, len(old) + 1, number, len(old) + 1, f"{old}/"),
-                )
-            file.execute("COMMIT")
-
-
-def artifact_root(path: Path) -> Path:
-    # Absolute, as MLflow resolves relative ones against whatever directory a process happens to start in.
-    return path.resolve().parent / "mlartifacts"
-
-
-@contextlib.contextmanager
-def locked(path: Path) -> Iterator[None]:
-    """One sync at a time on an SQLite file; makes the file, whole or not at all, when it is not there."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with open(path.with_name(f".{path.name}.lock"), "w") as lock:
-        fcntl.lockf(lock, fcntl.LOCK_EX)
-        if not path.exists():
-            from mlflow.store.tracking.sqlalchemy_store import SqlAlchemyStore
-
-            with files.atomic(path) as hidden:
-                SqlAlchemyStore(f"sqlite:///{hidden}", artifact_root(path).as_uri()).engine.dispose()
-        follow(path)
-        yield
-
-
 def experiment_id(client: Any, name: str, path: Path | None) -> str:
     """The experiment's id; makes it on first use. path: the SQLite file, beside which its files then lie."""
     location = (artifact_root(path) / name).as_uri() if path else None
@@ -230,66 +134,6 @@ def experiment_id(client: Any, name: str, path: Path | None) -> str:
             f"-x {found.experiment_id}`, or set mlflow.experiment to another name"
         )
     return str(found.experiment_id)
-
-
-def free_port(first: int) -> int:
-    for port in range(first, first + 20):
-        with socket.socket() as probe, contextlib.suppress(OSError):
-            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            probe.bind(("127.0.0.1", port))
-            return port
-    raise UserError(f"ports {first} to {first + 19} are all taken; choose another with --port")
-
-
-def show_models(client: Any, experiment_id: str, wanted: dict[str, Entry]) -> None:
-    """A view of MLflow's table that `page` opens: the models with what they lose without a modality beside them."""
-    models = [one for one in wanted.values() if one.level == "model"]
-    names = {name for one in models for name in one.metrics}
-    shown = [
-        "accuracy",
-        "low",
-        "high",
-        *sorted(name for name in names if re.fullmatch(r"(drop|interaction)/[^/]+", name)),
-    ]
-    columns = [f"metrics.`{name}`" for name in shown if name in names] + ["params.`verdict`"]
-    view = {"searchFilter": MODELS, "selectedColumns": columns, "runsHiddenMode": "SHOW_ALL"}
-    client.set_experiment_tag(experiment_id, VIEW, json.dumps(view))
-
-
-def page(path: Path, experiment: str | None) -> str:
-    """Where to begin: the table of the models. MLflow's own first page is about chat models."""
-    found = viewed = None
-    if experiment:
-        # Asked of the file itself, as importing mlflow takes several seconds.
-        with contextlib.suppress(sqlite3.Error), contextlib.closing(sqlite3.connect(path)) as file:
-            found = file.execute("SELECT experiment_id FROM experiments WHERE name = ?", (experiment,)).fetchone()
-            tags = "SELECT 1 FROM experiment_tags WHERE experiment_id = ? AND key = ?"
-            viewed = found and file.execute(tags, (found[0], VIEW)).fetchone()
-    if not found:
-        return "/#/experiments?workflowType=machine_learning"
-    query = {"workflowType": "machine_learning"}
-    # MLflow takes a view from its tag only where the address says nothing else of it.
-    query |= {"viewStateShareKey": VIEW.rpartition(".")[2]} if viewed else {"searchFilter": MODELS}
-    return f"/#/experiments/{found[0]}/runs?{urlencode(query, quote_via=quote)}"
-
-
-def serve(uri: str, port: int, experiment: str | None) -> None:
-    """Become MLflow's own server, for this machine's browser only."""
-    path = database(uri)
-    if path is None:
-        raise UserError(f"{redacted(uri)} is a server already: open it in a browser")
-    if not path.is_file():
-        raise UserError(f"there is no MLflow database {path} yet; run the study first")
-    check_database(path)
-    follow(path)
-    port = free_port(port)
-    print(
-        f"MLflow, a few seconds from now (Ctrl-C ends it): http://127.0.0.1:{port}{page(path, experiment)}", flush=True
-    )
-    options = {"host": "127.0.0.1", "port": port, "workers": 1, "backend-store-uri": uri}
-    options["artifacts-destination"] = artifact_root(path).as_uri()
-    command = [sys.executable, "-m", "mlflow", "server", *(f"--{name}={value}" for name, value in options.items())]
-    os.execv(sys.executable, command)
 
 
 def quiet() -> None:
