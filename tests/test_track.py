@@ -341,6 +341,9 @@ def test_a_logged_network_predicts_in_a_fresh_process_what_evaluate_told_to_the_
     line = [sys.executable, "-c", FRESH, study.uri, model, str(predictions), str(root / "features")]
     done = subprocess.run(line, env=environment, capture_output=True, text=True, check=False)
     assert done.stdout.startswith("equal"), done.stderr[-2000:]
+    (logged,) = (study.folder.parent / "mlartifacts").rglob("model.pt")
+    (trained,) = (root / "train").rglob("model.pt")
+    assert logged.samefile(trained), "there are two copies of the network"
     # With its run the network goes.
     (study.folder / "evaluate.json").unlink()
     study.sync()

@@ -20,7 +20,7 @@ from modalens.measures.coalition_values import CoalitionValues
 from modalens.measures.interaction import Interaction
 from modalens.measures.leave_one_out import LeaveOneOut
 from modalens.measures.shapley import Shapley
-from modalens.stats.metrics import METRICS
+from modalens.stats.metrics import METRICS, check_metrics
 from modalens.stats.prediction_files import Table, load_predictions
 from modalens.stats.predictions import validate
 from modalens.stats.targets import CLASSES, TARGETS, metrics_of, target_of
@@ -302,9 +302,7 @@ def _metrics(where: str, asked: Sequence[str] | None, default: Sequence[str], ta
     """Raises UserError for what is no metric, and for log-probabilities of a table of bare decisions."""
     decisions, kind = bool(table["log_probability"].isna().any()), target_of(table)
     names = arguments.texts(where, metrics_of(default, kind) if asked is None else asked)
-    for name in names:
-        if name not in TARGETS[kind].metrics:
-            raise UserError(f"{where}: no metric {name!r}; {suggest(name, TARGETS[kind].metrics)}")
+    check_metrics(where, names, TARGETS[kind].metrics)
     if not decisions:
         return names
     if asked is not None and "log_probability" in names:

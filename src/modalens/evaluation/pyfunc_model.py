@@ -8,6 +8,7 @@ import numpy as np
 import pandas as pd
 
 from modalens.evaluation.networks import TorchNetwork
+from modalens.evaluation.trained import check_same
 from modalens.models import load_model
 from modalens.training import dataset
 from modalens.utils import hdf5
@@ -80,9 +81,7 @@ class ClipClassifier:
         if shards.isna().any():
             raise UserError(f"{name}: {folder} has no clip {ids[shards.isna()].iloc[0]!r}")
         table = pd.DataFrame({"clip_id": ids.to_numpy(), "shard": shards.to_numpy()})
-        found = dataset.read_source(folder, table)
-        if found != self.trained.sources[name]:
-            raise UserError(f"{folder} was made with other settings than the model's features: {found}")
+        check_same(self.trained.sources[name], dataset.read_source(folder, table), folder)
         rows: np.ndarray[Any, Any] = dataset.read_features(folder, table).numpy()
         return rows
 

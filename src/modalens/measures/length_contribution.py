@@ -10,7 +10,7 @@ from modalens.measures._base import Measure
 from modalens.measures._predictions import Coalitions, chosen
 from modalens.stats.bootstrap import kind_of
 from modalens.stats.coalitions import coalitions, shapley_values
-from modalens.stats.metrics import METRICS
+from modalens.stats.metrics import check_metrics
 from modalens.utils.errors import UserError
 from modalens.utils.suggest import suggest
 
@@ -36,9 +36,7 @@ class LengthContribution(Measure):
         confidence: float = 0.95,
         seed: int = 0,
     ) -> None:
-        for name in metrics:
-            if name not in METRICS:
-                raise UserError(f"length_contribution: metrics: no metric {name!r}; {suggest(name, METRICS)}")
+        check_metrics("length_contribution: metrics", metrics)
         self.lengths = _checked(lengths or {})
         self.equal = next(name for name, steps in self.lengths.items() if len(set(steps.values())) == 1)
         self.metrics = tuple(metrics)

@@ -13,9 +13,7 @@ from modalens.measures._curves import checked_levels, curve_rows
 from modalens.measures._studied import Array, StudiedModel
 from modalens.stats.bootstrap import Bootstrap
 from modalens.stats.coalitions import to_text
-from modalens.stats.metrics import METRICS
-from modalens.utils.errors import UserError
-from modalens.utils.suggest import suggest
+from modalens.stats.metrics import check_metrics
 
 Curves = dict[str, dict[str, dict[float, Array]]]  # what is noisy -> metric -> level -> (1 + replicates, seeds)
 
@@ -41,9 +39,7 @@ class NoiseCurve(Measure):
         confidence: float = 0.95,
         seed: int = 0,
     ) -> None:
-        for name in metrics:
-            if name not in METRICS:
-                raise UserError(f"noise_curve: metrics: no metric {name!r}; {suggest(name, METRICS)}")
+        check_metrics("noise_curve: metrics", metrics)
         self.levels = checked_levels("noise_curve", levels)
         self.metrics = tuple(metrics)
         self.baseline = baseline

@@ -14,9 +14,8 @@ from modalens.measures._base import Measure
 from modalens.measures._studied import Array, Clips, StudiedModel
 from modalens.measures._test_clips import multimodal, other_groups
 from modalens.stats.bootstrap import Bootstrap, kind_of
-from modalens.stats.metrics import ConfusionCounts, CountAxes
+from modalens.stats.metrics import ConfusionCounts, CountAxes, check_metrics
 from modalens.utils.errors import UserError
-from modalens.utils.suggest import suggest
 
 METRICS = ("accuracy", "balanced_accuracy", "log_probability")  # those that are means over clips or classes
 LEAST = 20
@@ -46,9 +45,7 @@ class PermutationImportance(Measure):
         for all models and seeds. metrics: accuracy, balanced_accuracy, log_probability."""
         if exchanges < LEAST:
             raise UserError(f"permutation_importance: exchanges: expected {LEAST} or more, got {exchanges}")
-        for name in metrics:
-            if name not in METRICS:
-                raise UserError(f"permutation_importance: metrics: no metric {name!r}; {suggest(str(name), METRICS)}")
+        check_metrics("permutation_importance: metrics", metrics, METRICS)
         self.models, self.exchanges, self.metrics, self.seed = models, exchanges, tuple(metrics), seed
         self.resampling: dict[str, Any] = {"replicates": bootstrap, "confidence": confidence, "seed": seed}
 

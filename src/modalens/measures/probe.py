@@ -11,11 +11,10 @@ from modalens.measures._base import Measure
 from modalens.measures._studied import Array, StudiedModel
 from modalens.stats.bootstrap import Bootstrap, kind_of
 from modalens.stats.coalitions import model_of
-from modalens.stats.metrics import METRICS
 from modalens.stats.metrics import Array as Numbers
+from modalens.stats.metrics import check_metrics
 from modalens.utils.errors import UserError
 from modalens.utils.extras import not_installed
-from modalens.utils.suggest import suggest
 
 # scikit-learn's C, for embeddings of a mean squared length of 1: from predictions that hardly differ to hardly any
 # penalty.
@@ -43,9 +42,7 @@ class Probe(Measure):
         confidence: float = 0.95,
         seed: int = 0,
     ) -> None:
-        for name in metrics:
-            if name not in METRICS:
-                raise UserError(f"probe: metrics: no metric {name!r}; {suggest(name, METRICS)}")
+        check_metrics("probe: metrics", metrics)
         if not strengths or min(strengths) <= 0:
             raise UserError(f"probe: strengths: expected numbers above 0, got {list(strengths)}")
         self.metrics = tuple(metrics)

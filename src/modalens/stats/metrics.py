@@ -4,12 +4,17 @@ Everything resampled is an array (1 + replicates, seeds) whose row 0 is the esti
 value is plain arithmetic on such arrays and keeps its pairing: row b drew the same groups for every condition.
 """
 
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 from scipy.sparse import coo_array, csr_array
+
+from modalens.utils.errors import UserError
+from modalens.utils.suggest import suggest
 
 Array = NDArray[np.float64]
 METRICS = ("accuracy", "balanced_accuracy", "precision", "recall", "f1", "log_probability")
@@ -17,6 +22,13 @@ METRICS = ("accuracy", "balanced_accuracy", "precision", "recall", "f1", "log_pr
 LOWEST_LOG_PROBABILITY = float(np.log(np.finfo(np.float32).tiny))
 EXACT_GROUPS = 13
 CHUNK = 100
+
+
+def check_metrics(where: str, names: Iterable[Any], known: Sequence[str] = METRICS) -> None:
+    """Raises UserError for a name that is no metric. where: what begins the message."""
+    for name in names:
+        if name not in known:
+            raise UserError(f"{where}: no metric {name!r}; {suggest(str(name), known)}")
 
 
 def confusion_metrics(confusion: Array) -> dict[str, Array]:

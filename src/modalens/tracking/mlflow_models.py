@@ -5,7 +5,6 @@ The code is this package's own (evaluation/pyfunc_model.py), so MLflow unpickles
 
 import contextlib
 import json
-import os
 import shutil
 import tempfile
 from collections.abc import Iterator
@@ -15,8 +14,10 @@ from typing import Any
 from urllib.parse import unquote, urlparse
 
 from modalens.tracking.records import Model
+from modalens.utils import files
 
 LOADER = "modalens.evaluation.pyfunc_model"
+NETWORK = "data/data/model.pt"  # in the folder that MLflow loads; it puts what is given into one called data
 # What a server needs to predict: this package and what it computes with.
 NEEDS = ("modalens", "h5py", "numpy", "pandas", "scipy", "torch")
 
@@ -30,8 +31,10 @@ def log_model(client: Any, experiment_id: str, run_id: str, name: str, model: Mo
         place = urlparse(made.artifact_location)
         if place.scheme == "file":
             # One copy on the disk: a study's networks may be gigabytes, and stages replace files, never change them.
-            shutil.copytree(folder, unquote(place.path), copy_function=_linked, dirs_exist_ok=True)
+            shutil.copytree(folder, unquote(place.path), dirs_exist_ok=True)
+            files.link(Path(model.path), Path(unquote(place.path)) / NETWORK)
         else:
+            files.link(Path(model.path), folder / NETWORK)
             client.log_model_artifacts(made.model_id, str(folder))
     client.finalize_logged_model(made.model_id, "READY")
     client.log_outputs(run_id, [LoggedModelOutput(made.model_id, 0)])
@@ -40,14 +43,13 @@ def log_model(client: Any, experiment_id: str, run_id: str, name: str, model: Mo
 
 @contextlib.contextmanager
 def packaged(model: Model) -> Iterator[Path]:
-    """The folder that MLflow loads: MLmodel, the signature, an example, the network."""
+    """The folder that MLflow loads, without the network: MLmodel, the signature, an example."""
     import mlflow.pyfunc
     import pandas as pd
 
     with tempfile.TemporaryDirectory(prefix="modalens-model-") as drafts:
         data = Path(drafts) / "data"
         data.mkdir()
-        _linked(model.path, data / "model.pt")
         mlflow.pyfunc.save_model(
             Path(drafts) / "model",
             loader_module=LOADER,
@@ -82,10 +84,3 @@ def _pins() -> Iterator[str]:
     for name in NEEDS:
         with contextlib.suppress(PackageNotFoundError):
             yield f"{name}=={version(name)}"
-
-
-def _linked(source: str | Path, target: str | Path) -> None:
-    try:
-        os.link(source, target)
-    except OSError:  # another file system, or one without links
-        shutil.copyfile(source, target)

@@ -6,6 +6,7 @@ import hashlib
 import json
 import os
 import re
+import shutil
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -89,6 +90,18 @@ def storage_fault(error: BaseException) -> str:
             return os.strerror(number).lower()
         seen = seen.__cause__ or seen.__context__
     return ""
+
+
+def link(source: Path, target: Path) -> None:
+    """`target` becomes the same file under another name, where the disk allows it; else a copy. One that is there
+    stays."""
+    try:
+        os.link(source, target)
+    except FileExistsError:
+        pass
+    except OSError:  # another file system, or one without links
+        with atomic(target) as hidden:
+            shutil.copyfile(source, hidden)
 
 
 def digest(*parts: Any) -> str:

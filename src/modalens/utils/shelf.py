@@ -7,8 +7,6 @@ tells all that it was made from. Nothing is removed: whoever wants the room dele
 
 import contextlib
 import hashlib
-import os
-import shutil
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -64,14 +62,4 @@ class Shelf:
         for path in paths:
             place = self._folder / f"{self._stem}-{digest.hexdigest()[:24]}{path.suffix}"
             if not place.exists():
-                _copy(path, place)
-
-
-def _copy(path: Path, place: Path) -> None:
-    try:
-        os.link(path, place)
-    except FileExistsError:
-        pass  # another run was as quick
-    except OSError:
-        with files.atomic(place) as hidden:
-            shutil.copyfile(path, hidden)
+                files.link(path, place)
