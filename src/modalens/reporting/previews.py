@@ -29,9 +29,11 @@ def previews(study: Study, clip_ids: Sequence[str]) -> dict[str, dict[str, dict[
             there = set(hdf5.ids(path))
             wanted = [clip_id for clip_id in clip_ids if clip_id in there]
             for clip_id, row in zip(wanted, hdf5.read(path, wanted), strict=True) if wanted else ():
-                made = _shown(kind.show(row))
+                made = kind.show(row)
+                if isinstance(made, str) and not made:
+                    continue
                 for name in names:
-                    shown.setdefault(clip_id, {})[name] = made
+                    shown.setdefault(clip_id, {})[name] = _shown(made)
     return shown
 
 

@@ -79,7 +79,7 @@ def judge(evidence: Evidence) -> Verdict:
             return Verdict("no better than chance", f"{reached}: less than {_points(MARGIN)} above chance, if at all.")
         return Verdict(
             "cannot tell whether anything was learned",
-            f"{reached}: the interval reaches from chance, or below, to well above it.",
+            f"{reached}: on the same clips between {_signed(above.low)} and {_signed(above.high)} above it.",
         )
     if above.high <= MARGIN:
         bound = _points(above.high, up=True)

@@ -18,7 +18,8 @@ from modalens.utils.secrets import redacted
 
 # Snakemake's words without an event that a user should see: minutes of work, or the answer to what was typed.
 SAID = re.compile(
-    "Creating conda environment|Downloading and installing|Terminating processes|Nothing to be done|Trying to restart"
+    r"Creating conda environment|Downloading and installing|Environment for .* created|Terminating processes|"
+    "Nothing to be done|Trying to restart"
 )
 # What it says of a job that failed beside the record of it.
 AGAIN = re.compile(
