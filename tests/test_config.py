@@ -113,6 +113,10 @@ def test_every_config_in_the_repository_resolves(path):
             "config: modalities.audio: the encoder resnet50 reads frames, but audio",
         ),
         (
+            {"modalities": {"audio": {"encoder": "log_mel", "decode": {"sample_rate": 8000}}}},
+            "config: modalities.audio.decode.sample_rate: log_mel expects 16000, got 8000",
+        ),
+        (
             {"modalities": {"ear": {"kind": "audio", "encoder": "log_mel", "column": "x"}}},
             "config: modalities.ear.column",
         ),

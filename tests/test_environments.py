@@ -10,6 +10,8 @@ import yaml
 from _checkout import ROOT
 from packaging.requirements import Requirement
 
+from modalens.plugins import introspection, registry
+
 RULES = "".join(path.read_text() for path in sorted((ROOT / "workflow" / "rules").glob("*.smk")))
 # What only the whole project needs: `config` and `manifest` run in the Python of Snakemake itself.
 BLOCKER = """
@@ -39,7 +41,15 @@ def stages() -> dict[str, str]:
         if environment and stage:
             # The first: what a stage with a rule in two environments imports as it starts is there in both.
             found.setdefault(stage[1], environment[1])
+        elif stage and "encoder_environment" in rule:
+            # Importing every encoder needs no more than the least of their environments.
+            found[stage[1]] = "torch"
     return found
+
+
+def of_encoders() -> dict[str, str]:
+    """Encoder -> environment in which its jobs run."""
+    return {name: introspection.attribute("encoders", name, "environment") for name in registry.names("encoders")}
 
 
 def pinned(environment: str) -> list[str]:
@@ -83,7 +93,9 @@ def imports(environment: str, *modules: str) -> str:
 
 
 def test_every_stage_has_an_environment():
-    assert set(stages().values()) == {path.stem for path in (ROOT / "envs").glob("*.yaml")}
+    named = set(stages().values()) | set(of_encoders().values())
+    assert named == {path.stem for path in (ROOT / "envs").glob("*.yaml")}
+    assert stages()["features"] == stages()["replacements"] == "torch"
     assert stages()["decode"] == "media"
     assert {stages()[name] for name in ("splits", "duplicates", "relevance", "report")} == {"tables"}
 
@@ -92,6 +104,17 @@ def test_every_stage_has_an_environment():
 def test_an_environment_of_tables_has_no_decoder_and_no_torch(package):
     assert package in absent("tables")
     assert imports("tables", package)
+
+
+def test_libraries_of_pretrained_networks_are_where_encoders_run_them_and_nowhere_else():
+    libraries = {"open_clip", "timm", "transformers", "safetensors"}
+    assert libraries <= absent("torch")
+    assert not libraries & absent("encoders")
+    assert {name: of_encoders()[name] for name in ("log_mel", "resnet50", "text_network")} == {
+        "log_mel": "torch",
+        "resnet50": "torch",
+        "text_network": "encoders",
+    }
 
 
 # Plugins that a stage loads by name, which its own imports do not show.

@@ -70,7 +70,7 @@ def test_a_misspelt_option_is_refused_with_the_nearest(tmp_path):
         run(tmp_path / "in.h5", tmp_path / "out.h5", "--encoder", "log_mel", "--options", '{"mel": 32}')
 
 
-class Counting:
+class Counting(Encoder):
     """Encodes a clip as its first sample, and notes how many batches were begun before."""
 
     axes = ()
@@ -114,3 +114,10 @@ def test_features_that_do_not_fit_what_the_encoder_declares_are_one_line(shape):
 
     with pytest.raises(UserError, match=r"the encoder Wrong: expected features \(2, channel\), got \("):
         encode(Wrong(torch.device("cpu")), np.zeros((2, 5), np.int16))
+
+
+def test_rows_of_another_rate_than_the_encoder_was_made_for_are_one_line(tmp_path):
+    with hdf5.write(tmp_path / "in.h5", {**SOUND, "sample_rate": 8000}) as writer:
+        writer.append("clip-0", np.zeros(800, np.int16))
+    with pytest.raises(UserError, match=r"encoder log_mel: expected the sample rate 16000, got 8000 in .*in\.h5"):
+        run(tmp_path / "in.h5", tmp_path / "out.h5", "--encoder", "log_mel")

@@ -127,7 +127,7 @@ MADE = {
     },
     **{
         name: made(
-            "torch",
+            attribute("encoders", entry["encoder"], "environment"),
             "stages/features",
             f"encoders/{entry['encoder']}",
             options=entry["options"],
@@ -166,6 +166,12 @@ def listed(folder):
 
 def listed_digest(folder):
     return lambda wildcards: FILES.digest(f"manifest/{folder}/{wildcards.shard}.csv")
+
+
+def encoder_environment(wildcards):
+    """Libraries of pretrained networks only where the encoder runs one."""
+    name = attribute("encoders", entry(wildcards)["encoder"], "environment")
+    return f"../../envs/{name}.yaml"
 
 
 def encoder_input(wildcards):

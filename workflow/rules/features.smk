@@ -11,7 +11,7 @@ rule features:
     benchmark:
         f"{R}/benchmarks/features/{{modality}}/{{shard}}.tsv"
     conda:
-        "../../envs/torch.yaml"
+        encoder_environment
     threads: 2
     resources:
         mem_mb=lambda wildcards, attempt: 4000 * attempt,
@@ -58,7 +58,7 @@ rule replacements:
     benchmark:
         f"{R}/benchmarks/replacements/{{modality}}.tsv"
     conda:
-        "../../envs/torch.yaml"
+        encoder_environment
     threads: 1
     resources:
         mem_mb=lambda wildcards, attempt: 4000 * attempt,

@@ -54,9 +54,12 @@ def resolve(name: str, given: str | Config) -> Config:
     if form != reads:
         raise UserError(f"{where}: the encoder {encoder} reads {reads}, but {kind} is decoded to {form}")
     try:
-        load_modality(kind, decode)  # what cannot be is said now, not by a job
+        made = load_modality(kind, decode).attributes()  # what cannot be is said now, not by a job
     except UserError as error:
         raise UserError(f"{where}.decode: {error}") from error
+    for option, value in introspection.attribute("encoders", encoder, "expected", {}).items():
+        if made.get(option) != value:
+            raise UserError(f"{where}.decode.{option}: {encoder} expects {value}, got {made.get(option)}")
     resolved = {
         "kind": kind,
         "encoder": encoder,

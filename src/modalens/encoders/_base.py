@@ -65,10 +65,7 @@ def encode_file(
     how many clips, how many were encoded.
     """
     preprocessing = hdf5.attributes(source)
-    if preprocessing.get("form") != encoder.input:
-        raise UserError(
-            f"encoder {name}: expected the form {encoder.input}, got {preprocessing.get('form')} in {source}"
-        )
+    check_input(name, encoder.input, encoder.expected, preprocessing, f" in {source}")
     described = attributes(name, encoder, preprocessing)
     there, wanted = row_cache.partition_cached(source, output, described, made, cache=cache)
     with hdf5.write(output, described) as writer:
@@ -82,6 +79,14 @@ def encode_file(
     if wanted:
         Shelf(cache, made, output.stem).put(output)
     return sum(map(len, there.values())) + len(wanted), len(wanted)
+
+
+def check_input(name: str, form: str, expected: dict[str, Any], preprocessing: dict[str, Any], where: str = "") -> None:
+    """Raises UserError where rows made with this preprocessing are not what an encoder reads. where: ends the line."""
+    for what, value in {"form": form, **expected}.items():
+        found = preprocessing.get(what)
+        if found != value:
+            raise UserError(f"encoder {name}: expected the {what.replace('_', ' ')} {value}, got {found}{where}")
 
 
 def encode(encoder: Encoder, rows: Array) -> Array:

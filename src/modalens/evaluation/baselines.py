@@ -8,20 +8,19 @@ from pathlib import Path
 
 import numpy as np
 
-from modalens.encoders import Encoder, attributes, encode
+from modalens.encoders import Encoder, attributes, check_input, encode
 from modalens.modalities import Modality
 from modalens.training.missing import BLANK, NOISES
 from modalens.utils import hdf5
-from modalens.utils.errors import UserError
 
 SEED = 0
 
 
 def write(name: str, encoder: Encoder, modality: Modality, output: Path) -> None:
     """Rows "blank" and "gaussian-0" ... "gaussian-15", with the attributes that the encoder's features have."""
-    if modality.form != encoder.input:
-        raise UserError(f"encoder {name}: expected the form {encoder.input}, got {modality.form}")
-    with hdf5.write(output, attributes(name, encoder, modality.attributes())) as writer:
+    preprocessing = modality.attributes()
+    check_input(name, encoder.input, encoder.expected, preprocessing)
+    with hdf5.write(output, attributes(name, encoder, preprocessing)) as writer:
         writer.append(BLANK, encode(encoder, modality.blank()[None])[0])
         for index, clip_id in enumerate(NOISES):
             drawn = modality.noise(np.random.default_rng([SEED, index]))
