@@ -117,6 +117,10 @@ def test_every_config_in_the_repository_resolves(path):
             "config: modalities.audio.decode.sample_rate: log_mel expects 16000, got 8000",
         ),
         (
+            {"modalities": {"video": {"encoder": "frame_network", "options": {"weights": "mine.pth"}}}},
+            "config: modalities.video.options.weights: not found: mine.pth",
+        ),
+        (
             {"modalities": {"ear": {"kind": "audio", "encoder": "log_mel", "column": "x"}}},
             "config: modalities.ear.column",
         ),

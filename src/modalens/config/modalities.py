@@ -1,11 +1,12 @@
 """Modalities of a config: their entries with all defaults, and the decoded forms that they need."""
 
+from pathlib import Path
 from typing import Any
 
 from modalens.modalities import load_modality
 from modalens.plugins import introspection, options, registry
 from modalens.utils.errors import UserError
-from modalens.utils.files import digest
+from modalens.utils.files import digest, is_path
 
 Config = dict[str, Any]
 READS = {
@@ -57,6 +58,11 @@ def resolve(name: str, given: str | Config) -> Config:
         made = load_modality(kind, decode).attributes()  # what cannot be is said now, not by a job
     except UserError as error:
         raise UserError(f"{where}.decode: {error}") from error
+    for option in introspection.attribute("encoders", encoder, "paths", ()):
+        value = entry.get("options", {}).get(option, "")
+        if is_path(value) and not Path(value).expanduser().exists():
+            remedy = " (run `make weights` first)" if Path(value).parts[0] == ".weights" else ""
+            raise UserError(f"{where}.options.{option}: not found: {value}{remedy}")
     for option, value in introspection.attribute("encoders", encoder, "expected", {}).items():
         if made.get(option) != value:
             raise UserError(f"{where}.decode.{option}: {encoder} expects {value}, got {made.get(option)}")

@@ -27,6 +27,7 @@ class Encoder:
     sub-networks by them (models._shapes.AXES has those that they know). dtype: of the features as they are kept.
     batch_size: clips at once, memory only.
     environment: of envs/, in which its jobs run. expected: attributes that decoded rows must have, such as a rate.
+    paths: options that name a file or a folder, or something else; one that is not there stops a study as it begins.
     options: what of the constructor's options changes the result; weights: identity of the parameters. Both become
     attributes of the features: a cache made with other ones is never read.
     """
@@ -35,6 +36,7 @@ class Encoder:
     axes: tuple[str, ...]
     environment: ClassVar[str] = "torch"
     expected: ClassVar[dict[str, Any]] = {}
+    paths: ClassVar[tuple[str, ...]] = ()
     dtype: ClassVar[str] = "float16"
     batch_size: int = 64
     options: dict[str, Any]

@@ -19,6 +19,7 @@ from torch import Tensor, nn
 
 from modalens.utils.errors import UserError
 from modalens.utils.extras import not_installed
+from modalens.utils.files import is_path
 from modalens.utils.suggest import nearest
 
 UNTRAINED, PRETRAINED = "untrained", "pretrained"
@@ -56,7 +57,7 @@ class Source:
         path = Path(self.weights).expanduser()
         if path.is_file():
             return path
-        if len(path.parts) > 1 or path.suffix in (".pt", ".pth", ".safetensors", ".bin"):
+        if is_path(self.weights):
             raise UserError(f"{self.where}: options.weights: not found: {self.weights}")
         return None
 

@@ -6,6 +6,7 @@ from typing import Any
 from torch import nn
 
 from modalens.encoders._networks import PRETRAINED, Source
+from modalens.utils.files import is_path
 
 # Types that hold two towers, and the class of one of them with its projection.
 TOWERS = {
@@ -56,7 +57,5 @@ def _made(maker: Any, config: Any) -> nn.Module:
 
 def _check_folder(source: Source) -> None:
     """A path that is not there is no name of the hub, which would be asked for minutes."""
-    path = Path(source.model).expanduser()
-    looks = source.model.startswith((".", "/", "~")) or len(path.parts) > 2
-    if looks and not (path / "config.json").is_file():
+    if is_path(source.model) and not (Path(source.model).expanduser() / "config.json").is_file():
         raise source.refuse(f"not found: {source.model}/config.json")

@@ -25,6 +25,7 @@ class AudioNetwork(Encoder):
     input = "waveforms"
     axes: tuple[str, ...] = ("time", "channel")
     environment = "encoders"
+    paths = ("model", "weights")
     expected: ClassVar[dict[str, Any]] = {"sample_rate": 16_000}
 
     def __init__(

@@ -24,6 +24,7 @@ class ImageNetwork(Encoder):
     input = "images"
     axes: tuple[str, ...] = ("channel",)
     environment = "encoders"
+    paths = ("model", "weights")
 
     def __init__(
         self,

@@ -27,6 +27,7 @@ class MonocularDepth(Encoder):
     input = "frames"
     axes: tuple[str, ...] = ("time", "channel")
     environment = "encoders"
+    paths = ("model", "picture_weights")
 
     def __init__(
         self,

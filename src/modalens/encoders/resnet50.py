@@ -20,6 +20,7 @@ IMAGENET = torchvision.models.ResNet50_Weights.IMAGENET1K_V2
 
 class Resnet50(Encoder):
     input = "frames"
+    paths = ("weights",)
     axes = ("time", "channel")
 
     def __init__(

@@ -22,6 +22,7 @@ class TextNetwork(Encoder):
     input = "texts"
     axes: tuple[str, ...] = ("channel",)
     environment = "encoders"
+    paths = ("model", "weights")
 
     def __init__(
         self,

@@ -22,6 +22,7 @@ class VideoNetwork(Encoder):
     input = "frames"
     axes: tuple[str, ...] = ("channel",)
     environment = "encoders"
+    paths = ("model", "weights")
 
     def __init__(
         self,

@@ -104,6 +104,14 @@ def link(source: Path, target: Path) -> None:
             shutil.copyfile(source, hidden)
 
 
+WEIGHTS = (".pt", ".pth", ".bin", ".safetensors")  # files of parameters
+
+
+def is_path(text: str) -> bool:
+    """Whether a text that may be a name is a path: it begins as one, or ends as a file of weights does."""
+    return text.startswith((".", "/", "~")) or text.endswith(WEIGHTS)
+
+
 def digest(*parts: Any) -> str:
     """128 bits over JSON values, as hexadecimal digits: equal parts, equal digest."""
     return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()[:32]
