@@ -170,6 +170,14 @@ def listed(tmp_path):
     return make
 
 
+def test_a_list_from_the_web_describes_no_files_of_this_machine(tmp_path, monkeypatch):
+    (tmp_path / "frozen.csv").write_text("clip_id,source,mood\na,lrw1000:pictures=%2Fhome&first=1&last=2&sound=x,x\n")
+    dataset = Frozen(["mood"], csv="https://example.org/frozen.csv", media="/m")
+    monkeypatch.setattr(dataset, "csv", str(tmp_path / "frozen.csv"))  # what the web gave
+    with pytest.raises(UserError, match="line 2: lrw1000 reads files of this machine"):
+        dataset.manifest()
+
+
 def test_addresses_and_drawings_stay_as_they_are_and_files_count_from_the_media_folder(listed):
     text = "clip_id,source,mood\na,youtube:abcdefghijk,x\nb,known_answer:video=0&audio=1,y\nc,c.mp4,x\n"
     assert listed(text, media="/m")["source"].tolist() == [

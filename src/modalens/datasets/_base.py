@@ -29,6 +29,8 @@ class Dataset:
 
     tasks: list[str]
     reads: Reads = Reads()
+    # Sources that describe files of this machine otherwise than by a path: a list from the web may not hold them.
+    describes_files: bool = False
 
     def __init__(self, tasks: list[str]) -> None:
         """tasks: label columns of the study."""

@@ -77,6 +77,11 @@ class Frozen(Dataset):
         _check_time(f"{self.csv}, line {line}", "end_s", end)
         if not source and self.reads.media == "required":
             raise UserError(f"{self.csv}, line {line}: the source is empty")
+        name = source.partition(":")[0]
+        if self.remote and name in registry.names("datasets") and registry.load("datasets", name).describes_files:
+            raise UserError(
+                f"{self.csv}, line {line}: {name} reads files of this machine, which no list from the web may"
+            )
         return self._path(f"line {line}", source) if source and on_disk(source) else source
 
     def _located(self, column: str, cell: str) -> str:

@@ -1,0 +1,99 @@
+"""Corpora whose folders and file names say what is in them: their files, and what is wrong with what is there."""
+
+import logging
+import os
+import re
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from pathlib import Path
+
+import pandas as pd
+
+from modalens.utils.errors import UserError
+from modalens.utils.suggest import suggest
+
+log = logging.getLogger("modalens")
+
+FIELDS = ("clip_id", "source", "start_s", "end_s", "group", "split", "text")
+Named = tuple[Path, "re.Match[str]"]
+
+
+def files(root: Path, suffixes: tuple[str, ...], where: str) -> list[Path]:
+    """Every file below a folder with one of the suffixes (lower case), sorted. Raises UserError where there is none."""
+    if not root.is_dir():
+        raise UserError(f"{where}: root {root} is no folder; paths count from {Path.cwd()}")
+    found = []
+    for folder, below, names in os.walk(root, followlinks=True):
+        below[:] = [name for name in below if not name.startswith(".")]
+        # macOS's archives hold a ghost `._name` of each file.
+        found += [Path(folder, name) for name in names if name.lower().endswith(suffixes) and not name.startswith(".")]
+    if not found:
+        raise UserError(f"{where}: no {' or '.join(suffixes)} file lies below {root}; expected the corpus as unpacked")
+    return sorted(found)
+
+
+def named(root: Path, suffixes: tuple[str, ...], name: "re.Pattern[str]", example: str, where: str) -> Iterator[Named]:
+    """Files below a folder, and what their names, without suffix, say. Others are counted in the log, never silent."""
+    found = files(root, suffixes, where)
+    pairs = [(path, match) for path in found if (match := name.fullmatch(path.stem))]
+    others = len(found) - len(pairs)
+    if not pairs:
+        raise UserError(f"{where}: no file below {root} is named like {example}; the first is {found[0]}")
+    if others:
+        odd = next(path for path in found if not name.fullmatch(path.stem))
+        log.warning("%s: %d files are not named like %s and are left out, first %s", where, others, example, odd)
+    return iter(pairs)
+
+
+def check_tasks(tasks: Sequence[str], known: Iterable[str], where: str) -> None:
+    """Raises UserError for a task that a corpus does not label."""
+    for task in tasks:
+        if task not in known:
+            raise UserError(f"{where} has no task {task!r}; {suggest(task, list(known))}")
+
+
+def check_choice(value: str, known: Sequence[str], where: str) -> None:
+    if value not in known:
+        raise UserError(f"{where}: expected one of {', '.join(known)}, got {value!r}; {suggest(value, known)}")
+
+
+def meaning(code: str, known: Mapping[str, str] | Sequence[str], what: str, path: Path | str) -> str:
+    """What a code of a file's name stands for: itself, if `known` is a list. Raises UserError for one not known."""
+    if code not in known:
+        few = [*known][:12]
+        raise UserError(f"{path}: {what} {code!r} is none of {', '.join(few)}{' …' if len(known) > len(few) else ''}")
+    return known[code] if isinstance(known, Mapping) else code
+
+
+def check_whole(found: Iterable[str], expected: Iterable[str], what: str, where: str, partial: bool) -> None:
+    """Raises UserError where a speaker or a word is missing, unless the config says that a part is meant."""
+    wanted, there = list(expected), set(found)
+    missing = [name for name in wanted if name not in there]
+    if missing and not partial:
+        few = ", ".join(missing[:5]) + (" …" if len(missing) > 5 else "")
+        raise UserError(
+            f"{where}: {what} missing: {few} ({len(missing)} of {len(wanted)}); unpack the rest, or write "
+            "`partial: true` in the config if a part is meant"
+        )
+
+
+def check_count(found: int, published: int, what: str, where: str, partial: bool) -> None:
+    """Raises UserError where there are not as many clips as were published, unless the config says that it is meant."""
+    if found != published and not partial:
+        raise UserError(
+            f"{where}: {found:,} {what}, {published:,} were published; unpack the corpus anew, or write "
+            "`partial: true` in the config if a part is meant"
+        )
+
+
+def table(rows: Sequence[Mapping[str, str]], tasks: Sequence[str], where: str) -> pd.DataFrame:
+    """Rows -> a manifest; what a row does not say is "". Raises UserError where two files are the same clip."""
+    found = pd.DataFrame(rows).reindex(columns=[*FIELDS, *tasks], fill_value="").astype("str")
+    again = found[found["clip_id"].duplicated()]
+    if len(again):
+        clip_id = again["clip_id"].iloc[0]
+        first, second = found.loc[found["clip_id"] == clip_id, "source"].iloc[:2]
+        raise UserError(
+            f"{where}: {first} and {second} are both clip {clip_id}, {len(again)} such; name the folder of one of "
+            "the two copies as root"
+        )
+    return found
