@@ -52,6 +52,7 @@ def test_columns_are_those_of_the_contract(predictions):
         "label",
         "predicted",
         "log_probability",
+        "label_rank",
     ]
     assert list(predictions.columns) == [*names, "p_007", "p_cat", "p_dog", "prior_predicted", "prior_log_probability"]
     assert predictions.p_cat.dtype == np.float32

@@ -11,7 +11,7 @@ from modalens.evaluation.ablation import ModalityAblator, condition
 from modalens.evaluation.networks import Array
 from modalens.measures import Clips
 from modalens.stats.coalitions import Coalition, coalitions, to_text
-from modalens.stats.metrics import confusion_metrics
+from modalens.stats.metrics import RANK, confusion_metrics, rank_of_truth
 from modalens.stats.targets import CLASSES, REGRESSION, SEPARATOR
 
 
@@ -61,6 +61,7 @@ def rows(test: TestSet, seed: int, columns: dict[str, str], log_probabilities: A
         return clips.assign(target=test.target, **_other_target(test, values))
     clips["predicted"] = np.array(test.labels, dtype=object)[values.argmax(1)]
     clips["log_probability"] = values[np.arange(len(values)), test.truth]
+    clips[RANK] = rank_of_truth(values, test.truth)
     probabilities = pd.DataFrame(np.exp(values).astype(np.float32), columns=[f"p_{name}" for name in test.labels])
     return pd.concat([clips, probabilities], axis=1)
 

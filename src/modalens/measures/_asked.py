@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 
 from modalens.measures._studied import Array, Clips, Network
-from modalens.stats.metrics import ConfusionCounts, CountAxes, count_confusions
+from modalens.stats.metrics import ConfusionCounts, CountAxes, count_confusions, rank_of_truth
 
 BATCH = 256  # clips at once; changes no result
 
@@ -43,6 +43,7 @@ def counted(clips: Clips, answers: Mapping[int, Array], axes: CountAxes) -> Conf
             seed=seed,
             predicted=np.array(clips.labels, dtype=object)[values.argmax(1)],
             log_probability=values[np.arange(len(values)), clips.truth],
+            label_rank=rank_of_truth(values, clips.truth),
         )
         for seed, values in answers.items()
     ]

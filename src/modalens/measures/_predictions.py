@@ -8,9 +8,9 @@ import pandas as pd
 
 from modalens.stats.bootstrap import Bootstrap
 from modalens.stats.coalitions import from_text, to_text
-from modalens.stats.metrics import Array, count_confusions
+from modalens.stats.metrics import RANK, Array, count_confusions, named
 from modalens.stats.predictions import PRIOR_LOG_PROBABILITY, PRIOR_PREDICTED
-from modalens.stats.targets import CLASSES, Counts, axes_of, commonest, count
+from modalens.stats.targets import CLASSES, Counts, axes_of, commonest, count, metrics_of
 from modalens.utils.errors import UserError
 
 
@@ -70,11 +70,15 @@ class Coalitions:
             return self.bootstrap.metrics(count(frame.assign(predicted=said, log_probability=sure), self.axes))
         if {PRIOR_PREDICTED, PRIOR_LOG_PROBABILITY} <= set(frame):
             told = {"predicted": frame[PRIOR_PREDICTED], "log_probability": frame[PRIOR_LOG_PROBABILITY]}
-            return self.bootstrap.metrics(count_confusions(frame.assign(**told), self.axes))
+            return self.bootstrap.metrics(count_confusions(_ranked(frame.assign(**told)), self.axes))
         shares = frame["label"].value_counts(normalize=True).sort_index()
         log_probability = np.log(frame["label"].map(shares).astype(float))
         guess = frame.assign(predicted=str(shares.idxmax()), log_probability=log_probability)
-        return self.bootstrap.metrics(count_confusions(guess, self.axes))
+        return self.bootstrap.metrics(count_confusions(_ranked(guess), self.axes))
+
+    def named(self, asked: Sequence[str], default: str = "metrics") -> tuple[str, ...]:
+        """Of the asked metrics those that this model's predictions give; see targets.metrics_of."""
+        return named(metrics_of(asked, self.target, default), self.metrics(self.modalities, ""))
 
     def size(self) -> dict[str, int]:
         return {"clips": self.clips, "groups": len(self.axes.groups), "seeds": len(self.axes.seeds)}
@@ -91,6 +95,17 @@ class Coalitions:
             where = f"coalition {named} under replacement {replacement!r}"
             raise UserError(f"predictions: {self.model!r} was not evaluated with {where}")
         return self._frames[key]
+
+
+def _ranked(guess: pd.DataFrame) -> pd.DataFrame:
+    """The rank of each clip's class for who says the same of every clip: by the share that a class is given.
+
+    Classes that no test clip has cannot be told from the table and are not counted.
+    """
+    if RANK not in guess:
+        return guess
+    shares = guess.groupby("label")["log_probability"].first()
+    return guess.assign(**{RANK: guess["label"].map(shares.rank(method="first", ascending=False))})
 
 
 def chosen(replacements: list[str], wanted: str | list[str] | None) -> list[str]:

@@ -9,7 +9,8 @@ from modalens.measures._base import Measure
 from modalens.measures._predictions import Coalitions, chosen
 from modalens.stats.bootstrap import kind_of
 from modalens.stats.coalitions import coalitions, to_text
-from modalens.stats.targets import main_metric, metrics_of
+from modalens.stats.metrics import TOP
+from modalens.stats.targets import main_metric
 
 
 class CoalitionValues(Measure):
@@ -22,7 +23,7 @@ class CoalitionValues(Measure):
     def __init__(
         self,
         *,
-        metrics: tuple[str, ...] = ("accuracy", "balanced_accuracy", "log_probability"),
+        metrics: tuple[str, ...] = ("accuracy", "balanced_accuracy", "log_probability", *TOP),
         replacement: str | list[str] | None = None,
         bootstrap: int = 1000,
         confidence: float = 0.95,
@@ -50,7 +51,7 @@ class CoalitionValues(Measure):
             for replacement in chosen(scores.replacements, self.replacement):
                 for coalition in coalitions(scores.modalities):
                     values = scores.metrics(coalition, replacement)
-                    for metric in metrics_of(self.metrics, scores.target):
+                    for metric in scores.named(self.metrics):
                         row: dict[str, Any] = {"model": scores.model, "replacement": replacement}
                         row |= {"coalition": to_text(coalition), "metric": metric}
                         row["value"] = float(values[metric][0].mean())

@@ -9,7 +9,7 @@ import pandas as pd
 from modalens.measures._base import Measure
 from modalens.measures._predictions import Coalitions, chosen
 from modalens.stats.coalitions import coalitions, interaction_values
-from modalens.stats.targets import main_metric, metrics_of
+from modalens.stats.targets import main_metric
 
 
 class Interaction(Measure):
@@ -48,7 +48,7 @@ class Interaction(Measure):
         for scores in models:
             for replacement in chosen(scores.replacements, self.replacement):
                 game = {one: scores.metrics(one, replacement) for one in coalitions(scores.modalities)}
-                for name in metrics_of(self.value_functions, scores.target, "payoffs"):
+                for name in scores.named(self.value_functions, "payoffs"):
                     values = interaction_values({one: metrics[name] for one, metrics in game.items()})
                     for pair in combinations(scores.modalities, 2):
                         row: dict[str, Any] = {"model": scores.model, "replacement": replacement}

@@ -10,7 +10,7 @@ from modalens.measures._predictions import Coalitions, chosen
 from modalens.stats.bootstrap import kind_of
 from modalens.stats.metrics import METRICS
 from modalens.stats.significance import both_tests, corrected
-from modalens.stats.targets import TARGETS, main_metric, metrics_of
+from modalens.stats.targets import TARGETS, main_metric
 
 
 class LeaveOneOut(Measure):
@@ -80,7 +80,7 @@ class LeaveOneOut(Measure):
             for modality in scores.modalities:
                 kept = [name for name in scores.modalities if name != modality]
                 withheld, withheld_tally = scores.metrics(kept, replacement), scores.tally(kept, replacement)
-                for metric in metrics_of(self.metrics, scores.target):
+                for metric in scores.named(self.metrics):
                     row: dict[str, Any] = {"model": scores.model, "replacement": replacement}
                     row |= {"modality": modality, "metric": metric}
                     for name, values in (("full", full[metric]), ("withheld", withheld[metric])):

@@ -64,7 +64,7 @@ class LengthContribution(Measure):
                 raise UserError(f"length_contribution: lengths.{name}: expected a length of each of {got}")
         rows: list[dict[str, Any]] = []
         for name in sorted(models):
-            for metric in self.metrics:
+            for metric in models[name].named(self.metrics):
                 key = {"model": name, **_words(self.lengths[name]), "metric": metric}
                 rows += [
                     key | row | models[name].size() for row in self._rows(models[name], models[self.equal], metric)

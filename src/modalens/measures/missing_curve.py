@@ -9,10 +9,11 @@ import pandas as pd
 from modalens.measures._base import Measure
 from modalens.measures._curves import Curve, checked_levels, curve_rows
 from modalens.measures._predictions import Coalitions, chosen
+from modalens.stats.metrics import TOP
 from modalens.utils.errors import UserError
 
 # Those that are means over clips, of all or of one class each: half the clips withheld is half way for them.
-LINEAR = ("accuracy", "balanced_accuracy", "log_probability")
+LINEAR = ("accuracy", "balanced_accuracy", "log_probability", *TOP)
 
 
 class MissingCurve(Measure):
@@ -61,7 +62,7 @@ class MissingCurve(Measure):
             for replacement in chosen(scores.replacements, self.replacement):
                 for modality in scores.modalities:
                     shared = compared and other is not None and modality in other.modalities
-                    for metric in self.metrics:
+                    for metric in scores.named(self.metrics):
                         curve = self._curve(scores, modality, replacement, metric)
                         against = self._curve(other, modality, replacement, metric) if shared and other else None
                         key = {"model": name, "replacement": replacement, "modality": modality, "metric": metric}

@@ -13,7 +13,7 @@ from modalens.measures._curves import checked_levels, curve_rows
 from modalens.measures._studied import Array, StudiedModel
 from modalens.stats.bootstrap import Bootstrap
 from modalens.stats.coalitions import to_text
-from modalens.stats.metrics import check_metrics
+from modalens.stats.metrics import check_metrics, named
 
 Curves = dict[str, dict[str, dict[float, Array]]]  # what is noisy -> metric -> level -> (1 + replicates, seeds)
 
@@ -88,7 +88,7 @@ class NoiseCurve(Measure):
         curves: Curves = {}
         for (noisy, level), found in answers.items():
             metrics = bootstrap.metrics(counted(clips, found, axes))
-            for name in self.metrics:
+            for name in named(self.metrics, metrics):
                 curves.setdefault(noisy, {}).setdefault(name, {})[level] = metrics[name]
         size = {"clips": len(clips.table), "groups": len(axes.groups), "seeds": len(axes.seeds)}
         return curves, bootstrap, size

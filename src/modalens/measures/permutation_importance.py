@@ -2,6 +2,7 @@
 
 import zlib
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from functools import reduce
 from operator import add
 from typing import Any
@@ -14,10 +15,10 @@ from modalens.measures._base import Measure
 from modalens.measures._studied import Array, Clips, StudiedModel
 from modalens.measures._test_clips import multimodal, other_groups
 from modalens.stats.bootstrap import Bootstrap, kind_of
-from modalens.stats.metrics import ConfusionCounts, CountAxes, check_metrics
+from modalens.stats.metrics import TOP, ConfusionCounts, CountAxes, check_metrics, named
 from modalens.utils.errors import UserError
 
-METRICS = ("accuracy", "balanced_accuracy", "log_probability")  # those that are means over clips or classes
+METRICS = ("accuracy", "balanced_accuracy", "log_probability", *TOP)  # those that are means over clips or classes
 LEAST = 20
 
 
@@ -90,7 +91,7 @@ class PermutationImportance(Measure):
                 }
                 exchanged.append(counted(clips, answers, axes))
             permuted, errors = self._over_exchanges(exchanged, bootstrap, axes)
-            for metric in self.metrics:
+            for metric in named(self.metrics, full):
                 drop = full[metric] - permuted[metric]
                 row: dict[str, Any] = {"model": model.name, "modality": name, "metric": metric}
                 row |= {"full": float(full[metric][0].mean()), "permuted": float(permuted[metric][0].mean())}
@@ -113,11 +114,11 @@ class PermutationImportance(Measure):
         """Metrics (1 + replicates, seeds) of all exchanges as one, and the standard error of their mean that they
         leave. All metrics are linear in the counts of an exchange, since each clip keeps its label."""
         first = exchanged[0]
-        total = ConfusionCounts(reduce(add, (one.matrix for one in exchanged)), first.seeds, first.classes)
+        total = replace(first, matrix=reduce(add, (one.matrix for one in exchanged)))
         once = np.ones((1, len(axes.groups)), np.uint16)
         single = [one.metrics(once) for one in exchanged]
         errors = {
             name: float(np.std([one[name][0].mean() for one in single], ddof=1) / np.sqrt(len(single)))
-            for name in self.metrics
+            for name in named(self.metrics, single[0])
         }
         return bootstrap.metrics(total), errors

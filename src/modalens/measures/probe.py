@@ -12,7 +12,7 @@ from modalens.measures._studied import Array, StudiedModel
 from modalens.stats.bootstrap import Bootstrap, kind_of
 from modalens.stats.coalitions import model_of
 from modalens.stats.metrics import Array as Numbers
-from modalens.stats.metrics import check_metrics
+from modalens.stats.metrics import check_metrics, named
 from modalens.utils.errors import UserError
 from modalens.utils.extras import not_installed
 
@@ -75,7 +75,7 @@ class Probe(Measure):
                     if (name, modality) not in probed:
                         probed[name, modality] = self._metrics(by_name[name], modality, bootstrap)
                     alone = probed[name, modality]
-                for metric in self.metrics:
+                for metric in named(self.metrics, inside):
                     key = {"model": model.name, "modality": modality, "alone_model": name if alone else ""}
                     values = (inside[metric], alone[metric] if alone else np.full_like(inside[metric], np.nan))
                     rows.append(key | {"metric": metric} | _row(metric, *values, bootstrap) | size)

@@ -10,7 +10,7 @@ from modalens.measures._predictions import Coalitions, chosen
 from modalens.stats.bootstrap import Bootstrap, kind_of
 from modalens.stats.coalitions import Coalition, coalitions, model_of, shapley_values
 from modalens.stats.metrics import Array
-from modalens.stats.targets import main_metric, metrics_of
+from modalens.stats.targets import main_metric
 
 
 class Shapley(Measure):
@@ -84,7 +84,7 @@ class Shapley(Measure):
         self, key: dict[str, str], scores: Coalitions, game: Mapping[Coalition, dict[str, Array]]
     ) -> list[dict[str, Any]]:
         rows = []
-        for value_function in metrics_of(self.value_functions, scores.target, "payoffs"):
+        for value_function in scores.named(self.value_functions, "payoffs"):
             values = shapley_values({subset: metrics[value_function] for subset, metrics in game.items()})
             none, full = game[()][value_function], game[scores.modalities][value_function]
             for modality, value in values.items():

@@ -23,11 +23,12 @@ def evidence(study: Study, task: str, tables: dict[str, pd.DataFrame]) -> dict[s
         # "values" too would be the mapping's own method to the template.
         return {"other_target": True, "size": size, "values": [], "others": others.sections(study, task)}
     rows = of(tables["results"], task)
+    shown = [name for name in METRIC_NAMES if (rows["metric"] == name).any()] if len(rows) else []
     published = {}
     for model, part in rows.groupby("model", sort=False):
         cells = part.set_index(["row", "metric"])[["mean", "std"]]
         names = list(dict.fromkeys(part["row"]))
-        published[str(model)] = [(name, [tuple(cells.loc[(name, key)]) for key in METRIC_NAMES]) for name in names]
+        published[str(model)] = [(name, [tuple(cells.loc[(name, key)]) for key in shown]) for name in names]
     drops, values = (of(tables[name], task) for name in ("leave_one_out", "shapley"))
     first = study.headline(task)
     scored = study.scores[task][first]
@@ -35,6 +36,7 @@ def evidence(study: Study, task: str, tables: dict[str, pd.DataFrame]) -> dict[s
     worst = confusions.worst(cells)
     return {
         "published": published,
+        "metric_names": [METRIC_NAMES[name] for name in shown],
         "drops": drops[drops["metric"] == "accuracy"].to_dict("records") if len(drops) else [],
         "values": values[values["value_function"] == "accuracy"].to_dict("records") if len(values) else [],
         "undrawn": max(0, len(study.multimodal(task) or study.scores[task]) - DRAWN),

@@ -17,7 +17,7 @@ from modalens.reporting.methods import methods
 from modalens.reporting.others import chart
 from modalens.reporting.provenance import provenance
 from modalens.reporting.rendering import RenderedChart, bundle, script_safe
-from modalens.reporting.study_results import METRIC_NAMES, Study, per_class, results, weights
+from modalens.reporting.study_results import Study, per_class, results, weights
 from modalens.reporting.summary import Finding, caveats, find, known
 
 TEMPLATES = Path(__file__).parent / "templates"
@@ -121,7 +121,6 @@ def page(
         mapped_by=method,
         figures={name: Markup(drawing.element()) for name, drawing in made.items()},
         bundle=Markup(bundle()),
-        metric_names=list(METRIC_NAMES.values()),
         known=tables["known"].to_dict("records"),
         boards={task: of(tables["leaderboard"], task).to_dict("records") for task in study.tasks},
         ranks=tables["ranks"].to_dict("records"),

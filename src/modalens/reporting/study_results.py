@@ -14,7 +14,7 @@ from modalens.media.status import causes
 from modalens.reporting import appearance
 from modalens.reporting.appearance import withheld
 from modalens.stats.coalitions import from_text, model_of, to_text
-from modalens.stats.metrics import Array, confusion_metrics
+from modalens.stats.metrics import RANK, TOP, Array, confusion_metrics
 from modalens.stats.predictions import PRIOR_PREDICTED
 from modalens.stats.significance import corrected
 from modalens.stats.targets import CLASSES, TARGETS, axes_of, commonest, count, target_of
@@ -44,6 +44,8 @@ METRIC_NAMES = {
     "precision": "Precision",
     "recall": "Recall",
     "f1": "F1",
+    "top3_accuracy": "Top-3 Acc.",
+    "top5_accuracy": "Top-5 Acc.",
 }
 
 
@@ -61,7 +63,7 @@ def read(path: Path, columns: list[str] | None = None) -> pd.DataFrame:
 @dataclass(frozen=True)
 class ModelScores:
     """One model on one task's test set. confusion: (replacement, coalition) -> (seeds, classes, classes), of classes
-    only. target: of stats.targets."""
+    only. top: likewise, top-k accuracy by its name (seeds,), where there are more classes. target: of stats.targets."""
 
     modalities: tuple[str, ...]
     classes: list[str]
@@ -73,6 +75,7 @@ class ModelScores:
     confusion: dict[tuple[str, str], Array]
     seeds: int
     target: str = CLASSES
+    top: dict[tuple[str, str], dict[str, Array]] = field(default_factory=dict)
 
     @property
     def full(self) -> Array:
@@ -89,7 +92,7 @@ class ModelScores:
 
 def read_scores(path: Path, replacements: list[str]) -> ModelScores:
     columns = ["clip_id", "group", "seed", "replacement", "coalition", "label", "predicted"]
-    columns += [name for name in (PRIOR_PREDICTED, "target") if name in parquet.columns(path)]
+    columns += [name for name in (PRIOR_PREDICTED, "target", RANK) if name in parquet.columns(path)]
     frame = parquet.read(path, columns, [("replacement", "in", ["", *replacements])])
     full = frame[frame["replacement"] == ""]
     if full.empty:
@@ -115,7 +118,19 @@ def read_scores(path: Path, replacements: list[str]) -> ModelScores:
         confusion[str(replacement), str(kept)] = counts.reshape(len(seeds), len(classes), len(classes))
     prior = full.get(PRIOR_PREDICTED, full["label"].mode().iloc[0])
     chance = float((full["label"] == prior).mean())
-    return ModelScores(takes, classes, *sizes, chance, confusion, len(seeds))
+    top = _top(frame) if RANK in frame else {}
+    return ModelScores(takes, classes, *sizes, chance, confusion, len(seeds), top=top)
+
+
+def _top(frame: pd.DataFrame) -> dict[tuple[str, str], dict[str, Array]]:
+    """(replacement, coalition) -> top-k accuracy (seeds,)."""
+    wanted = {name: most for name, most in TOP.items() if most < frame["label"].nunique()}
+    within = pd.DataFrame({name: frame[RANK] <= most for name, most in wanted.items()}, frame.index)
+    found: dict[tuple[str, str], dict[str, Array]] = {}
+    shares = within.groupby([frame["replacement"], frame["coalition"], frame["seed"]]).mean()
+    for (replacement, kept), part in shares.groupby(level=[0, 1]):
+        found[str(replacement), str(kept)] = {name: part[name].to_numpy() for name in wanted}
+    return found
 
 
 def _chance(full: pd.DataFrame, kind: str) -> float:
@@ -276,15 +291,17 @@ def results(study: Study) -> pd.DataFrame:
     rows = []
     for task in study.tasks:
         for model in study.multimodal(task) or list(study.scores[task]):
-            for name, confusion in _cases(study, task, model).items():
-                for metric, values in confusion_metrics(confusion).items():
+            for name, (scored, condition) in _cases(study, task, model).items():
+                metrics = confusion_metrics(scored.confusion[condition]) | scored.top.get(condition, {})
+                for metric, values in metrics.items():
                     std = float(np.std(values, ddof=1)) if len(values) > 1 else np.nan
                     key = {"task": task, "model": model, "row": name, "metric": metric}
                     rows.append(key | {"mean": 100 * float(values.mean()), "std": 100 * std, "seeds": len(values)})
     return pd.DataFrame(rows)
 
 
-def _cases(study: Study, task: str, model: str) -> dict[str, Array]:
+def _cases(study: Study, task: str, model: str) -> dict[str, tuple[ModelScores, tuple[str, str]]]:
+    """Row of the table -> whose scores, under which condition."""
     scored = study.scores[task][model]
     if scored.target != CLASSES:
         return {}
@@ -294,15 +311,19 @@ def _cases(study: Study, task: str, model: str) -> dict[str, Array]:
         for modality in scored.modalities:
             name = study.expert(task, modality)
             if name is not None:
-                cases[f"{appearance.label(modality, kinds.get(modality, ''))} Model"] = study.scores[task][name].full
-    cases[f"{model} (full)"] = scored.full
+                cases[f"{appearance.label(modality, kinds.get(modality, ''))} Model"] = _full(study.scores[task][name])
+    cases[f"{model} (full)"] = _full(scored)
     for kind in ("gaussian", "blank"):
         for modality in scored.modalities:
             kept = to_text(name for name in scored.modalities if name != modality)
             if (f"{kind}@input", kept) in scored.confusion:
                 name = withheld(modality, kind, kinds.get(modality, ""))
-                cases[name] = scored.confusion[f"{kind}@input", kept]
+                cases[name] = scored, (f"{kind}@input", kept)
     return cases
+
+
+def _full(scored: ModelScores) -> tuple[ModelScores, tuple[str, str]]:
+    return scored, ("", to_text(scored.modalities))
 
 
 def per_class(study: Study) -> pd.DataFrame:

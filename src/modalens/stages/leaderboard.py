@@ -4,6 +4,7 @@ import argparse
 from pathlib import Path
 
 from modalens.stats.leaderboard import leaderboard
+from modalens.stats.metrics import RANK
 from modalens.tracking import records
 from modalens.utils import cli, files, parquet
 from modalens.utils.errors import UserError
@@ -22,7 +23,7 @@ def main(arguments: argparse.Namespace) -> None:
     tasks = {path.parent.name for path in arguments.predictions}
     if len(tasks) != 1:
         raise UserError(f"expected predictions of one task, got those of {', '.join(sorted(tasks))}")
-    wanted = ["clip_id", "group", "seed", "label", "predicted", "log_probability", "target"]
+    wanted = ["clip_id", "group", "seed", "label", "predicted", "log_probability", "target", RANK]
     full = [("replacement", "==", "")]
     # The order given, which is the config's, decides between equals.
     predictions = {

@@ -13,12 +13,12 @@ import numpy as np
 import pandas as pd
 
 from modalens.stats.bootstrap import Bootstrap, kind_of
-from modalens.stats.metrics import Array
+from modalens.stats.metrics import TOP, Array
 from modalens.stats.significance import both_tests, corrected
 from modalens.stats.targets import CLASSES, TARGETS, Counts, axes_of, count
 from modalens.utils.errors import UserError
 
-METRICS = ("accuracy", "balanced_accuracy", "f1")  # of classes; of another kind of target all of its own
+METRICS = ("accuracy", "balanced_accuracy", "f1", *TOP)  # of classes; of another kind of target all of its own
 LEVEL = 0.05
 REFERENCE = "reference"
 NOT_DISTINGUISHABLE = "not distinguishable"
@@ -41,8 +41,9 @@ def leaderboard(predictions: Mapping[str, pd.DataFrame], reference: str, **optio
     """{model: predictions} -> rank, model, sizes, metrics, COMPARED and `verdict`, a row a model, best first.
 
     predictions: clip_id, group, seed, label, predicted, log_probability of the full input, and target. rank: equals
-    share their mean. Mean and standard deviation (ddof=1) over seeds of accuracy, balanced accuracy and macro F1, or of
-    the metrics of another kind of target. metric: the one that the rest is about, accuracy, r2 or micro_f1. low, high:
+    share their mean. Mean and standard deviation (ddof=1) over seeds of accuracy, balanced accuracy, macro F1 and, of
+    more classes, top-3 and top-5 accuracy; or of the metrics of another kind of target. metric: the one that the rest
+    is about, accuracy, r2 or micro_f1. low, high:
     over groups and seeds. difference: to the reference, with its own interval; p_groups is of what adds up over clips,
     accuracy, squared error or right decisions on tags. detectable: the
     smallest difference that this test set and these seeds would have shown (power 0.8). verdict: better, worse, not
@@ -66,8 +67,9 @@ def ranking(counts: Mapping[str, Counts], reference: str, bootstrap: Bootstrap, 
     """The same from what was counted of each model."""
     size = {"seeds": bootstrap.seeds, "clips": clips, "groups": bootstrap.groups}
     base = bootstrap.metrics(counts[reference])
-    kind = next(name for name, target in TARGETS.items() if set(target.metrics) == set(base))
-    main, shown = TARGETS[kind].metrics[0], METRICS if kind == CLASSES else TARGETS[kind].metrics
+    kind = next(name for name, target in TARGETS.items() if target.metrics[0] in base)
+    main = TARGETS[kind].metrics[0]
+    shown = [name for name in (METRICS if kind == CLASSES else TARGETS[kind].metrics) if name in base]
     rows = []
     for name, own in counts.items():
         metrics = bootstrap.metrics(own)

@@ -6,6 +6,7 @@ from pathlib import Path
 import pandas as pd
 import pyarrow.parquet as pq  # type: ignore[import-untyped]
 
+from modalens.stats.metrics import RANK
 from modalens.stats.predictions import CLASS, TEXT, WHERE, validate
 from modalens.utils import checksums
 from modalens.utils.errors import UserError
@@ -18,7 +19,7 @@ def load_predictions(source: Table | Iterable[Table], *, probabilities: bool = T
 
     source: a DataFrame, a Parquet or CSV file, a folder of such files, or several of these, which become one table.
     A file without the column `model` is a model of the file's name. probabilities: False leaves out the columns
-    p_<class>, which no measure reads once `predicted` and `log_probability` are there.
+    p_<class>, after what the table lacks was made of them.
 
     Returns a new table: `model`, `clip_id`, `group`, `seed`, `replacement`, `coalition`, `label`, `predicted`,
     `log_probability`, p_<class>, then columns of the source's own. Text is text, also where it looks like a number;
@@ -30,7 +31,8 @@ def load_predictions(source: Table | Iterable[Table], *, probabilities: bool = T
     frames = [_read(part, probabilities) for part in _parts(source)]
     if not frames:
         raise UserError(f"{WHERE}: expected a Parquet or CSV file, got none in {source!r}")
-    return validate(*frames)
+    table = validate(*frames)
+    return table if probabilities else table[[name for name in table.columns if not name.startswith(CLASS)]]
 
 
 def _parts(source: Table | Iterable[Table]) -> list[Table]:
@@ -69,7 +71,7 @@ def _read_parquet(path: Path, probabilities: bool) -> pd.DataFrame:
 
 
 def _without_classes(names: list[str]) -> list[str]:
-    if not {"predicted", "log_probability"} <= set(names):
+    if not {"predicted", "log_probability", RANK} <= set(names):
         return names
     return [name for name in names if not name.startswith(CLASS)]
 

@@ -13,6 +13,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from modalens.stats.coalitions import to_text
+from modalens.stats.metrics import RANK, rank_of_truth
 from modalens.stats.targets import MULTILABEL, REGRESSION, TARGETS
 from modalens.utils.errors import UserError
 from modalens.utils.suggest import nearest
@@ -69,6 +70,12 @@ COLUMNS = (
         "of its share of this table",
     ),
     Column(
+        "label_rank",
+        "whole number",
+        "Place of the true class among all classes by probability; the likeliest is 1.",
+        "from p_<class>; without these no top-3 and top-5 accuracy",
+    ),
+    Column(
         "target", "text", "What a label is: `classes`, `regression` or `multilabel`; one for the table.", "`classes`"
     ),
     Column("p_<class>", "number, 0 to 1", "Probability of each class; a row sums to 1.", "nothing"),
@@ -76,7 +83,7 @@ COLUMNS = (
 KEY = ["model", "seed", "clip_id", "coalition", "replacement"]
 TEXT = ("model", "clip_id", "group", "replacement", "coalition", "label", "predicted")
 PRIOR_PREDICTED, PRIOR_LOG_PROBABILITY = "prior_predicted", "prior_log_probability"
-ORDER = [column.name for column in COLUMNS[:-1] if not column.name.startswith(("prior_", "target"))]
+ORDER = [column.name for column in COLUMNS[:-1] if not column.name.startswith(("prior_", "target", RANK))]
 NO_REPLACEMENT_NAMED = "replaced"
 # Single precision rounds a probability of one to a little more; half precision adds up to a little less.
 OVER_ZERO = 1e-6
@@ -115,6 +122,8 @@ def _columns(frame: pd.DataFrame) -> pd.DataFrame:
     if classes:
         _fill_from_probabilities(table, classes)
     table["log_probability"] = _log_probabilities(table)
+    if RANK in table:
+        table[RANK] = _ranks(table)
     return table
 
 
@@ -207,6 +216,8 @@ def _fill_from_probabilities(table: pd.DataFrame, classes: list[str]) -> None:
     of_truth = values[np.arange(len(values)), truth].clip(0, 1)
     if "predicted" not in table:
         table["predicted"] = pd.Series(names.to_numpy()[values.argmax(1)], index=table.index).astype(str)
+    if RANK not in table:
+        table[RANK] = np.where(given, rank_of_truth(values, truth), np.nan)
     if "log_probability" not in table:
         with np.errstate(divide="ignore"):  # a probability of 0 is minus infinity, as it is
             table["log_probability"] = np.log(of_truth)
@@ -214,6 +225,16 @@ def _fill_from_probabilities(table: pd.DataFrame, classes: list[str]) -> None:
         row = int(bad.argmax())
         expected = f"the logarithm of {CLASS}{table['label'].iloc[row]} ({of_truth[row]:.4g})"
         raise _wrong(table, "log_probability", expected, bad)
+
+
+def _ranks(table: pd.DataFrame) -> pd.Series:
+    """Not-a-number throughout for a model that ranks no classes."""
+    ranks = pd.to_numeric(table[RANK], errors="coerce").astype(np.float64)
+    silent = table[RANK].isna().groupby(table["model"]).transform("all")
+    bad = ~(((ranks >= 1) & (ranks % 1 == 0)) | silent).to_numpy()
+    if bad.any():
+        raise _wrong(table, RANK, "whole numbers from 1 on", bad)
+    return ranks if silent.any() else ranks.astype(np.int16)
 
 
 def _log_probabilities(table: pd.DataFrame) -> pd.Series:
