@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 import yaml
 
-from modalens.commands import _columns, _survey, check, init
+from modalens.commands import _columns, _survey, check, counts, init
 from modalens.config import resolve
 from modalens.config.mistakes import mistakes
 from modalens.curation import manifest
@@ -232,6 +232,41 @@ def test_check_says_what_is_wrong_in_the_config_and_in_the_list(here, capsys):
     assert "has no column 'mod'; did you mean 'mood'?" in said
     assert "has no column 'age'" in said
     assert "task mood: 60 clips of 60 groups" in said
+
+
+def test_check_and_counts_know_what_modalities_read_of_a_list_without_media(here, capsys):
+    csv = listing(here)
+    table = pd.read_csv(csv).rename(columns={"file": "recording"}).assign(clip_id=[f"c{row}" for row in range(ROWS)])
+    table.loc[0, "recording"] = "none.wav"
+    table.assign(words="some words").to_csv(csv, index=False)
+    config = {
+        "name": "m",
+        "dataset": {"name": "folder", "csv": str(csv)},
+        "tasks": ["mood"],
+        "modalities": {
+            "sensor": {
+                "kind": "series",
+                "column": "recording",
+                "encoder": "raw_series",
+                "decode": {"channels": 1, "steps": 8},
+            },
+            "words": {"kind": "text", "encoder": "term_counts"},
+        },
+    }
+    (here / "m.yaml").write_text(yaml.safe_dump(config))
+    cli.call(check, ["m.yaml"])
+    said = capsys.readouterr().out
+    assert "look at: 1 of 60 files are not there, first " in said
+    assert "task mood: 60 clips of 60 groups" in said
+    cli.call(counts, ["--configfile", "m.yaml"])
+    assert "mood: 60 clips of 60 sources" in capsys.readouterr().out
+
+
+def test_check_of_the_demo_finds_nothing_to_mend(capsys):
+    cli.call(check, [Path(__file__).parents[1] / "config/config.yaml"])
+    said = capsys.readouterr().out
+    assert "500 clips that the data set makes when the study runs" in said
+    assert "to mend" not in said
 
 
 def test_check_of_what_init_wrote_finds_nothing_to_mend(here, capsys):

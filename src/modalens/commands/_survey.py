@@ -1,6 +1,6 @@
 """What a study's lists promise before anything runs: files, classes, groups, test clips, the smallest effect."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -8,9 +8,12 @@ from typing import Any
 import pandas as pd
 
 from modalens.commands.counts import planned
+from modalens.config import modalities
 from modalens.curation import label_spelling
 from modalens.curation.splitting import NAMES, shared_groups
+from modalens.media import local_file
 from modalens.media.sources import is_address
+from modalens.plugins import registry
 from modalens.stats.planning import smallest_drop
 from modalens.terminal.run import printable
 from modalens.utils.errors import UserError
@@ -41,27 +44,31 @@ class Survey:
 
 def of_study(clips: pd.DataFrame, study: dict[str, Any]) -> Survey:
     """clips: manifest. study: resolved config."""
-    found = of_files(clips)
+    found = of_files([clips["source"], *(clips[name] for name in modalities.file_columns(study))])
     for task in study["tasks"]:
         found.add(of_task(clips, task, study["splits"], study["relevance"]["confidence"]))
     return found
 
 
-def of_files(clips: pd.DataFrame) -> Survey:
-    """Files on disk that a manifest names and that are not there; addresses are only counted."""
+def of_files(columns: "Sequence[pd.Series[str]]") -> Survey:
+    """Files on disk that columns of a manifest name and that are not there; addresses are only counted."""
     found = Survey()
-    sources = clips["source"].drop_duplicates()
-    sources = sources[sources != ""]
-    remote = sources.map(is_address)
-    missing = [source for source in sources[~remote] if not _is_there(source)]
-    if remote.any():
-        found.told.append(f"{int(remote.sum())} addresses, which are asked for when the study runs")
-    local = int((~remote).sum())
+    names = dict.fromkeys(
+        name for cells in columns for cell in cells.unique() for name in cell.split(local_file.SEPARATOR) if name
+    )
+    makers = registry.names("datasets")
+    made = sum(name.partition(":")[0] in makers for name in names)
+    local = [name for name in names if not is_address(name) and name.partition(":")[0] not in makers]
+    missing = [name for name in local if not _is_there(name)]
+    if made:
+        found.told.append(f"{made} clips that the data set makes when the study runs")
+    if remote := len(names) - made - len(local):
+        found.told.append(f"{remote} addresses, which are asked for when the study runs")
     if missing:
-        where = f"{len(missing)} of {local} files are not there, first {', '.join(missing[:SHOWN])}"
-        (found.mistakes if len(missing) == local else found.warnings).append(where)
+        where = f"{len(missing)} of {len(local)} files are not there, first {', '.join(missing[:SHOWN])}"
+        (found.mistakes if len(missing) == len(local) else found.warnings).append(where)
     elif local:
-        found.told.append(f"{local} files, all there")
+        found.told.append(f"{len(local)} files, all there")
     return found
 
 

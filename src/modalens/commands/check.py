@@ -47,6 +47,6 @@ def of_lists(study: dict[str, Any], tasks: list[str]) -> Survey:
 
 def _read(study: dict[str, Any], tasks: list[str]) -> tuple[pd.DataFrame | None, Survey]:
     try:
-        return manifest.build(study["dataset"], tasks).manifest(), Survey()
+        return manifest.of_study(study, tasks), Survey()
     except UserError as error:
         return None, Survey(mistakes=[str(error)])

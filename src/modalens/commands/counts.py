@@ -40,7 +40,7 @@ def counts(clips: pd.DataFrame, task: str, fractions: dict[str, float], seed: in
 
 def main(arguments: argparse.Namespace) -> None:
     study = resolve.resolve(resolve.load(arguments.configfile))
-    clips = manifest.build(study["dataset"], study["tasks"]).manifest()
+    clips = manifest.of_study(study, study["tasks"])
     manifest.check(clips, study["tasks"])
     fractions = {name: study["splits"][name] for name in splitting.NAMES}
     tables = []

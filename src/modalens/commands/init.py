@@ -240,6 +240,6 @@ def _flow(value: Any) -> str:
 def report(config: dict[str, Any]) -> None:
     """What the study comes to. Raises UserError for a list that cannot be read."""
     study = resolve.resolve(config)
-    clips = manifest.build(study["dataset"], study["tasks"]).manifest()
+    clips = manifest.of_study(study, study["tasks"])
     print()
     _survey.of_study(clips, study).show()

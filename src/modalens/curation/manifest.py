@@ -19,7 +19,9 @@ from typing import Any
 
 import pandas as pd
 
+from modalens.config import modalities
 from modalens.curation import label_spelling
+from modalens.datasets import Reads
 from modalens.plugins import options, registry
 from modalens.utils import csv_chunks, csv_input
 from modalens.utils.errors import UserError
@@ -50,6 +52,16 @@ def build(dataset: dict[str, Any], tasks: list[str]) -> Any:
         if value is inspect.Parameter.empty:
             raise UserError(f"dataset {name} wants the option {option!r}")
     return maker(tasks, **resolved)
+
+
+def of_study(study: dict[str, Any], tasks: list[str]) -> pd.DataFrame:
+    """The manifest of a resolved config as the stage makes it, with what its modalities read."""
+    columns = modalities.columns(study)
+    media: Any = modalities.media(study)
+    dataset = build(study["dataset"], [*tasks, *columns])
+    dataset.reads = Reads(columns, modalities.file_columns(study), media)
+    table: pd.DataFrame = dataset.manifest()
+    return table
 
 
 def tables(

@@ -1,0 +1,150 @@
+"""Tables of the source papers beside what a finished study of the same design measured, in the papers' own layout.
+
+    PYTHONPATH=src python benchmarks/papers.py balance_mla_table1 results/balance_mla_avletters [results/...]
+
+A study stands for itself: another data set, smaller networks. Configs are in config/papers/, what the tables say and
+cannot say is in docs/papers/. Prints Markdown; the papers' figures are those of src/modalens/reporting/published.csv.
+"""
+
+import argparse
+from dataclasses import dataclass
+from pathlib import Path
+
+import pandas as pd
+
+from modalens.reporting import published
+
+MISSING = "–"
+
+
+@dataclass(frozen=True)
+class Table:
+    """paper: as published.csv has it. datasets: of the paper, a column each. metrics: of the paper, a column each.
+
+    rows: (the paper's words, its model in published.csv, ours in the config).
+    """
+
+    paper: str
+    datasets: tuple[str, ...]
+    metrics: tuple[str, ...]
+    rows: tuple[tuple[str, str, str], ...]
+
+
+RGBD = ("addition", "concat", "max", "product", "average", "gated", "rgb_only", "depth_only", "mult_concat")
+CODES = ("mult_concat", "concat", "lmf")
+TABLES = {
+    "balance_mla_table1": Table(
+        "BalanceMLA, Table 1",
+        ("lrw", "lrw1000"),
+        ("accuracy", "f1"),
+        (
+            ("spatio-temporal convolution", "spatio_temporal_convolution", "spatio_temporal_convolution"),
+            ("2-layer BGRU", "bgru", "bgru"),
+            ("transformer, audio", "audio_transformer", "audio_transformer"),
+            ("BalanceMLA, audio", "balance_mla_audio", "balance_mla_audio"),
+            ("transformer, video", "video_transformer", "video_transformer"),
+            ("BalanceMLA, video", "balance_mla_video", "balance_mla_video"),
+            ("concatenation", "concatenation", "concatenation"),
+            ("single residual, audio-centric", "audio_centric", "audio_centric"),
+            ("transformer, fusion", "transformer_fusion", "transformer_fusion"),
+            ("BalanceMLA, fusion", "balance_mla", "balance_mla"),
+            ("logistic regression (ours)", "", "logistic"),
+        ),
+    ),
+    "balance_mla_table2": Table(
+        "BalanceMLA, Table 2",
+        ("iemocap",),
+        ("accuracy",),
+        (
+            *tuple(
+                (f"{label}, {words}" if part else label, name + part, name + part)
+                for words, part in (("audio", "_audio_only"), ("video", "_video_only"), ("", ""))
+                for label, name in (("AVHuBERT", "avhubert"), ("AVBERT", "avbert"), ("MAViL", "mavil"))
+            ),
+            ("BalanceMLA, audio", "balance_mla_audio", "balance_mla_audio"),
+            ("BalanceMLA, video", "balance_mla_video", "balance_mla_video"),
+            ("BalanceMLA", "balance_mla", "balance_mla"),
+        ),
+    ),
+    "balance_mla_table3": Table(
+        "BalanceMLA, Table 3",
+        ("lrw1000", "iemocap"),
+        ("accuracy",),
+        (
+            ("base model", "base", "base"),
+            ("base + AttentionBRFF", "brff", "brff"),
+            ("base + AttentionBRFF + adaptive decision fusion", "brff_decision", "brff_decision"),
+            ("full model", "brff_decision_category", "balance_mla"),
+        ),
+    ),
+    "mult_concat_codes": Table(
+        "MultConcat, customs codes",
+        ("eorigin_hs_code",),
+        ("top1", "top3", "top5"),
+        (
+            *tuple(
+                (f"{fusion}, {picture}", f"{fusion}_{picture}_simcse", f"{fusion}_itdc")
+                for picture in ("vit", "resnet50", "clip")
+                for fusion in CODES
+            ),
+            ("mult_concat, no picture", "mult_concat_none_simcse", "mult_concat_tdc"),
+            ("mult_concat, picture and description", "mult_concat_resnet50_simcse", "mult_concat_id"),
+        ),
+    ),
+    "mult_concat_rgbd": Table(
+        "MultConcat, RGB-D",
+        ("infrabel_rgbd",),
+        ("accuracy",),
+        tuple(
+            (f"{fusion}, {network}", f"{fusion}_{network}", f"{fusion}_{network}")
+            for network in ("c3d", "slowfast", "timesformer")
+            for fusion in RGBD
+        ),
+    ),
+}
+
+
+def laid_out(table: Table, studies: list[Path]) -> pd.DataFrame:
+    """The paper's rows; a column each data set and metric of the paper, then each task of ours, in percent."""
+    facts = pd.read_csv(published.FACTS)
+    facts = facts[facts["paper"] == table.paper]
+    ours = [(study, one) for study in studies for one in sorted((study / "leaderboard").glob("*.csv"))]
+    boards = {f"{study.name}, {one.stem}": pd.read_csv(one).set_index("model") for study, one in ours}
+    lines = []
+    for words, published_as, mine in table.rows:
+        line = {"": words}
+        for dataset in table.datasets:
+            for metric in table.metrics:
+                here = (facts["dataset"] == dataset) & (facts["model"] == published_as) & (facts["metric"] == metric)
+                found = facts.loc[here, "value"]
+                line[f"paper: {dataset} {metric}"] = f"{found.iloc[0]:.1f}" if len(found) else MISSING
+        for name, board in boards.items():
+            for metric in table.metrics:
+                line[f"here: {name} {metric}"] = _measured(board, mine, metric)
+        lines.append(line)
+    return pd.DataFrame(lines)
+
+
+def _measured(board: pd.DataFrame, model: str, metric: str) -> str:
+    """Mean over the seeds in percent, with the 95 % interval where the study has one, else the standard deviation."""
+    if model not in board.index or metric not in board:
+        return MISSING
+    row = board.loc[model]
+    if row["metric"] == metric:
+        return f"{100 * row[metric]:.1f} [{100 * row['low']:.1f}, {100 * row['high']:.1f}]"
+    return f"{100 * row[metric]:.1f} ± {100 * row[f'{metric}_std']:.1f}"
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("table", choices=sorted(TABLES))
+    parser.add_argument("studies", type=Path, nargs="+", help="results of finished studies")
+    arguments = parser.parse_args()
+    for study in arguments.studies:
+        if not (study / "leaderboard").is_dir():
+            raise SystemExit(f"{study}: expected the results of a finished study, got no folder leaderboard in it")
+    print(laid_out(TABLES[arguments.table], arguments.studies).to_markdown(index=False))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,44 @@
+"""Tables of the source papers: every published figure has its row, and ours stand beside it."""
+
+import importlib.util
+from pathlib import Path
+
+import pandas as pd
+import pytest
+
+from modalens.reporting import published
+
+BENCHMARKS = Path(__file__).resolve().parents[1] / "benchmarks"
+
+
+@pytest.fixture(scope="module")
+def papers():
+    spec = importlib.util.spec_from_file_location("papers", BENCHMARKS / "papers.py")
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def test_every_figure_of_a_paper_s_table_is_in_its_layout(papers):
+    facts = pd.read_csv(published.FACTS)
+    for name, table in papers.TABLES.items():
+        part = facts[facts["paper"] == table.paper]
+        assert len(part), name
+        assert set(part["dataset"]) <= set(table.datasets), name
+        assert set(part["metric"]) <= set(table.metrics), name
+        assert set(part["model"]) <= {theirs for _, theirs, _ in table.rows}, name
+
+
+def test_a_study_s_results_stand_beside_the_paper_s_and_what_was_not_measured_is_a_dash(papers, tmp_path):
+    (tmp_path / "mine/leaderboard").mkdir(parents=True)
+    board = {"model": ["concatenation"], "accuracy": [0.935], "low": [0.898], "high": [0.959], "metric": ["accuracy"]}
+    pd.DataFrame(board | {"f1": [0.93], "f1_std": [0.012]}).to_csv(
+        tmp_path / "mine/leaderboard/letter.csv", index=False
+    )
+    table = papers.laid_out(papers.TABLES["balance_mla_table1"], [tmp_path / "mine"]).set_index("")
+    row = table.loc["concatenation"]
+    assert row["paper: lrw accuracy"] == "97.6"
+    assert row["paper: lrw f1"] == "–"
+    assert row["here: mine, letter accuracy"] == "93.5 [89.8, 95.9]"
+    assert row["here: mine, letter f1"] == "93.0 ± 1.2"
+    assert table.loc["2-layer BGRU", "here: mine, letter accuracy"] == "–"
