@@ -14,6 +14,15 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
+# Of the skeleton's 20 joints: head, neck, spine, hip; four each of the arms; four each of the legs.
+HIP = 3
+BONES = (
+    *((0, 1), (1, 2), (2, HIP)),
+    *((1, 4), (4, 5), (5, 6), (6, 7)),
+    *((1, 8), (8, 9), (9, 10), (10, 11)),
+    *((HIP, 12), (12, 13), (13, 14), (14, 15)),
+    *((HIP, 16), (16, 17), (17, 18), (18, 19)),
+)
 VIEWS = ("fac", "fou", "kar", "mor", "pix", "zer")
 
 
@@ -66,6 +75,38 @@ def utd_mhad(data: Path, output: Path) -> pd.DataFrame:
     return pd.DataFrame(found | {"group": labels["subject"], "split": labels["split"]})
 
 
+def utd_mhad_pictures(data: Path, output: Path) -> pd.DataFrame:
+    """UTD-MHAD as two films in millimetres: its depth frames, and its skeleton drawn as a figure of 48 x 64 pixels."""
+    labels = pd.read_csv(data / "labels.csv", dtype=str)
+    names = [Path(file).stem for file in labels["file"]]
+    rows = []
+    for file in labels["file"]:
+        with np.load(data / file, allow_pickle=False) as stored:
+            rows.append({"depth": stored["depth"], "figure": figure(stored["skeleton"])})
+    found = {"clip_id": names, "recording": _saved(output, names, rows), "action": labels["action"]}
+    return pd.DataFrame(found | {"group": labels["subject"], "split": labels["split"]})
+
+
+def figure(joints: np.ndarray, height: int = 48, width: int = 64) -> np.ndarray:
+    """Joints (T, 20, 3) in metres -> (T, height, width) uint16: bones at their distance in millimetres, 0 elsewhere.
+
+    The first frame's hip is in the middle, and 2.4 m fill the height.
+    """
+    shown = np.zeros((len(joints), height, width), np.uint16)
+    along = np.linspace(0, 1, 24)[None, :, None]
+    first, last = (joints[:, list(ends)] for ends in zip(*BONES, strict=True))
+    for frame, (begin, end) in enumerate(zip(first, last, strict=True)):
+        points = (begin[:, None] * (1 - along) + end[:, None] * along).reshape(-1, 3)
+        moved = (points - joints[0, HIP]) * height / 2.4
+        row, column = (height / 2 - moved[:, 1]).round().astype(int), (width / 2 + moved[:, 0]).round().astype(int)
+        inside = (row >= 0) & (row < height) & (column >= 0) & (column < width)
+        # The nearest is drawn last.
+        order = np.argsort(-points[inside, 2])
+        distance = (points[inside, 2] * 1000).clip(1, 65_535)
+        shown[frame, row[inside][order], column[inside][order]] = distance[order]
+    return shown
+
+
 def avletters(data: Path, output: Path) -> pd.DataFrame:
     """AVLetters: lips 30 x 40 at 25 fps and 26 mel-frequency cepstral coefficients every 20 ms. Groups: the talkers."""
     labels = pd.read_csv(data / "labels.csv", dtype=str)
@@ -90,7 +131,7 @@ def _saved(output: Path, names: list[str], rows: list[dict[str, np.ndarray]]) ->
 
 
 STUDIES: dict[str, Callable[[Path, Path], pd.DataFrame]] = {
-    one.__name__: one for one in (avletters, basic_motions, uci_multifeature, utd_mhad)
+    one.__name__: one for one in (avletters, basic_motions, uci_multifeature, utd_mhad, utd_mhad_pictures)
 }
 
 

@@ -243,6 +243,24 @@ def test_recorded_depth_is_bright_where_it_is_near_and_black_where_nothing_was_s
         load_encoder("depth_network", {**options, "near": 900.0, "far": 800.0}, CPU)
 
 
+def test_recorded_depth_is_a_film_for_a_video_network():
+    sizes = {"hidden_size": 16, "num_hidden_layers": 1, "num_attention_heads": 2, "intermediate_size": 16}
+    options = {
+        "library": "transformers",
+        "model": "timesformer",  # a type of network: untrained, nothing is asked for
+        "weights": "untrained",
+        "arguments": {"image_size": 32, "num_frames": 4, **sizes},
+    }
+    found = load_encoder("depth_video", options, CPU)
+    depth = torch.randint(0, 6000, (2, 4, 48, 64)).to(torch.uint16)
+    same = load_encoder("video_network", options, CPU)
+    shown = as_pictures(depth.float(), near=500, far=5000)
+    assert torch.equal(found.encode(depth), same.encode(shown))
+    assert found.encode(depth).shape == (2, 16)
+    with pytest.raises(UserError, match="timesformer takes 4 frames, got 2"):
+        found.encode(depth[:, :2])
+
+
 # Weights
 
 
@@ -343,7 +361,8 @@ def test_a_source_tells_what_changes_the_features():
 
 
 def test_encoders_of_other_libraries_say_which_environment_they_need():
-    wanted = {"image_network", "frame_network", "depth_network", "video_network", "text_network", "audio_network"}
+    wanted = {"image_network", "frame_network", "depth_network", "depth_video"}
+    wanted |= {"video_network", "text_network", "audio_network"}
     names = registry.names("encoders")
     found = {name for name in names if introspection.attribute("encoders", name, "environment", "") == "encoders"}
     assert found == wanted | {"monocular_depth"}

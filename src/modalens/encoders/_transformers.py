@@ -22,7 +22,8 @@ def load_network(source: Source, tower: str = "", automatic: str = "AutoModel") 
     """A base model without a task's head. tower: "vision" or "text" of a model of both. automatic: the class that finds
     the model's own by its configuration.
 
-    Untrained: by the configuration of the folder or the hub, with `arguments` in place of some of its numbers.
+    Untrained: by the configuration of the folder or the hub, or transformers' own where the model is one of its types
+    ("timesformer"), with `arguments` in place of some of its numbers.
     """
     import transformers
 
@@ -33,7 +34,10 @@ def load_network(source: Source, tower: str = "", automatic: str = "AutoModel") 
         )
     _check_folder(source)
     with source.fetching(REMEDY):
-        config = transformers.AutoConfig.from_pretrained(source.model, trust_remote_code=False)
+        if source.untrained and is_type(source.model):
+            config = transformers.AutoConfig.for_model(source.model)
+        else:
+            config = transformers.AutoConfig.from_pretrained(source.model, trust_remote_code=False)
         maker = getattr(transformers, TOWERS.get((config.model_type, tower), automatic))
         if source.untrained:
             config = _of_tower(config, maker)
@@ -41,6 +45,13 @@ def load_network(source: Source, tower: str = "", automatic: str = "AutoModel") 
                 setattr(config, name, value)
             return source.draw(lambda: _made(maker, config))
         return maker.from_pretrained(source.model, trust_remote_code=False, dtype="float32")
+
+
+def is_type(model: str) -> bool:
+    """Whether a name is a type of transformers' networks, not one network: "timesformer", "videomae"."""
+    import transformers
+
+    return model in transformers.CONFIG_MAPPING
 
 
 def _of_tower(config: Any, maker: Any) -> Any:

@@ -71,11 +71,13 @@ def _own_state(source: Source) -> dict[str, Tensor]:
 def _of_transformers(source: Source) -> tuple[PixelNetwork, int, int]:
     from transformers import AutoImageProcessor
 
-    from modalens.encoders._transformers import REMEDY, load_network
+    from modalens.encoders._transformers import REMEDY, is_type, load_network
 
     network = load_network(source)
-    with source.fetching(REMEDY):
-        seen: Any = AutoImageProcessor.from_pretrained(source.model, trust_remote_code=False)
+    seen: Any = None
+    if not (source.untrained and is_type(source.model)):
+        with source.fetching(REMEDY):
+            seen = AutoImageProcessor.from_pretrained(source.model, trust_remote_code=False)
     found = PixelNetwork(
         Output(network, _of_clip),
         source.identity(network),

@@ -1,0 +1,58 @@
+"""Depth uint16 (B, T, H, W) in millimetres -> features float16 (B, channel): any video network by name on whole clips,
+each frame as a grey picture, frozen.
+
+The picture is that of `depth_network`: near is bright, far is dark and unseen is black.
+"""
+
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from modalens.encoders._networks import PRETRAINED
+from modalens.encoders.depth_network import as_pictures
+from modalens.encoders.video_network import VideoNetwork
+from modalens.utils.errors import UserError
+
+
+class DepthVideo(VideoNetwork):
+    input = "depth"
+
+    def __init__(
+        self,
+        device: torch.device,
+        *,
+        model: str = "r3d_18",
+        library: str = "torchvision",
+        weights: str = PRETRAINED,
+        side: int = 0,
+        arguments: dict[str, Any] | None = None,
+        near: float = 500.0,
+        far: float = 5000.0,
+        seed: int = 0,
+        precision: str = "auto",
+        batch_size: int = 8,
+    ) -> None:
+        """model, library, weights, side, arguments, seed, precision, batch_size: as of `video_network`. near, far:
+        millimetres that become white and black; a depth camera sees from half a metre to five.
+        """
+        if not 0 <= near < far:
+            raise UserError(f"encoder depth_video: options.near, far: expected 0 <= near < far, got {near} and {far}")
+        super().__init__(
+            device,
+            model=model,
+            library=library,
+            weights=weights,
+            side=side,
+            arguments=arguments,
+            seed=seed,
+            precision=precision,
+            batch_size=batch_size,
+        )
+        self.options |= {"near": near, "far": far}
+        self._near, self._far = near, far
+
+    @torch.inference_mode()
+    def encode(self, batch: Tensor) -> Tensor:
+        """batch: uint16 (B, T, H, W), 0 where nothing was seen. Returns float16 (B, channel) on the device."""
+        return super().encode(as_pictures(batch.to(self.device).float(), self._near, self._far))
