@@ -8,11 +8,14 @@ DATA is the folder of that data set; docs/studies/ says where to get each, under
 """
 
 import argparse
+import re
+import struct
 from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
+from scipy.io import loadmat
 
 # Of the skeleton's 20 joints: head, neck, spine, hip; four each of the arms; four each of the legs.
 HIP = 3
@@ -108,19 +111,61 @@ def figure(joints: np.ndarray, height: int = 48, width: int = 64) -> np.ndarray:
 
 
 def avletters(data: Path, output: Path) -> pd.DataFrame:
-    """AVLetters: lips 30 x 40 at 25 fps and 26 mel-frequency cepstral coefficients every 20 ms. Groups: the talkers."""
-    labels = pd.read_csv(data / "labels.csv", dtype=str)
+    """AVLetters: lips at 25 fps and 26 mel-frequency cepstral coefficients every 20 ms. Groups: the talkers.
+
+    DATA as its authors lay it out (Lips/A1_Anya-lips.mat, Audio/mfcc/Clean/A1_Anya.mfcc), or one NPZ file a clip with
+    labels.csv beside them. 780 clips: 26 letters, 10 talkers, 3 repetitions.
+    """
+    official = (data / "Lips").is_dir()
+    labels = _letters(data) if official else pd.read_csv(data / "labels.csv", dtype=str)
     names = [Path(file).stem for file in labels["file"]]
     rows = []
-    for file in labels["file"]:
-        with np.load(data / file, allow_pickle=False) as stored:
-            # A quarter of the pixels: letters are told by the mouth's shape.
-            lips = stored["lips"].astype(np.float32).reshape(-1, 15, 2, 20, 2).mean(axis=(2, 4))
-            rows.append({"lips": lips.reshape(len(lips), -1), "mfcc": stored["mfcc"]})
+    for name, file in zip(names, labels["file"], strict=True):
+        if official:
+            lips, mfcc = _mouths(data / file), _htk(data / "Audio/mfcc/Clean" / f"{name.removesuffix('-lips')}.mfcc")
+        else:
+            with np.load(data / file, allow_pickle=False) as stored:
+                lips, mfcc = stored["lips"].astype(np.float32), stored["mfcc"]
+        # 15 x 20 pixels: letters are told by the mouth's shape.
+        step = lips.shape[1] // 15
+        lips = lips.reshape(-1, 15, step, 20, step).mean(axis=(2, 4))
+        rows.append({"lips": lips.reshape(len(lips), -1), "mfcc": mfcc})
+    names = [name.removesuffix("-lips") for name in names]
     found = {"clip_id": names, "recording": _saved(output, names, rows), "letter": labels["letter"]}
     # Official: repetitions 1 and 2 train, 3 test. The other study leaves talkers out and does not read this column.
-    official = labels["repetition"].map({"1": "train", "2": "train", "3": "test"})
-    return pd.DataFrame(found | {"talker": labels["speaker"], "repetition_split": official})
+    split = labels["repetition"].map({"1": "train", "2": "train", "3": "test"})
+    return pd.DataFrame(found | {"talker": labels["speaker"], "repetition_split": split})
+
+
+def _letters(data: Path) -> pd.DataFrame:
+    """What the names of AVLetters' files say: letter, repetition, talker."""
+    named = [(path, re.fullmatch(r"([A-Z])([123])_(\w+)-lips", path.stem)) for path in sorted(data.glob("Lips/*.mat"))]
+    odd = [path for path, match in named if not match]
+    if odd or len(named) != 780:
+        raise SystemExit(
+            f"{data}/Lips: expected 780 files such as A1_Anya-lips.mat, got {len(named)}, {len(odd)} of other names"
+        )
+    rows = [(f"Lips/{path.name}", *match.groups()) for path, match in named if match]
+    return pd.DataFrame(rows, columns=["file", "letter", "repetition", "speaker"])
+
+
+def _mouths(path: Path) -> np.ndarray:
+    """MATLAB's `vid`, a column of 4,800 pixels a frame, column by column -> (T, 60, 80) float32."""
+    vid = loadmat(path, variable_names=["vid"])["vid"]
+    if vid.ndim != 2 or vid.shape[0] != 60 * 80:
+        raise SystemExit(f"{path}: expected vid of 4,800 pixels by frames, got {vid.shape}")
+    return vid.T.reshape(-1, 80, 60).transpose(0, 2, 1).astype(np.float32)
+
+
+def _htk(path: Path) -> np.ndarray:
+    """HTK's parameters, a header of 12 bytes and then big-endian numbers -> (steps, coefficients) float32."""
+    content = path.read_bytes()
+    steps, _, size, kind = struct.unpack(">iihh", content[:12])
+    if len(content) != 12 + steps * size or kind & 0o2000:
+        raise SystemExit(
+            f"{path}: expected {steps} steps of {size} bytes, not compressed, got {len(content) - 12} bytes"
+        )
+    return np.frombuffer(content, ">f4", offset=12).reshape(steps, size // 4).astype(np.float32)
 
 
 def _saved(output: Path, names: list[str], rows: list[dict[str, np.ndarray]]) -> list[str]:
