@@ -168,6 +168,16 @@ def _htk(path: Path) -> np.ndarray:
     return np.frombuffer(content, ">f4", offset=12).reshape(steps, size // 4).astype(np.float32)
 
 
+def flipkart(data: Path, output: Path) -> pd.DataFrame:
+    """Flipkart's products: a picture, a title, a description, brand and prices. Groups: the brands, whose products
+    share words and pictures; one without a brand is a group of its own."""
+    labels = pd.read_csv(data / "labels.csv", dtype=str, keep_default_na=False)
+    (output / "images").symlink_to((data / "images").resolve(), target_is_directory=True)
+    columns = ["image", "title", "description", "category", "subcategory", "brand", "retail_price", "discounted_price"]
+    brand = labels["brand"].str.strip().str.lower()
+    return pd.DataFrame({"clip_id": labels["id"], **labels[columns], "group": brand.where(brand != "", labels["id"])})
+
+
 def _saved(output: Path, names: list[str], rows: list[dict[str, np.ndarray]]) -> list[str]:
     (output / "clips").mkdir()
     for name, arrays in zip(names, rows, strict=True):
@@ -176,7 +186,7 @@ def _saved(output: Path, names: list[str], rows: list[dict[str, np.ndarray]]) ->
 
 
 STUDIES: dict[str, Callable[[Path, Path], pd.DataFrame]] = {
-    one.__name__: one for one in (avletters, basic_motions, uci_multifeature, utd_mhad, utd_mhad_pictures)
+    one.__name__: one for one in (avletters, basic_motions, flipkart, uci_multifeature, utd_mhad, utd_mhad_pictures)
 }
 
 

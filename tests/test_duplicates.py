@@ -9,8 +9,9 @@ import pytest
 from _forms import FORMS
 from test_fingerprints import AUDIO, RATE, VIDEO, melody, noise_film
 
-from modalens.curation.duplicates import identical
+from modalens.curation.duplicates import Decoded, found_pairs, identical
 from modalens.curation.near_duplicates import near_duplicate_pairs
+from modalens.modalities import load_modality
 from modalens.stages import duplicates, fingerprints
 from modalens.tracking import records
 from modalens.utils import cli, hdf5
@@ -198,3 +199,19 @@ def test_two_modalities_that_each_suffice_must_agree():
     assert pair == [0, 1]
     assert similarity > 0.99
     assert list(near_duplicate_pairs([same, other], places)) == []
+
+
+@pytest.mark.parametrize(("kinds", "found"), [(["table"], 0), (["table", "series"], 1)])
+def test_equal_cells_of_two_tables_are_no_copy_unless_what_is_unique_is_equal_too(tmp_path, kinds, found):
+    clips = pd.DataFrame({"clip_id": ["a", "b"], "shard": "0", "split": ["train", "test"], "label": "x"})
+    (tmp_path / "fingerprints").mkdir()
+    pd.DataFrame({"clip_id": ["a", "b"]} | dict.fromkeys(kinds, "same")).to_csv(
+        tmp_path / "fingerprints" / "0.csv", index=False
+    )
+    for kind in kinds:
+        with hdf5.write(tmp_path / "fingerprints" / kind / "0.h5", {}) as writer:
+            for name in ("a", "b"):
+                writer.append(name, np.zeros(0, np.float16))
+    options = {"table": {"columns": ["price"]}, "series": {"channels": 1, "steps": 2}}
+    decoded = [Decoded(kind, load_modality(kind, options[kind])) for kind in kinds]
+    assert len(found_pairs({"task": clips}, tmp_path, decoded, "report", None)["task"]) == found

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 import torch
 from sklearn.feature_extraction.text import TfidfTransformer
+from sklearn.preprocessing import QuantileTransformer
 
 from modalens.media.table_row import code, read_row
 from modalens.models import build, load_model, shape_of
@@ -19,7 +20,7 @@ def table(*cells):
     return torch.from_numpy(np.stack([read_row(row, COLUMNS, ["brand"])[0] for row in cells]))
 
 
-TRAIN = table(("a", "100", "1"), ("b", "300", ""), ("a", "", "3"), ("a", "200", "2"))
+TRAIN = table(("a", "100", "1"), ("b", "300", ""), ("a", "", "3"), ("b", "200", "2"))
 
 
 def fields(rows=TRAIN):
@@ -28,11 +29,10 @@ def fields(rows=TRAIN):
     return made
 
 
-def test_numbers_are_standardised_by_the_training_clips_and_a_missing_one_is_the_mean():
+def test_numbers_are_placed_among_the_training_clips_and_a_missing_one_is_the_mean():
     found = fields()(TRAIN)
-    std = np.std([100, 200, 300])
     assert found.shape == (4, 2 * 3 + 2)
-    assert found[:, 1].tolist() == pytest.approx([-100 / std, 100 / std, 0, 0])
+    assert found[:, 1].tolist() == pytest.approx([-1.2247, 1.2247, 0, 0], abs=1e-4)
     assert found[:, 2].tolist() == pytest.approx([-1.2247, 0, 1.2247, 0], abs=1e-4)
     assert found[:, 3:6].tolist() == [[0, 0, 0], [0, 0, 1], [0, 1, 0], [0, 0, 0]], "what is missing is told"
 
@@ -43,6 +43,31 @@ def test_a_category_is_one_hot_and_one_that_training_has_not_seen_is_none_of_the
     assert sorted(map(tuple, (seen["a"], seen["b"]))) == [(0, 1), (1, 0)]
     assert seen["never seen"] == [0, 0]
     assert code("a") != code("b")
+
+
+def test_a_category_of_one_training_clip_is_as_unknown_as_one_of_none():
+    rows = table(("a", "100", "1"), ("a", "100", "2"), ("rare", "100", "3"))
+    found = fields(rows)(rows)
+    assert found[:, 6:].tolist() == [[1], [1], [0]]
+
+
+def test_numbers_are_scikit_learns_normal_quantiles_whatever_their_spread_and_outliers_stay_small():
+    draw = np.random.default_rng(0)
+    prices = np.exp(draw.normal(6, 2, 300)).round(2)
+    made = fields(rows := table(*(("a", str(price), "1") for price in prices)))
+    found = made(rows)[:, 1].numpy()
+    wanted = QuantileTransformer(n_quantiles=65, output_distribution="normal").fit_transform(prices[:, None])[:, 0]
+    inner = np.abs(wanted) < 2
+    assert np.corrcoef(found[inner], wanted[inner])[0, 1] > 0.9999
+    assert [found.mean(), found.std()] == pytest.approx([0, 1], abs=1e-5)
+    outside = made(table(("a", "1e30", "1"), ("a", "-1e30", "1")))[:, 1]
+    assert outside.tolist() == pytest.approx([found.max(), found.min()])
+
+
+def test_of_a_number_that_many_clips_share_half_are_counted_as_below():
+    rows = table(*(("a", "100", str(value)) for value in (0, 0, 0, 1)))
+    found = fields(rows)(rows)[:, 2]
+    assert found.tolist() == pytest.approx([-(3**-0.5)] * 3 + [3**0.5], abs=1e-4), "two values: standardised"
 
 
 def test_other_clips_change_nothing_that_was_fitted():

@@ -91,7 +91,11 @@ def found_pairs(
     by_clip = {task: table.set_index("clip_id")[["split", "label"]].reindex(wanted) for task, table in lists.items()}
     places = np.stack([table["split"].map(dict(zip(NAMES, range(3), strict=True))).fillna(-1).to_numpy(int)
                        for table in by_clip.values()], axis=1)  # fmt: skip
-    pairs = [(one, other, 1.0, "identical") for one, other in identical(list(content), places)]
+    pairs = []
+    if any(one.modality.unique for one in decoded):
+        pairs += [(one, other, 1.0, "identical") for one, other in identical(list(content), places)]
+    else:
+        log.info("identical clips are not looked for: two clips may well be equal in all modalities")
     if near != "ignore" and any(one.sufficient for one in similarities):
         same = content.to_numpy()
         hits = near_duplicate_pairs(similarities, places, threshold)

@@ -33,6 +33,7 @@ class Modality:
     label, color: for a reader; blank_name: the adjective of the input that holds nothing ("silent audio").
     cells: columns of the status table beside those that every form has.
     suffixes: of names of files that may hold it, by which `modalens init` finds it.
+    unique: whether clips of equal rows are the same clip, as with sound or pictures; two products may have equal cells.
     keep: whether decoded rows stay after the features are made, where the config does not say.
     seconds: of a clip that a row holds at most, set by the constructor; None: as long as the clip is. The least of a
     study's modalities that read media is the window of all of them.
@@ -46,6 +47,7 @@ class Modality:
     blank_name: ClassVar[str] = "blank"
     cells: ClassVar[tuple[str, ...]] = ()
     suffixes: ClassVar[tuple[str, ...]] = ()
+    unique: ClassVar[bool] = True
     keep: ClassVar[bool] = False
     seconds: float | None = None
 

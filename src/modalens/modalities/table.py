@@ -15,6 +15,7 @@ class Table(Modality):
     label = "Table"
     color = "#56B4E9"
     blank_name = "empty"
+    unique = False
     keep = True
 
     def __init__(self, *, columns: Sequence[str] = (), categories: Sequence[str] = ()) -> None:

@@ -12,6 +12,9 @@ from torch import Tensor, nn
 
 from modalens.models._shapes import CATEGORIES, CHANNEL, FIELDS, TERMS, Shape, channel_axis, named
 
+KNOTS = 65  # quantiles of a number's training values
+SEEN = 2  # training clips that a category must have
+TINY = torch.finfo(torch.float32).tiny
 CONSTANT = 1e-3  # a dimension that varies less than this part of the average one carries rounding only
 
 
@@ -74,11 +77,15 @@ class Normalizer(Fitted):
 class Fields(Fitted):
     """Rows of a table (B, fields, 3) -> (B, 2 * fields + categories): what each cell says, in numbers.
 
-    A number is standardised by the training clips, each field by itself; a missing one is the mean. A second number
-    says whether the cell is missing. A category is one of those seen in training, one-hot: the first layer that follows
-    is its embedding. One that was not seen is none of them.
+    A number is placed among those of the training clips, each field by itself, and becomes the normal quantile of its
+    place, then standardised: prices that span a thousandfold are as even as grades, and an outlier is no larger than
+    the largest known. So scikit-learn's QuantileTransformer, as for networks on tables in Gorishniy et al. 2021,
+    arXiv 2106.11959. A missing one is the mean; a second number says whether the cell is missing. A category is one of
+    those that SEEN training clips have, one-hot: the first layer that follows is its embedding. Any other is none of
+    them, as those are that are rare in training: so a model learns what to make of a name that it does not know.
     """
 
+    knots: Tensor
     mean: Tensor
     scale: Tensor
     codes: Tensor
@@ -88,6 +95,7 @@ class Fields(Fitted):
         """shape: field, part, and category: how many categories the fields have together."""
         super().__init__()
         fields, categories = shape[FIELDS[0]], shape[CATEGORIES]
+        self.register_buffer("knots", torch.zeros(KNOTS, fields))
         self.register_buffer("mean", torch.zeros(fields))
         self.register_buffer("scale", torch.zeros(fields))
         self.register_buffer("codes", torch.zeros(categories))
@@ -95,15 +103,15 @@ class Fields(Fitted):
 
     def fit(self, batches: Iterable[Tensor]) -> None:
         rows = torch.cat([batch.cpu() for batch in batches])
-        number, there, code = rows.double().unbind(2)
-        known = (there > 0) & (code == 0)
-        count = known.sum(0).clamp(min=1)
-        mean = torch.where(known, number, 0.0).sum(0) / count
-        std = (torch.where(known, (number - mean).square(), 0.0).sum(0) / count).sqrt()
-        # Prices vary by thousands and ratings by one: a field is constant by its own measure.
-        varies = std > 1e-6 * mean.abs().clamp(min=1e-30)
-        self.mean.copy_(mean)
-        self.scale.copy_(torch.where(varies, std.reciprocal(), 0.0))
+        number, there, code = rows.unbind(2)
+        shares = torch.linspace(0, 1, KNOTS, dtype=torch.float64)
+        for place, known in enumerate(((there > 0) & (code == 0)).T):
+            values = number[known, place].double()
+            if len(values) and values.min() < values.max():
+                self.knots[:, place] = values.quantile(shares)
+                scores = self._scores(number)[known, place].double()
+                self.mean[place] = scores.mean()
+                self.scale[place] = 1 / scores.std(correction=0)
         places, codes = categories(rows)
         self.places.copy_(places)
         self.codes.copy_(codes)
@@ -114,9 +122,18 @@ class Fields(Fitted):
 
     def forward(self, features: Tensor) -> Tensor:
         number, there, code = features.float().unbind(2)
-        standard = (number - self.mean) * self.scale * there * (code == 0)
+        standard = (self._scores(number) - self.mean) * self.scale * there * (code == 0)
         own = code.gather(1, self.places.expand(len(code), -1))
         return torch.cat([standard, 1 - there, (own == self.codes).float()], 1)
+
+    def _scores(self, number: Tensor) -> Tensor:
+        """(B, fields) -> the normal quantile of the share of training values below, of equals half."""
+        number = number.unsqueeze(1)
+        low, high = self.knots[:-1], self.knots[1:]
+        within = ((number - low) / (high - low).clamp(min=TINY)).clamp(0, 1)
+        equals = ((number > low).float() + (number >= low).float()) / 2
+        share = torch.where(high > low, within, equals).mean(1)
+        return torch.special.ndtri(share.clamp(0.5 / KNOTS, 1 - 0.5 / KNOTS))
 
 
 class Terms(Fitted):
@@ -190,8 +207,10 @@ def shape_of(axes: tuple[str, ...], features: Tensor, where: str) -> Shape:
 
 
 def categories(rows: Tensor) -> tuple[Tensor, Tensor]:
-    """(N, fields, 3) of training clips -> field and code of each category (categories,), sorted."""
+    """(N, fields, 3) of training clips -> field and code of each category (categories,) of SEEN clips, sorted."""
     code = rows[:, :, 2].cpu()
     field = torch.arange(code.shape[1]).expand_as(code)
-    pairs = torch.stack([field[code > 0].double(), code[code > 0].double()], 1).unique(dim=0)
+    cells = torch.stack([field[code > 0].double(), code[code > 0].double()], 1)
+    pairs, counts = cells.unique(dim=0, return_counts=True)
+    pairs = pairs[counts >= SEEN]
     return pairs[:, 0].long(), pairs[:, 1].float()
