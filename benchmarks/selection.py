@@ -102,11 +102,12 @@ RULES: dict[str, Callable[[Trajectory], Kept]] = {
 
 
 def clips(
-    study: Path, task: str, draw: int, limit: int
+    study: Path, task: str, draw: int, limit: int, without_test: bool
 ) -> tuple[dict[str, dataset.FeatureDataset], dict[str, Any], int]:
     """Features by part, shapes, number of classes. limit: training clips at most, 0 for all."""
     config = yaml.safe_load((study / "config.yaml").read_text())
-    table = pd.concat(dataset.read_split(study / "splits" / task / f"{name}.csv") for name in FRACTIONS)
+    names = [name for name in FRACTIONS if not (without_test and name == "test")]
+    table = pd.concat(dataset.read_split(study / "splits" / task / f"{name}.csv") for name in names)
     table = table.sort_values("clip_id", ignore_index=True)
     labels = sorted(set(table["label"]))
     part = splitting.assign(table, FRACTIONS, draw)
@@ -199,6 +200,7 @@ def one_draw(
     models: list[str],
     steps: int,
     limit: int,
+    without_test: bool,
     options: dict[str, Any],
     decay: float,
     job: tuple[str, int],
@@ -207,7 +209,7 @@ def one_draw(
     task, draw = job
     torch.set_num_threads(1)
     device.set_deterministic(1)
-    parts, shapes, classes = clips(study, task, draw, limit)
+    parts, shapes, classes = clips(study, task, draw, limit, without_test)
     rows, trained = [], {}
     for name in models:
         model = new(name, shapes, classes, parts["train"], draw, options)
@@ -244,6 +246,7 @@ def main() -> None:
     line.add_argument("--draws", type=int, default=3, help="divisions of the clips; each is also the models' seed")
     line.add_argument("--steps", type=int, default=1500)
     line.add_argument("--train-clips", type=int, default=0, help="at most; all by default")
+    line.add_argument("--without-test", action="store_true", help="leave the study's test clips to judge by")
     line.add_argument("--options", type=json.loads, default={}, help="of late fusion, JSON")
     line.add_argument("--weight-decay", type=float, default=loop.TrainingOptions().weight_decay)
     line.add_argument("--processes", type=int, default=1)
@@ -252,7 +255,7 @@ def main() -> None:
     tasks = arguments.tasks or yaml.safe_load((arguments.study / "config.yaml").read_text())["tasks"]
     jobs = [(task, draw) for draw in range(arguments.draws) for task in tasks]
     work = partial(one_draw, arguments.study, arguments.models, arguments.steps, arguments.train_clips)
-    work = partial(work, arguments.options, arguments.weight_decay)
+    work = partial(work, arguments.without_test, arguments.options, arguments.weight_decay)
     with multiprocessing.get_context("spawn").Pool(arguments.processes) as pool:
         table = pd.DataFrame([row for rows in pool.imap_unordered(work, jobs) for row in rows])
     content = {"machine": machine(), "study": arguments.study.name, "rows": table.to_dict("records")}

@@ -112,7 +112,7 @@ def test_features_that_do_not_fit_what_the_encoder_declares_are_one_line(shape):
             del batch
             return torch.zeros(shape)
 
-    with pytest.raises(UserError, match=r"the encoder Wrong: expected features \(2, channel\), got \("):
+    with pytest.raises(UserError, match=r"the encoder wrong: expected features \(2, channel\), got \("):
         encode(Wrong(torch.device("cpu")), np.zeros((2, 5), np.int16))
 
 

@@ -4,13 +4,16 @@ import signal
 import subprocess
 import sys
 import time
+from collections import Counter
 from pathlib import Path
 
 import av
 import numpy as np
 import pandas as pd
+import psutil
 import pytest
 from _forms import VIDEO, options
+from ffmpeg import ffmpeg
 from filming import film, shown
 
 from modalens.stages import decode
@@ -125,6 +128,39 @@ def test_a_killed_stage_leaves_no_result_and_no_process_and_the_next_run_complet
     subprocess.run(line, env=environment, check=True, stderr=subprocess.DEVNULL)
     assert hdf5.ids(tmp_path / "0.h5") == ["a"]
     assert not list(tmp_path.glob(".*"))
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(sys.platform != "linux", reason="stops a process that it finds in /proc")
+def test_a_worker_that_is_stopped_from_outside_costs_its_clip_and_no_more(tmp_path: Path) -> None:
+    slow = tmp_path / "a.mp4"
+    ffmpeg("-f", "lavfi", "-i", "testsrc2=s=1280x720:r=25:d=8", "-c:v", "mpeg4", "-pix_fmt", "yuv420p", slow)
+    clips = table_of(tmp_path, [f"{number:02d},ok,,,{slow},," for number in range(40)])
+    line = [sys.executable, "-m", "modalens", "decode", *command(tmp_path, clips), "--timeout", "4"]
+    environment = {**os.environ, "PYTHONPATH": str(Path(decode.__file__).parents[2])}
+    stage = subprocess.Popen(line, env=environment, stderr=subprocess.DEVNULL)
+    workers: list[psutil.Process] = []
+    while not workers or sum(workers[0].cpu_times()[:2]) < 0.5:  # it has started, and decodes
+        assert stage.poll() is None
+        time.sleep(0.01)
+        below = psutil.Process(stage.pid).children(recursive=True)
+        workers = [one for one in below if os.getsid(one.pid) == one.pid]  # each leads a session of its own
+    workers[0].suspend()
+    assert stage.wait(120) == 0
+    status = pd.read_csv(tmp_path / "0.csv", dtype=str, keep_default_na=False)
+    assert Counter(status["cause"]) == {"": 39, "timeout": 1}
+    assert hdf5.ids(tmp_path / "0.h5") == status.loc[status["status"] == "ok", "clip_id"].tolist()
+
+
+@pytest.mark.slow
+def test_a_clip_that_needs_more_memory_than_it_may_take_is_a_row(tmp_path: Path) -> None:
+    wide, good = tmp_path / "wide.mp4", film(tmp_path / "a.mp4", EVEN)
+    ffmpeg("-f", "lavfi", "-i", "testsrc2=s=7680x4320:r=5:d=1", "-c:v", "mpeg4", "-pix_fmt", "yuv420p", wide)
+    clips = table_of(tmp_path, [f"a,ok,,,{good},,", f"b,ok,,,{wide},,", f"c,ok,,,{good},,"])
+    cli.call(decode, [*command(tmp_path, clips), "--memory-mb", "256"])
+    status = pd.read_csv(tmp_path / "0.csv", dtype=str, keep_default_na=False).set_index("clip_id")
+    assert status["cause"].to_dict() == {"a": "", "b": "memory", "c": ""}
+    assert status.loc["b", "detail"].startswith("exceeded 256 MB")
 
 
 def _bytes(path: Path) -> bytes:

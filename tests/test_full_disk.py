@@ -38,6 +38,7 @@ def test_a_writer_that_runs_out_of_room_says_so_in_one_line(tmp_path, kind):
     program = PROGRAM.format(WRITERS[kind].replace("\n", "\n    "))
     done = subprocess.run([sys.executable, "-c", program, str(path)], capture_output=True, text=True)
     assert done.stdout == f"{path} cannot be written: file too large\n", done.stderr
+    assert (done.returncode, done.stderr) == (0, "")
     assert list(tmp_path.iterdir()) == []
 
 

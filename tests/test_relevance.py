@@ -192,5 +192,5 @@ def test_a_measure_of_histories_is_given_an_epoch_a_row(study, tmp_path):
 def test_what_a_measure_needs_and_what_it_must_return_is_said(study, tmp_path, folder):
     with pytest.raises(UserError, match=r"relevance\.measures\.epochs needs --histories"):
         run(folder, "--measure", "epochs")
-    with pytest.raises(UserError, match="nothing: expected a table with a column `model`, got the columns modle"):
+    with pytest.raises(UserError, match=r"toys.py\): expected a table with a column `model`, got the columns modle"):
         of_models(study, tmp_path, "nothing")

@@ -9,6 +9,7 @@ from pathlib import Path
 from modalens import __version__
 from modalens.utils import cli
 from modalens.utils.extras import not_installed
+from modalens.utils.secrets import redacted
 from modalens.utils.suggest import suggest
 
 # In the order of the flow; then what a user calls beside it.
@@ -56,6 +57,12 @@ def main() -> None:
     except BrokenPipeError:
         # `modalens config | head`: who reads has read enough.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    except Exception as error:
+        from modalens.plugins import blame  # here: every other call does without
+
+        if not (line := blame.blamed(error)):
+            raise
+        sys.exit(f"modalens: {redacted(line)}")
 
 
 if __name__ == "__main__":

@@ -11,7 +11,13 @@ import yaml
 from snakemake.settings.types import DeploymentMethod
 
 sys.path.insert(0, str(Path(workflow.basedir) / "src"))
-from modalens.config import code_version, modalities, workflow as wiring, yaml_file
+from modalens.config import (
+    clock,
+    code_version,
+    modalities,
+    workflow as wiring,
+    yaml_file,
+)
 from modalens.config.grid import FUSIONS
 from modalens.config.resolve import fusions, resolve
 from modalens.plugins import files as plugin_files, registry
@@ -58,6 +64,11 @@ try:
         TERMINAL.take_over(workflow.logger_manager)
     if main and call.runs and call.locks:
         wiring.lock(Path(R))
+        if ahead := clock.bring_back(Path(R)):
+            print(
+                f"{ahead} results bore times to come, now they bear this one: is the clock right?",
+                file=sys.stderr,
+            )
     FILES = wiring.StudyFiles(
         Path(R), write=main and call.runs, draft=main and not call.runs
     )

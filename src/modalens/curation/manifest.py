@@ -22,7 +22,7 @@ import pandas as pd
 from modalens.config import modalities
 from modalens.curation import label_spelling
 from modalens.datasets import Reads
-from modalens.plugins import options, registry
+from modalens.plugins import blame, options, registry
 from modalens.utils import csv_chunks, csv_input
 from modalens.utils.errors import UserError
 
@@ -217,5 +217,15 @@ def texts(dataset: Any, arguments: argparse.Namespace, sizes: dict[str, int]) ->
 
 
 def _clips(dataset: Any, arguments: argparse.Namespace) -> pd.DataFrame:
-    clips: pd.DataFrame = dataset.manifest()
+    clips = dataset.manifest()
+    wanted = [*COLUMNS, *arguments.tasks, *arguments.columns]
+    lacks = ", ".join(name for name in wanted if not (isinstance(clips, pd.DataFrame) and name in clips))
+    if lacks:
+        got = f"one without {lacks}" if isinstance(clips, pd.DataFrame) else type(clips).__name__
+        plugin = blame.where("datasets", str(arguments.dataset["name"]))
+        raise UserError(f"{plugin}: expected a table with the columns {', '.join(wanted)}, got {got}")
+    for name in wanted:
+        if len(clips) and not pd.api.types.is_string_dtype(clips[name]):
+            plugin = blame.where("datasets", str(arguments.dataset["name"]))
+            raise UserError(f"{plugin}: expected text in every cell of {name!r}, got {clips[name].dtype}")
     return restrict_to(clips, arguments.clip_ids) if arguments.clip_ids else clips

@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from modalens.plugins import registry
+from modalens.plugins import blame, registry
 from modalens.plugins.options import resolve
 from modalens.utils import hdf5, row_cache
 from modalens.utils.errors import UserError
@@ -77,7 +77,10 @@ def encode_file(
         batches = progress(hdf5.batches(source, encoder.batch_size, wanted), f"{name} {output.stem}", "batches", steps)
         for ids, rows in overlapped(encoder, batches):
             for clip_id, row in zip(ids, rows, strict=True):
-                writer.append(clip_id, row, wanted[clip_id])
+                try:
+                    writer.append(clip_id, row, wanted[clip_id])
+                except ValueError as error:
+                    raise UserError(f"{_called(encoder)}: {error}") from error
     if wanted:
         Shelf(cache, made, output.stem).put(output)
     return sum(map(len, there.values())) + len(wanted), len(wanted)
@@ -93,7 +96,7 @@ def check_input(name: str, form: str, expected: dict[str, Any], preprocessing: d
 
 def encode(encoder: Encoder, rows: Array) -> Array:
     """(B, ...) decoded clips -> (B, ...) features. Those that are not finite raise UserError."""
-    return _ended(_begun(encoder, rows))
+    return _ended(encoder, _begun(encoder, rows))
 
 
 def overlapped(encoder: Encoder, batches: Iterable[tuple[list[str], Array]]) -> Iterator[tuple[list[str], Array]]:
@@ -107,18 +110,18 @@ def overlapped(encoder: Encoder, batches: Iterable[tuple[list[str], Array]]) -> 
         running.append((ids, _begun(encoder, rows)))
         if len(running) > 1:
             first, begun = running.popleft()
-            yield first, _ended(begun)
+            yield first, _ended(encoder, begun)
     for ids, begun in running:
-        yield ids, _ended(begun)
+        yield ids, _ended(encoder, begun)
 
 
-def _ended(begun: Begun) -> Array:
+def _ended(encoder: Encoder, begun: Begun) -> Array:
     features, there = begun
     if there:
         there.synchronize()
     if not features.isfinite().all():
         what = "not-a-number" if features.isnan().any() else f"values beyond the range of {str(features.dtype)[6:]}"
-        raise UserError(f"the encoder gave {what}; check that its weights match its architecture")
+        raise UserError(f"{_called(encoder)} gave {what}; check that its weights match its architecture")
     rows: Array = features.numpy()
     return rows
 
@@ -129,17 +132,21 @@ def _begun(encoder: Encoder, rows: Array) -> Begun:
         # Only from pinned memory does a copy to the GPU not wait for what the GPU is doing.
         batch = batch.pin_memory()
     features = encoder.encode(batch)
-    if len(features) != len(rows) or features.dim() != 1 + len(encoder.axes):
+    tensor = isinstance(features, torch.Tensor)
+    if not tensor or features.dim() != 1 + len(encoder.axes) or len(features) != len(rows):
         expected = f"({', '.join((str(len(rows)), *encoder.axes))})"
-        raise UserError(
-            f"the encoder {type(encoder).__name__}: expected features {expected}, got {tuple(features.shape)}"
-        )
+        got = tuple(features.shape) if tensor else type(features).__name__
+        raise UserError(f"{_called(encoder)}: expected features {expected}, got {got}")
     features = features.to(getattr(torch, encoder.dtype))
     if not features.is_cuda:
         return features.cpu(), None
     features, there = features.to("cpu", non_blocking=True), torch.cuda.Event()
     there.record()
     return features, there
+
+
+def _called(encoder: Encoder) -> str:
+    return blame.where("encoders", registry.public_name(type(encoder).__name__))
 
 
 def attributes(name: str, encoder: Encoder, preprocessing: dict[str, Any]) -> dict[str, Any]:

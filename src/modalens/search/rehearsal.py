@@ -14,8 +14,9 @@ import torch
 from torch import Tensor
 
 from modalens.balancing import Learner, apply_balancing
+from modalens.fusions import Fusion
 from modalens.models import Model, Shapes, build, shape_of
-from modalens.plugins import introspection, registry
+from modalens.plugins import blame, introspection, registry
 from modalens.plugins.options import resolve
 from modalens.search.space import apply_overrides
 from modalens.tracking import mlflow_database
@@ -67,7 +68,8 @@ def _noted(found: list[str], where: str) -> Iterator[None]:
         said = str(error)
         found.append(said if said.startswith("config") else f"{where}: {said}")
     except Exception as error:
-        found.append(f"{where}: {type(error).__name__}: {' '.join(str(error).split())[:300]}")
+        said = blame.blamed(error) or f"{type(error).__name__}: {' '.join(str(error).split())[:300]}"
+        found.append(f"{where}: {said}")
 
 
 def _shapes(config: Config) -> Shapes:
@@ -110,6 +112,7 @@ def _try(name: str, model: Config, settings: dict[str, Any], shapes: Shapes, lea
     if made.solves:
         made.solve([(features, labels)], [(features, labels)])
     with eval_mode(made):
+        _expect_joined(made, features)
         _expect_logits(made, made(features))
     learner = apply_balancing(made, settings["balancing"])
     terms = learner.loss({**features, **made.targets(features)}, labels)
@@ -123,6 +126,19 @@ def _try(name: str, model: Config, settings: dict[str, Any], shapes: Shapes, lea
     if not made.solves:
         terms["loss"].backward()
     learnt[name] = made.requires_grad_(False).eval()
+
+
+def _expect_joined(model: Model, features: dict[str, Tensor]) -> None:
+    """What a fusion gives is as wide as it says."""
+    fusion = model.fusion
+    if isinstance(fusion, Fusion) and "fusion" in model.options:
+        joined = fusion(model.embed(features))
+        got = tuple(joined.shape) if isinstance(joined, Tensor) else type(joined).__name__
+        if got != (CLIPS, fusion.size):
+            raise UserError(
+                f"{blame.where('fusions', model.options['fusion'])}: expected vectors (clips, size) "
+                f"{(CLIPS, fusion.size)}, got {got}"
+            )
 
 
 def _expect_logits(learner: Learner, logits: Any) -> None:

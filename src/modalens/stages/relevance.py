@@ -8,7 +8,7 @@ from typing import Any
 import pandas as pd
 
 from modalens.measures import Measure
-from modalens.plugins import options, registry
+from modalens.plugins import blame, options, registry
 from modalens.stats.prediction_files import load_predictions
 from modalens.stats.targets import REGRESSION, target_of
 from modalens.tracking import records
@@ -56,10 +56,13 @@ def main(arguments: argparse.Namespace) -> None:
     if len(tasks) != 1:
         raise UserError(f"expected {flag} of one task, got those of {', '.join(sorted(tasks))}")
     task = tasks.pop()
-    table: pd.DataFrame = measure(_given(measure, paths, arguments))
-    if "model" not in table:
-        columns = ", ".join(map(str, table.columns)) or "none"
-        raise UserError(f"{arguments.measure}: expected a table with a column `model`, got the columns {columns}")
+    table = measure(_given(measure, paths, arguments))
+    if not isinstance(table, pd.DataFrame) or "model" not in table:
+        columns = table.columns if isinstance(table, pd.DataFrame) else []
+        got = f"the columns {', '.join(map(str, columns))}" if len(columns) else type(table).__name__
+        raise UserError(
+            f"{blame.where('measures', arguments.measure)}: expected a table with a column `model`, got {got}"
+        )
     table.insert(0, "task", task)
     files.write_text(arguments.output, table.to_csv(index=False))
     runs = []

@@ -23,6 +23,7 @@ from numpy.typing import NDArray
 from modalens.utils.checksums import damaged
 from modalens.utils.errors import UserError
 from modalens.utils.files import atomic
+from modalens.utils.hdf5_file import Sink
 
 Array = NDArray[Any]
 
@@ -36,8 +37,8 @@ BLOCK_BYTES = 64 * 2**20  # read at once, so that memory holds the wanted rows a
 class Writer:
     """Appends rows; the file appears under its name when the `write` block ends well."""
 
-    def __init__(self, file: h5py.File) -> None:
-        self._file = file
+    def __init__(self, file: h5py.File, sink: Sink) -> None:
+        self._file, self._sink = file, sink
         self._keys: dict[str, str] = {}
         self._elsewhere: dict[str, str] = {}
         self._data: h5py.Dataset | None = None
@@ -60,6 +61,7 @@ class Writer:
         count = len(self._keys)
         self._data.resize(count + 1, axis=0)
         self._data[count] = row
+        self._sink.check()
         self._keys[clip_id] = key
 
     def take(self, path: str | Path, wanted: dict[str, str]) -> None:
@@ -94,14 +96,17 @@ class Writer:
 @contextlib.contextmanager
 def write(path: str | Path, attributes: dict[str, Any]) -> Iterator[Writer]:
     """Write arrays by clip id. attributes: JSON values that name what the rows were made with."""
-    with atomic(path) as hidden, h5py.File(hidden, "w", libver=FORMAT) as file:
-        for name, value in attributes.items():
-            # Bytes, and ids of one length, lie where checksums are; HDF5's heap for texts of any length has none, and
-            # a flipped bit there makes the library read for ever.
-            file.attrs[name] = np.bytes_(json.dumps(value, sort_keys=True).encode())
-        writer = Writer(file)
-        yield writer
-        writer._finish()
+    with atomic(path) as hidden, contextlib.closing(Sink(hidden)) as sink:
+        with h5py.File(sink, "w", libver=FORMAT) as file:
+            for name, value in attributes.items():
+                # Bytes, and ids of one length, lie where checksums are; HDF5's heap for texts of any length has none,
+                # and a flipped bit there makes the library read for ever.
+                file.attrs[name] = np.bytes_(json.dumps(value, sort_keys=True).encode())
+            writer = Writer(file, sink)
+            yield writer
+            writer._finish()
+        sink.close()
+        sink.check()
 
 
 def attributes(path: str | Path) -> dict[str, Any]:
