@@ -23,6 +23,7 @@ sys.path.insert(0, str(ROOT / "src"))
 from modalens import __main__ as program  # noqa: E402
 from modalens.config.resolve import schema  # noqa: E402
 from modalens.plugins import registry  # noqa: E402
+from modalens.plugins.options import constructors, parameters  # noqa: E402
 from modalens.utils import cli  # noqa: E402
 
 KEYS_BEGIN, KEYS_END = "<!-- keys: made by docs/reference.py -->", "<!-- /keys -->"
@@ -223,7 +224,7 @@ def plugins_page() -> str:
 
 def _plugin(kind: str, name: str) -> str:
     made = registry.load(kind, name)
-    options = [option for option in inspect.signature(made).parameters.values() if option.kind is option.KEYWORD_ONLY]
+    options = list(parameters(made).values())
     texts, meanings = [], {}
     for source in (sys.modules[made.__module__], made, made.__init__):
         # Not what a class inherits: that is said where it is.
@@ -231,6 +232,9 @@ def _plugin(kind: str, name: str) -> str:
         rest, found = _told(inspect.cleandoc(own or ""), [option.name for option in options])
         texts += [rest] if rest not in texts else []
         meanings |= found
+    for inherited in list(constructors(made))[1:]:
+        _, found = _told(inspect.cleandoc(inherited.__doc__ or ""), [option.name for option in options])
+        meanings = found | meanings
     rows = ["| option | type | default | meaning |", "|---|---|---|---|"]
     for option in options:
         annotation = "" if option.annotation is option.empty else inspect.formatannotation(option.annotation)

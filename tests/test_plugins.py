@@ -3,7 +3,7 @@
 import pytest
 
 from modalens.config import code_version
-from modalens.plugins import introspection, registry
+from modalens.plugins import introspection, options, registry
 from modalens.utils.errors import UserError
 
 ENCODER = """
@@ -36,6 +36,21 @@ def test_a_class_in_a_file_is_known_by_its_name_in_snake_case_and_by_its_base_cl
     assert introspection.options("encoders", "my_lpc_encoder")["size"].default == 3
     assert introspection.options("models", "wider")["fusion"].default == "concat", "of its base class"
     assert registry.load("encoders", "my_lpc_encoder").__module__ == "modalens.plugins.files.mine"
+
+
+def test_a_constructor_that_hands_options_on_has_those_of_the_class_that_it_extends(use):
+    use(mine="from modalens.models.late_fusion import LateFusion\n"
+        "class Wider(LateFusion):\n"
+        "    def __init__(self, shapes, classes, *, twice: bool = True, dropout: float = 0.25, **options):\n"
+        "        super().__init__(shapes, classes, dropout=dropout, **options)\n")  # fmt: skip
+    read = introspection.options("models", "wider")
+    assert (read["twice"].type, read["dropout"].default) == ("bool", 0.25), "its own, and its own default"
+    assert set(read) == set(introspection.options("models", "late_fusion")) | {"twice"}
+    resolved = options.resolve(registry.load("models", "wider"), {"fusion": "add"}, "models.wider")
+    assert set(resolved) == set(read)
+    assert (resolved["dropout"], resolved["fusion"]) == (0.25, "add")
+    with pytest.raises(UserError, match=r"models\.wider: unknown option 'fusoin'; did you mean 'fusion'"):
+        options.resolve(registry.load("models", "wider"), {"fusoin": "add"}, "models.wider")
 
 
 def test_the_source_of_a_plugin_is_part_of_the_code_version(use):

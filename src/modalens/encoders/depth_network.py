@@ -9,7 +9,6 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from modalens.encoders._networks import PRETRAINED
 from modalens.encoders.image_network import ImageNetwork
 from modalens.utils.errors import UserError
 
@@ -22,35 +21,17 @@ class DepthNetwork(ImageNetwork):
         self,
         device: torch.device,
         *,
-        model: str = "resnet50",
-        library: str = "torchvision",
-        weights: str = PRETRAINED,
-        pool: str = "mean",
-        side: int = 0,
-        arguments: dict[str, Any] | None = None,
         near: float = 500.0,
         far: float = 5000.0,
-        seed: int = 0,
-        precision: str = "auto",
         batch_size: int = 8,
+        **options: Any,
     ) -> None:
-        """model, library, weights, pool, side, arguments, seed, precision: as of `image_network`. near, far:
-        millimetres that become white and black; a depth camera sees from half a metre to five. batch_size: clips at
-        once."""
+        """near, far: millimetres that become white and black; a depth camera sees from half a metre to five.
+        batch_size: clips at once. options: those of `image_network`.
+        """
         if not 0 <= near < far:
             raise UserError(f"encoder depth_network: options.near, far: expected 0 <= near < far, got {near} and {far}")
-        super().__init__(
-            device,
-            model=model,
-            library=library,
-            weights=weights,
-            pool=pool,
-            side=side,
-            arguments=arguments,
-            seed=seed,
-            precision=precision,
-            batch_size=batch_size,
-        )
+        super().__init__(device, batch_size=batch_size, **options)
         self.options |= {"near": near, "far": far}
         self._near, self._far = near, far
 

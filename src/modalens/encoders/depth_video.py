@@ -9,7 +9,6 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from modalens.encoders._networks import PRETRAINED
 from modalens.encoders.depth_network import as_pictures
 from modalens.encoders.video_network import VideoNetwork
 from modalens.utils.errors import UserError
@@ -22,33 +21,16 @@ class DepthVideo(VideoNetwork):
         self,
         device: torch.device,
         *,
-        model: str = "r3d_18",
-        library: str = "torchvision",
-        weights: str = PRETRAINED,
-        side: int = 0,
-        arguments: dict[str, Any] | None = None,
         near: float = 500.0,
         far: float = 5000.0,
-        seed: int = 0,
-        precision: str = "auto",
-        batch_size: int = 8,
+        **options: Any,
     ) -> None:
-        """model, library, weights, side, arguments, seed, precision, batch_size: as of `video_network`. near, far:
-        millimetres that become white and black; a depth camera sees from half a metre to five.
+        """near, far: millimetres that become white and black; a depth camera sees from half a metre to five. options:
+        those of `video_network`.
         """
         if not 0 <= near < far:
             raise UserError(f"encoder depth_video: options.near, far: expected 0 <= near < far, got {near} and {far}")
-        super().__init__(
-            device,
-            model=model,
-            library=library,
-            weights=weights,
-            side=side,
-            arguments=arguments,
-            seed=seed,
-            precision=precision,
-            batch_size=batch_size,
-        )
+        super().__init__(device, **options)
         self.options |= {"near": near, "far": far}
         self._near, self._far = near, far
 

@@ -1,6 +1,5 @@
 """What every model is: features of a clip -> logits, with its own normalizer and its own loss."""
 
-import inspect
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -14,7 +13,7 @@ from modalens.models._fitted import Fitted, fitted, seen
 from modalens.models._networks import CellsNetwork
 from modalens.models._shapes import Shapes
 from modalens.plugins import registry
-from modalens.plugins.options import resolve
+from modalens.plugins.options import parameters, resolve
 from modalens.utils import checksums, torch_file
 from modalens.utils.errors import UserError
 
@@ -178,7 +177,7 @@ def _check_sizes(maker: Any, name: str, options: Mapping[str, Any]) -> None:
     """Whole numbers, alone and in lists, are sizes of layers: from 1, or from 0 where that is the default. A share that
     drops out is below 1."""
     for option, value in options.items():
-        least = 0 if option in LEFT_OUT or inspect.signature(maker).parameters[option].default == 0 else 1
+        least = 0 if option in LEFT_OUT or parameters(maker)[option].default == 0 else 1
         several = value if isinstance(value, list | tuple) else [value]
         if any(isinstance(one, int) and not isinstance(one, bool) and one < least for one in several):
             raise UserError(f"models.{name}.{option}: expected whole numbers from {least}, got {value!r}")

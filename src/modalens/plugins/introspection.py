@@ -34,12 +34,16 @@ def docstring(kind: str, name: str) -> str:
 
 
 def options(kind: str, name: str) -> dict[str, Option]:
-    """Keyword options of a plugin's constructor; the default is None where it is no literal."""
+    """Options of a plugin's constructor, and with `**options` those of the class that it extends; the default is
+    None where it is no literal."""
+    found: dict[str, Option] = {}
     for node in _lineage(kind, name):
         for function in node.body:
             if isinstance(function, ast.FunctionDef) and function.name == "__init__":
-                return {option.name: option for option in _of_arguments(function.args)}
-    return {}
+                found = {option.name: option for option in _of_arguments(function.args)} | found
+                if function.args.kwarg is None:
+                    return found
+    return found
 
 
 def _of_arguments(arguments: ast.arguments) -> Iterator[Option]:

@@ -2,7 +2,7 @@
 
 import inspect
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -37,11 +37,31 @@ def validate(known: Mapping[str, Option], given: Mapping[str, Any], where: str) 
 
 
 def resolve(maker: Callable[..., Any], given: Mapping[str, Any], where: str) -> dict[str, Any]:
-    """All keyword-only parameters of `maker`: the given value, else the default. Raises UserError as `validate`."""
+    """All options of `maker`: the given value, else the default. Raises UserError as `validate`."""
     known = {
         name: Option(name, default=parameter.default, required=parameter.default is inspect.Parameter.empty)
-        for name, parameter in inspect.signature(maker).parameters.items()
-        if parameter.kind is inspect.Parameter.KEYWORD_ONLY
+        for name, parameter in parameters(maker).items()
     }
     validate(known, given, where)
     return {name: option.default for name, option in known.items() if not option.required} | dict(given)
+
+
+def parameters(maker: Callable[..., Any]) -> dict[str, inspect.Parameter]:
+    """The options of a function or a class: keyword-only parameters. A constructor that takes `**options` has those of
+    the class that it extends, too."""
+    found: dict[str, inspect.Parameter] = {}
+    for constructor in constructors(maker) if isinstance(maker, type) else (maker,):
+        for name, parameter in inspect.signature(constructor).parameters.items():
+            if parameter.kind is parameter.KEYWORD_ONLY:
+                found.setdefault(name, parameter)
+    return found
+
+
+def constructors(made: type) -> Iterator[Callable[..., Any]]:
+    """The constructor of a class, then those that it hands `**options` on to."""
+    for one in made.__mro__:
+        if constructor := vars(one).get("__init__"):
+            yield constructor
+            kinds = [parameter.kind for parameter in inspect.signature(constructor).parameters.values()]
+            if inspect.Parameter.VAR_KEYWORD not in kinds:
+                return
