@@ -176,3 +176,16 @@ def test_nothing_appears_when_the_writer_fails(tmp_path):
         hidden.write_bytes(b"PK\x03\x04half")
         raise RuntimeError
     assert list(tmp_path.iterdir()) == []
+
+
+def test_the_digest_that_a_file_bears_tells_equal_models_from_others_without_reading_them(tmp_path):
+    for name in ("one", "same", "other"):
+        save_model(tmp_path / f"{name}.pt")
+    content = torch_file.read(tmp_path / "other.pt")
+    content["labels"] = [*content["labels"], "one more"]
+    torch_file.write(tmp_path / "other.pt", content)
+    one, same, other = (checksums.stored(tmp_path / f"{name}.pt") for name in ("one", "same", "other"))
+    assert one == same != other
+    assert len(one) == len(other) == 64
+    (tmp_path / "foreign.pt").write_bytes(b"neither a zip nor Parquet")
+    assert checksums.stored(tmp_path / "foreign.pt") == ""

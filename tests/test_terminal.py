@@ -111,6 +111,10 @@ def test_a_failure_is_one_line_with_what_the_stage_said_and_its_log(tmp_path):
     made.handle(started(1, "train", [log], task="seen", model="audio_only"))
     made.handle(record("error", logging.ERROR, "RuleException:\nCalledProcessError in file x: python -m modalens ..."))
     made.handle(failed(1, "train", log))
+    for seed in range(2):
+        made.handle(
+            record("", logging.WARNING, f"Cannot restore results/demo/evaluate/seen/{seed}.json: no backup found.")
+        )
     made.handle(record("error", logging.ERROR, "WorkflowError:\nAt least one job did not complete successfully."))
     said = stream.getvalue().splitlines()[1:]
     assert said == [f"train seen/audio_only failed: device 'cuda' is not on this machine (log: {log})"]

@@ -24,6 +24,7 @@ SAID = re.compile(
 # What it says of a job that failed beside the record of it.
 AGAIN = re.compile(
     "At least one job did not complete|Exiting because a job execution failed|Restored previous version|"
+    r"Cannot restore .*: no backup found|"
     "RuleException:\\s+CalledProcessError"
 )
 

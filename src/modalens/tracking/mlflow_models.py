@@ -3,11 +3,14 @@
 The code is this package's own (evaluation/pyfunc_model.py), so MLflow unpickles nothing.
 """
 
+import atexit
 import contextlib
 import json
 import shutil
 import tempfile
 from collections.abc import Iterator
+from dataclasses import asdict, replace
+from functools import cache
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
@@ -27,38 +30,42 @@ def log_model(client: Any, experiment_id: str, run_id: str, name: str, model: Mo
     from mlflow.entities import LoggedModelOutput
 
     made = client.create_logged_model(experiment_id, name, source_run_id=run_id, model_type="classifier")
-    with packaged(model) as folder:
-        place = urlparse(made.artifact_location)
-        if place.scheme == "file":
-            # One copy on the disk: a study's networks may be gigabytes, and stages replace files, never change them.
-            shutil.copytree(folder, unquote(place.path), dirs_exist_ok=True)
-            files.link(Path(model.path), Path(unquote(place.path)) / NETWORK)
-        else:
-            files.link(Path(model.path), folder / NETWORK)
-            client.log_model_artifacts(made.model_id, str(folder))
+    # Seeds of a model differ in nothing but their network, and MLflow takes its time over the rest.
+    folder = packaged(json.dumps(asdict(replace(model, path="")), sort_keys=True))
+    place = urlparse(made.artifact_location)
+    if place.scheme == "file":
+        # One copy on the disk: a study's networks may be gigabytes, and stages replace files, never change them.
+        shutil.copytree(folder, unquote(place.path), dirs_exist_ok=True)
+        files.link(Path(model.path), Path(unquote(place.path)) / NETWORK)
+    else:
+        files.link(Path(model.path), folder / NETWORK)
+        client.log_model_artifacts(made.model_id, str(folder))
     client.finalize_logged_model(made.model_id, "READY")
     client.log_outputs(run_id, [LoggedModelOutput(made.model_id, 0)])
     return str(made.model_id)
 
 
-@contextlib.contextmanager
-def packaged(model: Model) -> Iterator[Path]:
-    """The folder that MLflow loads, without the network: MLmodel, the signature, an example."""
+@cache
+def packaged(told: str) -> Path:
+    """A Model as JSON -> the folder that MLflow loads, without the network: MLmodel, the signature, an example. It is
+    there as long as this process."""
     import mlflow.pyfunc
     import pandas as pd
 
-    with tempfile.TemporaryDirectory(prefix="modalens-model-") as drafts:
-        data = Path(drafts) / "data"
-        data.mkdir()
-        mlflow.pyfunc.save_model(
-            Path(drafts) / "model",
-            loader_module=LOADER,
-            data_path=data,
-            signature=signature(model),
-            input_example=(pd.DataFrame({"clip_id": [model.example]}), {"features": json.dumps(model.features)}),
-            pip_requirements=list(_pins()),
-        )
-        yield Path(drafts) / "model"
+    model = Model(**json.loads(told))
+    folder = Path(tempfile.mkdtemp(prefix="modalens-model-"))
+    atexit.register(shutil.rmtree, folder, ignore_errors=True)
+    data = folder / "data"
+    data.mkdir()
+    mlflow.pyfunc.save_model(
+        folder / "model",
+        loader_module=LOADER,
+        data_path=data,
+        signature=signature(model),
+        input_example=(pd.DataFrame({"clip_id": [model.example]}), {"features": json.dumps(model.features)}),
+        pip_requirements=list(_pins()),
+    )
+    return folder / "model"
 
 
 def signature(model: Model) -> Any:

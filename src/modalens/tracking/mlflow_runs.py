@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from modalens.tracking import records
+from modalens.utils import checksums
 from modalens.utils.cli import log
 from modalens.utils.errors import UserError
 
@@ -83,7 +84,8 @@ class Entry:
         files = [[folder, path.name, _sha256(path)] for path, folder in self.artifacts]
         content = [self.name, self.tags, self.params, self.metrics, self.history, files, self.dataset]
         if self.model:
-            content += [asdict(self.model), _sha256(Path(self.model.path))]
+            network = Path(self.model.path)
+            content += [asdict(self.model), checksums.stored(network) or _sha256(network)]
         return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
 
     def take(self, other: "Entry") -> None:

@@ -85,22 +85,22 @@ def _is_whole(run: Any) -> bool:
 
 def create(client: Any, experiment_id: str, study: str, one: Entry, digest: str, parent: str = "") -> str:
     """Returns the run's id. parent: id of the run that it hangs under."""
-    from mlflow.entities import Metric, Param
+    from mlflow.entities import Metric, Param, RunTag
 
     tags = {**one.tags, STUDY: study, KEY: one.identity, DIGEST: digest} | ({PARENT: parent} if parent else {})
     run_id = str(client.create_run(experiment_id, one.start_ms, tags, one.name).info.run_id)
     params = [Param(name, value) for name, value in one.params.items()]
     metrics = [Metric(name, value, one.end_ms, 0) for name, value in one.metrics.items()]
     metrics += [Metric(name, value, one.end_ms, step) for step, name, value in one.history]
-    while params or metrics:
-        client.log_batch(run_id, metrics[:METRICS_PER_BATCH], params[:PARAMS_PER_BATCH])
+    own = [RunTag(MODEL, log_model(client, experiment_id, run_id, one.name, one.model))] if one.model else []
+    while params or metrics or own:
+        client.log_batch(run_id, metrics[:METRICS_PER_BATCH], params[:PARAMS_PER_BATCH], own)
+        own = []
         params, metrics = params[PARAMS_PER_BATCH:], metrics[METRICS_PER_BATCH:]
     for path, folder in one.artifacts:
         client.log_artifact(run_id, str(path), None if folder == "." else folder)
     if one.dataset:
         client.log_inputs(run_id, [_dataset(one.dataset)])
-    if one.model:
-        client.set_tag(run_id, MODEL, log_model(client, experiment_id, run_id, one.name, one.model))
     # Last of all: a run that is not finished was cut short, and the next sync replaces it.
     client.set_terminated(run_id, "FINISHED", one.end_ms)
     return run_id

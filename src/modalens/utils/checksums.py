@@ -61,6 +61,18 @@ def check(path: str | Path, *, optional: bool = False) -> None:
             raise damaged(path, error) from error
 
 
+def stored(path: str | Path) -> str:
+    """The digest that a file bears, unchecked, "" where it bears none: it tells whether two files are the same without
+    reading either."""
+    with contextlib.suppress(ValueError, struct.error), open(path, "rb") as file:
+        place = _place(file) - SIZE
+        file.seek(max(place, 0))
+        seal = file.read(SIZE)
+        if place >= 0 and seal.startswith(MARK):
+            return seal[len(MARK) :].hex()
+    return ""
+
+
 def _seal(path: Path) -> None:
     with path.open("r+b") as file:
         place = _place(file)
