@@ -6,6 +6,7 @@ import torchvision
 from modalens.encoders._pixels import IMAGENET_MEAN as MEAN
 from modalens.encoders._pixels import IMAGENET_STD as STD
 from modalens.encoders.log_mel import FLOOR, LogMel
+from modalens.encoders.pixels import Pixels
 from modalens.encoders.raw_series import RawSeries
 from modalens.encoders.resnet50 import Resnet50
 from modalens.encoders.series_statistics import SeriesStatistics
@@ -143,6 +144,25 @@ def test_statistics_of_a_series_of_one_step_are_that_step():
 def test_a_raw_series_is_itself():
     rows = torch.randn(2, 5, 3)
     torch.testing.assert_close(RawSeries(CPU).encode(rows).float(), rows, rtol=1e-3, atol=1e-3)
+
+
+def test_pixels_are_the_brightness_of_each_place_in_the_rows_order():
+    picture = np.zeros((1, 2, 3, 3), np.uint8)
+    picture[0, 0, 1], picture[0, 1, 2] = (255, 255, 255), (255, 0, 0)
+    found = Pixels(torch.device("cpu")).encode(torch.from_numpy(picture))
+    assert found.dtype == torch.float16
+    assert found[0].tolist() == pytest.approx([0, 1, 0, 0, 0, 0.299], abs=1e-3)
+    coloured = Pixels(torch.device("cpu"), grey=False).encode(torch.from_numpy(picture))
+    assert coloured.shape == (1, 18)
+    assert coloured[0, 15:].tolist() == [1, 0, 0]
+
+
+def test_pixels_are_scaled_by_averaging_and_a_negative_side_is_one_line():
+    board = np.kron(np.indices((4, 4)).sum(0) % 2, np.ones((4, 4))).astype(np.uint8)[..., None].repeat(3, -1) * 200
+    found = Pixels(torch.device("cpu"), side=4).encode(torch.from_numpy(board)[None])[0].view(4, 4)
+    assert ((found > 0.39).numpy() == (np.indices((4, 4)).sum(0) % 2 == 1)).all()
+    with pytest.raises(UserError, match=r"encoder pixels: options\.side: expected at least 0, got -1"):
+        Pixels(torch.device("cpu"), side=-1)
 
 
 def test_every_encoder_names_its_input_options_and_weights():

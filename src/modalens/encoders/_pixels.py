@@ -42,21 +42,22 @@ class PixelNetwork:
         def run(pixels: Tensor) -> Tensor:
             values = pixels.to(device, non_blocking=True).float()
             # A permuted (N, H, W, 3) already lies in memory as channels-last (N, 3, H, W) does.
-            values = ((self._scaled(values) - mean) * scale).movedim(-1, 1)
+            values = ((scaled(values, self.side, bicubic=self.bicubic) - mean) * scale).movedim(-1, 1)
             with autocast(precision, device):
                 found: Tensor = network(values)
             return found
 
         return run
 
-    def _scaled(self, pixels: Tensor) -> Tensor:
-        """(..., H, W, 3) -> (..., side, side, 3), with antialiasing."""
-        if not self.side or pixels.shape[-3:-1] == (self.side, self.side):
-            return pixels
-        pictures = pixels.flatten(0, -4).movedim(-1, 1)
-        mode = "bicubic" if self.bicubic else "bilinear"
-        found = interpolate(pictures, (self.side, self.side), mode=mode, antialias=True).clamp(0, 255)
-        return found.movedim(1, -1).unflatten(0, pixels.shape[:-3])
+
+def scaled(pixels: Tensor, side: int, *, bicubic: bool = False) -> Tensor:
+    """(..., H, W, 3) -> (..., side, side, 3), with antialiasing; side 0 leaves them as they are."""
+    if not side or pixels.shape[-3:-1] == (side, side):
+        return pixels
+    pictures = pixels.flatten(0, -4).movedim(-1, 1)
+    mode = "bicubic" if bicubic else "bilinear"
+    found = interpolate(pictures, (side, side), mode=mode, antialias=True).clamp(0, 255)
+    return found.movedim(1, -1).unflatten(0, pixels.shape[:-3])
 
 
 class Output(nn.Module):
