@@ -19,7 +19,7 @@ def test_schema_is_itself_valid():
 @pytest.mark.parametrize("path", sorted((ROOT / "config").rglob("*.yaml")), ids=lambda path: path.stem)
 def test_every_config_in_the_repository_resolves(path, monkeypatch):
     # As where `make weights` has run; the configs name its folder.
-    monkeypatch.setattr("modalens.config.modalities.Path.exists", lambda self: True)
+    monkeypatch.setattr("modalens.config.modalities.Path.exists", lambda _: True)
     resolved = resolve.resolve(resolve.load(path))
     assert resolved["report"]["model"] in resolved["models"]
 

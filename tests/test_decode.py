@@ -29,6 +29,8 @@ from modalens.media.pyav_video import (
 from modalens.media.reading import FrameDamage, decoded
 from modalens.media.timestamps import timeline
 from modalens.media.video import DECODERS, _decord_frames, fit, frame_indices, read_frames, read_key_frames
+from modalens.modalities import load_modality
+from modalens.utils.errors import UserError
 
 EVEN = [40 * k for k in range(100)]  # 4 s at 25 frames a second
 ENCODINGS = {
@@ -69,6 +71,31 @@ def test_a_real_file_gives_the_frames_asked_for(tmp_path: Path, decoders: tuple[
     assert shown(frames) == [12, 37, 62, 87]
     frames, _ = read_frames(path, 2.0, 3.0, 2, 32, 32, decoders)
     assert shown(frames) == [56, 68]  # 2.25 and 2.75 s
+
+
+def test_frames_at_a_rate_are_of_the_middle_and_of_a_shorter_clip_spread_over_it(tmp_path: Path) -> None:
+    path = film(tmp_path / "a.mp4", EVEN)
+    assert shown(read_frames(path, None, None, 16, 32, 32, ("pyav",), 12.5)[0]) == list(range(35, 66, 2))
+    assert shown(read_frames(path, 2.0, 3.0, 2, 32, 32, ("pyav",), 0.5)[0]) == [56, 68], "two seconds are more than one"
+
+
+def test_a_region_is_cut_out_before_the_picture_is_scaled() -> None:
+    frame = np.zeros((100, 200, 3), np.uint8)
+    frame[60:80, 80:120] = 255
+    assert (fit(frame, 16, 16, (0.4, 0.6, 0.6, 0.8)) == 255).all()
+    assert not fit(frame, 16, 16, (0.0, 0.0, 0.4, 0.6)).any()
+    assert fit(frame, 16, 16, (0.999, 0.999, 1.0, 1.0)).shape == (16, 16, 3), "a pixel at least"
+    assert np.array_equal(fit(frame, 64, 32, (0.0, 0.0, 1.0, 1.0)), fit(frame, 64, 32))
+
+
+@pytest.mark.parametrize(
+    "options",
+    [{"rate": -1}, {"rate": float("inf")}, {"rate": 5, "sampling": "keyframe"}, {"region": [0.5, 0, 0.5, 1]},
+     {"region": [0, 0, 1.2, 1]}, {"region": [0, 1]}],
+)  # fmt: skip
+def test_a_rate_or_a_region_that_cannot_be_is_one_line(options) -> None:
+    with pytest.raises(UserError, match=r"video: (rate|region): expected"):
+        load_modality("video", options)
 
 
 @pytest.mark.parametrize("decoders", [("pyav",), pytest.param(("decord", "pyav"), marks=needs_decord)])

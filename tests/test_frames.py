@@ -50,6 +50,7 @@ def test_rows_are_the_frames_and_bad_clips_stop_nothing(tmp_path: Path) -> None:
     assert shown(rows_read[0]) == [28, 34, 40, 46]  # 1.125, 1.375, 1.625, 1.875 s
     assert shown(rows_read[1]) == [12, 37, 62, 87]
     wanted = {"form": "frames", "count": 4, "resize": 36, "crop": 32, "sampling": "uniform"}
+    wanted |= {"rate": 0.0, "region": [0.0, 0.0, 1.0, 1.0]}
     assert hdf5.attributes(tmp_path / "0.h5") == wanted
 
 

@@ -38,7 +38,13 @@ def test_black_frames_go_through_the_encoder_under_the_features_attributes(tmp_p
     blank = hdf5.read(path, ["blank"])
     assert blank.shape == (1, 2, 2048)
     np.testing.assert_allclose(blank[0, 0], blank[0, 1], rtol=2e-3, atol=1e-3)
-    assert hdf5.attributes(path)["preprocessing"] == {"form": "frames", **VIDEO, "sampling": "uniform"}
+    assert hdf5.attributes(path)["preprocessing"] == {
+        "form": "frames",
+        **VIDEO,
+        "sampling": "uniform",
+        "rate": 0.0,
+        "region": [0.0, 0.0, 1.0, 1.0],
+    }
     assert hdf5.attributes(path)["weights"] == "untrained seed 0"
 
 

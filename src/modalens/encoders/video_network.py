@@ -2,7 +2,8 @@
 
 Libraries: torchvision (R3D, R(2+1)D, MViT, S3D, Swin3D), transformers (VideoMAE, TimeSformer) and modalens itself (C3D,
 SlowFast, which no maintained library has). Most were trained on 16 or 32 frames that lie close together:
-`decode: {count: 16}` of the modality takes 16, spread over the clip.
+`decode: {count: 16, rate: 12.5}` of the modality takes 16 from the middle of the clip, every second one of 25 a second;
+without a rate they are spread over the clip. SlowFast takes 32 and hands every fourth to its slow pathway.
 """
 
 from typing import Any

@@ -25,6 +25,8 @@ from modalens.media.timestamps import Timeline, timeline
 from modalens.media.windows import window
 
 Frames = NDArray[np.uint8]
+Region = tuple[float, float, float, float]  # left, top, right, bottom of a picture, in shares of its sides
+WHOLE: Region = (0.0, 0.0, 1.0, 1.0)
 # decord has wheels for Linux on x86-64 only, and an FFmpeg of its own: it is imported where it is asked for.
 DECODERS = ("decord", "pyav") if find_spec("decord") else ("pyav",)
 # decord never read a programme or transport stream right, and spins for minutes on some.
@@ -46,6 +48,15 @@ def centres(start_s: float, end_s: float, count: int) -> NDArray[np.float64]:
     return start_s + (np.arange(count) + 0.5) * (end_s - start_s) / count
 
 
+def stretch(start_s: float, end_s: float, count: int, rate: float) -> tuple[float, float]:
+    """Start and end of `count` frames at `rate` a second around the middle of a window, no longer than it; rate 0: the
+    window."""
+    if not rate:
+        return start_s, end_s
+    middle, half = (start_s + end_s) / 2, min(count / rate, end_s - start_s) / 2
+    return middle - half, middle + half
+
+
 def frame_indices(timestamps: ArrayLike, start_s: float, end_s: float, count: int) -> NDArray[np.int64]:
     """Indices (count,) of the frames shown at the centres of `count` equal parts of [start_s, end_s].
 
@@ -65,22 +76,26 @@ def read_frames(
     resize: int,
     crop: int,
     decoders: tuple[str, ...] = ("pyav",),
+    rate: float = 0.0,
+    region: Region = WHOLE,
 ) -> tuple[Frames, str]:
     """Frames (count, crop, crop, 3) uint8 RGB as they are shown, and the decoder's name.
 
     Upright, mirrored where the display matrix says so, of square pixels: the shorter side is resized to `resize`, then
     the centre `crop` is taken. start_s, end_s: None is the start or the end of the video. decoders: the first that can
-    be trusted with the file is used. Raises ClipError; "damaged" when one of the sampled frames does not decode, or
-    FFmpeg complains of the container. Warns with ClipNote: cut_short, late_start.
+    be trusted with the file is used. rate: frames a second, of a stretch around the window's middle; 0, or of a
+    window that is shorter: spread over all of it. region: what is seen of the picture. Raises ClipError; "damaged" when
+    one of the sampled frames does not decode, or FFmpeg complains of the container. Warns with ClipNote: cut_short,
+    late_start.
     """
     line, begin, end = _window(path, start_s, end_s)
-    indices = frame_indices(line.times, begin, end, count)
+    indices = frame_indices(line.times, *stretch(begin, end, count, rate), count)
     wanted, places = np.unique(indices, return_inverse=True)
-    frames = _decord_frames(path, line, wanted, resize, crop) if "decord" in decoders else None
+    frames = _decord_frames(path, line, wanted, resize, crop, region) if "decord" in decoders else None
     used = "decord"
     if frames is None:
         used = "pyav"
-        frames = [fit(frame, resize, crop) for frame in frames_at(path, line, line.ticks[wanted])]
+        frames = [fit(frame, resize, crop, region) for frame in frames_at(path, line, line.ticks[wanted])]
     return np.stack(frames)[places], used
 
 
@@ -101,7 +116,13 @@ def _window(path: str | Path, start_s: float | None, end_s: float | None) -> tup
 
 
 def read_key_frames(
-    path: str | Path, start_s: float | None, end_s: float | None, count: int, resize: int, crop: int
+    path: str | Path,
+    start_s: float | None,
+    end_s: float | None,
+    count: int,
+    resize: int,
+    crop: int,
+    region: Region = WHOLE,
 ) -> tuple[Frames, str, float, int]:
     """Like read_frames, but of the key frames nearest in time to the centres of the parts: these decode by themselves.
 
@@ -116,7 +137,7 @@ def read_key_frames(
         raise ClipError("damaged", f"no key frame before {end:.2f} s")
     errors = np.abs(times[None, :] - centres(begin, end, count)[:, None])
     wanted, places = np.unique(errors.argmin(axis=1), return_inverse=True)
-    frames = [fit(frame, resize, crop) for frame in frames_at(path, line, line.keys[wanted])]
+    frames = [fit(frame, resize, crop, region) for frame in frames_at(path, line, line.keys[wanted])]
     return np.stack(frames)[places], "pyav", round(float(errors.min(axis=1).max()), 3), len(wanted)
 
 
@@ -131,8 +152,10 @@ def still(frames: Frames) -> bool:
     return bool((means.max(axis=0) - means.min(axis=0)).max(initial=0) < SAME_BLOCK)
 
 
-def fit(frame: Frames, resize: int, crop: int) -> Frames:
-    """(H, W, 3) -> (crop, crop, 3): shorter side to `resize` with antialiasing, then the centre."""
+def fit(frame: Frames, resize: int, crop: int, region: Region = WHOLE) -> Frames:
+    """(H, W, 3) -> (crop, crop, 3): of a region the shorter side to `resize` with antialiasing, then the centre."""
+    if region != WHOLE:
+        frame = _cut(frame, region)
     height, width = frame.shape[:2]
     scale = resize / min(height, width)
     size = max(resize, round(width * scale)), max(resize, round(height * scale))
@@ -143,7 +166,17 @@ def fit(frame: Frames, resize: int, crop: int) -> Frames:
     return np.asarray(Image.fromarray(frame).resize((crop, crop), Image.Resampling.BILINEAR, box=box))
 
 
-def _decord_frames(path: str | Path, line: Timeline, wanted: NDArray, resize: int, crop: int) -> list[Frames] | None:
+def _cut(frame: Frames, region: Region) -> Frames:
+    """One pixel at least."""
+    height, width = frame.shape[:2]
+    left, top, right, bottom = (round(share * side) for share, side in zip(region, (width, height) * 2, strict=True))
+    left, top = min(left, width - 1), min(top, height - 1)
+    return np.ascontiguousarray(frame[top : max(bottom, top + 1), left : max(right, left + 1)])
+
+
+def _decord_frames(
+    path: str | Path, line: Timeline, wanted: NDArray, resize: int, crop: int, region: Region = WHOLE
+) -> list[Frames] | None:
     """Frames by decord, or None where it cannot read the file or cannot be trusted with it.
 
     decord answers with wrong frames in silence: shifted by 12 and the last one repeated for MPEG programme streams,
@@ -154,7 +187,7 @@ def _decord_frames(path: str | Path, line: Timeline, wanted: NDArray, resize: in
     if line.codec.name in UNCHECKED or line.format in NOT_FOR_DECORD or line.aspect != 1 or line.late:
         return None
     with _stderr() as printed:
-        found = _by_decord(path, line, wanted, resize, crop)
+        found = _by_decord(path, line, wanted, resize, crop, region)
     if found is None or any(COMPLAINT.match(text) for text in printed[0].splitlines()):
         return None
     frames, suspect, claim = found
@@ -175,7 +208,7 @@ def _decord() -> Any:
 
 
 def _by_decord(
-    path: str | Path, line: Timeline, wanted: NDArray, resize: int, crop: int
+    path: str | Path, line: Timeline, wanted: NDArray, resize: int, crop: int, region: Region
 ) -> tuple[list[Frames], int, Frames] | None:
     """Frames, and the place and the pixels of the one that is cheapest to check."""
     try:
@@ -191,7 +224,7 @@ def _by_decord(
         frames, prints, suspect = [], set(), _cheapest(line, wanted)
         for place, row in enumerate(rows):
             frame = reader.get_batch([int(row)]).asnumpy()[0]
-            frames.append(fit(frame, resize, crop))
+            frames.append(fit(frame, resize, crop, region))
             prints.add(zlib.crc32(frame))
             if place == suspect:
                 claim = frame
