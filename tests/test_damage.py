@@ -1,5 +1,6 @@
 """What is not there or cannot be trusted is said: files that break off, errors that FFmpeg logs, late starts."""
 
+import struct
 import warnings
 from pathlib import Path
 
@@ -13,6 +14,7 @@ from test_fuzz import complaints
 from modalens.media.audio import read_waveform
 from modalens.media.failure_causes import ClipError
 from modalens.media.probe import probe
+from modalens.media.reading import decoded
 from modalens.media.video import fit, read_frames, read_key_frames
 
 SECONDS = 12
@@ -179,3 +181,62 @@ def test_a_recording_that_begins_between_key_frames_starts_at_the_first(
     with pytest.raises(ClipError) as error:
         read_frames(path, 0.4, 6.0, 4, 48, 48)
     assert error.value.cause == "too_short"
+
+
+def flv_tags(content: bytes) -> list[tuple[int, int]]:
+    """(where it begins, its type: 8 is audio, 9 video) of each tag of an FLV file."""
+    found, at = [], 13
+    while at + 11 <= len(content):
+        found.append((at, content[at]))
+        at += 15 + int.from_bytes(content[at + 1 : at + 4])
+    return found
+
+
+def test_a_damaged_time_stamp_far_ahead_does_not_hide_that_the_end_is_missing(folder: Path, tmp_path: Path) -> None:
+    whole = (folder / "a.flv").read_bytes()
+    tags = flv_tags(whole)
+    audio = [at for at, kind in tags if kind == 8]
+    content = bytearray(whole[: audio[len(audio) * 3 // 4]])
+    content[audio[len(audio) // 2] + 5] ^= 16  # 2**20 ms
+    path = tmp_path / "ahead.flv"
+    path.write_bytes(content)
+    _, said = notes(read_waveform, path, None, None, 16_000, 30)
+    assert [text.partition(":")[0] for text in said] == ["cut_short"]
+    assert probe(path)["duration_s"] == pytest.approx(SECONDS * 3 / 4, abs=0.3)
+
+
+def test_audio_of_more_channels_than_there_are_layouts_is_damage_and_no_crash(tmp_path: Path) -> None:
+    path, channels = tmp_path / "a.wav", 65
+    samples = np.zeros((8000, channels), "<i2").tobytes()
+    form = struct.pack("<HHIIHH", 1, channels, 8000, 16_000 * channels, 2 * channels, 16)
+    body = b"WAVEfmt " + struct.pack("<I", len(form)) + form + b"data" + struct.pack("<I", len(samples)) + samples
+    path.write_bytes(b"RIFF" + struct.pack("<I", len(body)) + body)
+    with pytest.raises(ClipError, match="audio of 65 channels") as caught:
+        read_waveform(path, None, None, 8000, 1)
+    assert caught.value.cause == "damaged"
+
+
+@pytest.mark.parametrize(("name", "codec"), [("a.3gp", "h263"), ("a.avi", "mpeg4"), ("a.flv", "flv")])
+def test_a_frame_sought_is_refused_as_one_read_from_the_start_is(tmp_path: Path, name: str, codec: str) -> None:
+    """These decoders forgive bits that are left over at the end of a frame until some frames have had none."""
+    whole, path = tmp_path / f"whole_{name}", tmp_path / name
+    ffmpeg("-f", "lavfi", "-i", "testsrc2=s=176x144:r=25:d=4", "-c:v", codec, "-g", 12, whole)
+    with av.open(str(whole)) as source, av.open(str(path), "w") as target:
+        stream = target.add_stream_from_template(source.streams.video[0])
+        for packet in source.demux(video=0):
+            if packet.dts is None:
+                continue
+            at_s, longer = float(packet.pts * packet.time_base), packet
+            if packet.is_keyframe and 1.4 < at_s < 1.5:
+                longer = av.Packet(bytes(packet) + bytes(range(1, 200)))
+                longer.pts, longer.dts, longer.time_base = packet.pts, packet.dts, packet.time_base
+                longer.is_keyframe = True
+            longer.stream = stream
+            target.mux(longer)
+    with av.open(str(path)) as container:
+        context = container.streams.video[0].codec_context
+        context.options, context.thread_count = {"err_detect": "explode"}, 1
+        shown = [float(frame.time) for frame in decoded(container, container.streams.video[0])]
+    assert not any(1.43 < at_s < 1.9 for at_s in shown), "FFmpeg complains of that key frame"
+    with pytest.raises(ClipError, match="does not decode"):
+        read_frames(path, None, None, 4, 48, 48, ("pyav",))

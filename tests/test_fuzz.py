@@ -4,6 +4,8 @@ MODALENS_FUZZ=1000 sets the number of damaged files (120 otherwise); the seed of
 MODALENS_FUZZ_SEED.
 """
 
+import contextlib
+import math
 import os
 import warnings
 from collections import Counter
@@ -204,11 +206,14 @@ def every_frame(path: Path) -> np.ndarray:
 
 
 def strictly(path: Path) -> np.ndarray:
-    """(N, SIDE, SIDE, 3): frames before which FFmpeg says nothing, back to the key frame in the order of decoding."""
-    if any("corrupt" not in text for text in complaints(path, "none")):
-        return np.empty((0, SIDE, SIDE, 3), np.uint8)
-    frames, places, complained, group, key = [], {}, {}, 0, 0
-    with av.open(str(path)) as container:
+    """(N, SIDE, SIDE, 3): frames before which FFmpeg says nothing, back to the key frame in the order of decoding. What
+    it says of the container spoils all from that key frame on: damage to one frame is not told by a file whose end is
+    not where its header says."""
+    frames, places, complained, group, key, spoilt = [], {}, {}, 0, 0, math.inf
+    messages()
+    with contextlib.suppress(av.FFmpegError), av.open(str(path)) as container:
+        if any(one.error and one.speaker == container.format.name for one in messages()):
+            return np.empty((0, SIDE, SIDE, 3), np.uint8)
         stream = container.streams.video[0]
         context, aspect = stream.codec_context, stream.sample_aspect_ratio or Fraction(1)
         context.options, context.thread_type = {"err_detect": "explode"}, "SLICE"
@@ -219,6 +224,10 @@ def strictly(path: Path) -> np.ndarray:
             try:
                 packet = next(queue)
             except (StopIteration, av.FFmpegError, IndexError):
+                packet = None
+            if any(one.error and one.speaker == container.format.name for one in messages()):
+                spoilt = min(spoilt, group)
+            if packet is None:
                 break
             group += packet.is_keyframe
             key = packet.pts if packet.is_keyframe else key
@@ -236,6 +245,7 @@ def strictly(path: Path) -> np.ndarray:
                 frames.append((at, place, square(frame.to_ndarray(format="rgb24"), aspect)))
                 if frame.is_corrupt:
                     complained[at] = min(place, complained.get(at, place))
+    frames = [one for one in frames if one[0] < spoilt]
     kept = [fit(frame, SIDE, SIDE) for at, place, frame in frames if place < complained.get(at, len(places) + 1)]
     return np.stack(kept) if kept else np.empty((0, SIDE, SIDE, 3), np.uint8)
 

@@ -16,7 +16,7 @@ from modalens.media.container import (
     stream_of,
 )
 from modalens.media.failure_causes import ClipError, note, one_line
-from modalens.media.promise import cut_short, end_of, promised
+from modalens.media.promise import Ends, cut_short, promised
 from modalens.media.reading import Damage, decoded
 from modalens.media.windows import AtMost, window
 
@@ -179,6 +179,7 @@ def _delay_s(container: Any, stream: Any) -> float:
 def _last_packet_s(path: str | Path) -> float:
     """Where the last packet of any video or audio ends."""
     with opened(path) as (container, _):
-        streams = [stream for stream in container.streams if stream.type in ("video", "audio")]
-        ends = [end_of(packet) for packet in packets(container, streams) if packet.pts is not None]
-        return max(ends, default=0.0) - origin(container)
+        ends = Ends()
+        for packet in packets(container, [stream for stream in container.streams if stream.type in ("video", "audio")]):
+            ends.add(packet)
+        return (ends.last_s or 0.0) - origin(container)

@@ -9,6 +9,8 @@ import av
 import numpy as np
 from numpy.typing import NDArray
 
+from modalens.media.failure_causes import ClipError
+
 # Time stamps jitter: by their rounding in FLV and WebM, by more in AVI. A lost packet of AAC, MP3 or Opus takes 20 ms.
 JITTER_S, MOST_JITTER_S = 0.004, 0.02
 # Time stamps that must agree before a gap or an overlap is believed.
@@ -65,15 +67,23 @@ class _Resampler:
         if frame is not None:
             # Else the resampler corrects for time stamps in a way of its own.
             frame.pts = None
-        for part in self._unmixed.resample(frame) if self._unmixed is not None else []:
+        for part in self._converted(self._unmixed, frame) if self._unmixed is not None else []:
             self._count(_channels(part))
-        for part in self._output.resample(frame):
+        for part in self._converted(self._output, frame):
             samples = _channels(part)
             if self._unmixed is None:
                 self._count(samples)
             yield Piece(self._start_s, samples, self._powers)
             self._start_s += samples.shape[1] / self._rate
             self._powers = []
+
+    def _converted(self, by: Any, frame: Any) -> list[Any]:
+        try:
+            return list(by.resample(frame))
+        except av.FFmpegError as error:
+            # Headers that were damaged promise 65 channels, or a rate that none has.
+            form, layout, rate = self.kind
+            raise ClipError("damaged", f"audio of {layout}, {form}, {rate} Hz: {error.strerror}") from error
 
     def _count(self, channels: NDArray[np.int16]) -> None:
         earlier = self._powers or [0.0] * len(channels)

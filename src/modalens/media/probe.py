@@ -5,7 +5,7 @@ from typing import Any
 
 from modalens.media.container import nothing_in, opened, origin, packets, stream_of
 from modalens.media.failure_causes import ClipError
-from modalens.media.promise import end_of, promised
+from modalens.media.promise import Ends, promised
 
 
 def probe(path: str | Path) -> dict[str, Any]:
@@ -27,12 +27,14 @@ def probe(path: str | Path) -> dict[str, Any]:
             raise unsupported[0] if unsupported else ClipError("not_media", "neither video nor audio in it")
         texts = {kind: _describe(streams[kind]) if kind in streams else "" for kind in ("video", "audio")}
         zero = origin(container)
-        ends = [end_of(packet) for packet in packets(container, list(streams.values())) if packet.pts is not None]
-        if not ends:
+        ends = Ends()
+        for packet in packets(container, list(streams.values())):
+            ends.add(packet)
+        if ends.last_s is None:
             raise nothing_in(path, container)
         promises = [promised(container, stream, opening) for stream in streams.values()]
         latest = max((promise.end_s for promise in promises if promise), default=None)
-        return {"duration_s": max(0.0, max(ends) - zero), **texts, "promised_s": latest}
+        return {"duration_s": max(0.0, ends.last_s - zero), **texts, "promised_s": latest}
 
 
 def _describe(stream: Any) -> str:

@@ -13,6 +13,8 @@ from modalens.media.container import HEAD_BYTES, Opening, origin
 
 # By so much may media end before what their header promises: headers are rounded, and one stream ends before another.
 MISSING_S, MISSING = 0.5, 0.02
+# More than frames are shown before others that are decoded earlier.
+BACK_S = 2.0
 # Formats whose length FFmpeg finds out from the data that are there, by their last time stamp or their size.
 MEASURED = ("mpegts", "mpeg", "mpegvideo", "ogg", "aac", "ac3", "eac3", "dts", "amr", "h264", "hevc", "m4v", "mjpeg")
 # Of these it shortens the duration to what is there, but not the number of frames, each one unit of time long.
@@ -34,6 +36,29 @@ def end_of(packet: Any) -> float:
     else:
         length = (codec.frame_size or 1) / codec.sample_rate if codec is not None and codec.sample_rate else 0.0
     return float(packet.pts * packet.time_base) + max(length, float(packet.time_base))
+
+
+class Ends:
+    """Where streams end, by packets in the order of the file. A time stamp from which the next one of its stream goes
+    back by more than BACK_S is damaged, and counts for nothing."""
+
+    def __init__(self) -> None:
+        self._latest: dict[int, float] = {}  # of each stream, of the packet that came last
+        self._last_s: float | None = None
+
+    def add(self, packet: Any) -> None:
+        if packet.pts is None:
+            return
+        end_s = end_of(packet)
+        before_s = self._latest.get(packet.stream_index)
+        if before_s is not None and before_s - end_s <= BACK_S:
+            self._last_s = before_s if self._last_s is None else max(self._last_s, before_s)
+        self._latest[packet.stream_index] = end_s
+
+    @property
+    def last_s(self) -> float | None:
+        """By the streams' clock; None without any packet."""
+        return max([*self._latest.values(), *([] if self._last_s is None else [self._last_s])], default=None)
 
 
 @dataclass(frozen=True)

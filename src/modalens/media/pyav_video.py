@@ -27,6 +27,9 @@ from modalens.media.timestamps import Timeline
 
 Pixels = NDArray[np.uint8]
 KEPT = 16  # frames
+# Encoders of these left bits over at the end of a frame. FFmpeg takes damage for that until some frames have shown that
+# this one leaves none: from a key frame on it passes over what it complains of from the start. So one key frame more.
+SETTLING = ("h263", "h263p", "mpeg4", "flv")
 
 
 def frames_at(path: str | Path, line: Timeline, ticks: NDArray[np.int64], pen: "Pen | None" = None) -> Iterator[Pixels]:
@@ -143,7 +146,8 @@ def _by_dependence(path: str | Path, line: Timeline, ticks: NDArray[np.int64], p
         return  # what it depends on was not visited
     with _reader(path, line) as (codec, packets_from):
         for place in np.unique(places):
-            key, wanted = int(line.keys[place]) if place >= 0 else None, ticks[places == place].tolist()
+            begin = place - (codec.name in SETTLING and place > 0)
+            key, wanted = int(line.keys[begin]) if begin >= 0 else None, ticks[places == place].tolist()
             yield from _from_key(codec, packets_from(key), key, wanted, pen)
             if wanted:
                 return
@@ -243,6 +247,8 @@ def _in_order(path: str | Path, line: Timeline, ticks: NDArray[np.int64], pen: P
         held, position, frames = None, None, decoded(container, stream)
         for tick in ticks:
             earlier = line.keys[line.keys <= tick]
+            if stream.codec_context.name in SETTLING and len(earlier) > 1:
+                earlier = earlier[:-1]
             if seek and len(earlier) and earlier[-1] > (line.start if position is None else position):
                 try:
                     container.seek(int(earlier[-1]), stream=stream)

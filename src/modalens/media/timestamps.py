@@ -20,7 +20,7 @@ from modalens.media.container import (
     stream_of,
 )
 from modalens.media.failure_causes import ClipError
-from modalens.media.promise import cut_short, end_of, promised
+from modalens.media.promise import Ends, cut_short, promised
 from modalens.media.windows import AtMost
 
 # Of packets held so that they need not be read again: a minute of 1080p.
@@ -89,7 +89,7 @@ def _visit(
     zero, errors, from_start = origin(container), [*opening.errors], whole
     first_is_key = None
     shown: dict[int, tuple[int, bool]] = {}
-    single, kept, held, everything_s = True, [], 0, 0.0
+    single, kept, held, others = True, [], 0, Ends()
     base, limit = stream.time_base, None if end_s is None else (end_s + zero) / float(stream.time_base)
     open_ended = end_s is None or isinstance(end_s, AtMost)
     promise = promised(container, stream, opening) if whole and open_ended else None
@@ -99,8 +99,7 @@ def _visit(
         container, watched or [stream], lambda said: errors.extend(container_errors(container, said))
     ):
         if packet.stream_index != stream.index:
-            if packet.pts is not None:
-                everything_s = max(everything_s, end_of(packet) - zero)
+            others.add(packet)
             continue
         held += packet.size
         if held <= KEPT_BYTES:
@@ -137,7 +136,7 @@ def _visit(
         start=start,
         whole=whole,
         single=single,
-        cut_short=cut_short(promise, end, everything_s) if whole else "",
+        cut_short=cut_short(promise, end, (others.last_s or zero) - zero) if whole else "",
         aspect=_aspect(stream),
         format=container.format.name,
         packets=kept if held <= KEPT_BYTES else [],
