@@ -7,7 +7,7 @@ clips. The measures get the same counts that a table of predictions would give t
 
 import copy
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cache, cached_property
 
 import numpy as np
@@ -77,7 +77,7 @@ class Cells:
 class CellCounts(ConfusionCounts):
     """`groups` of the matrix are cells; held: clips of each group in each cell (G, K)."""
 
-    held: csr_array
+    held: csr_array = field(kw_only=True)
 
     def per_group(self, metric: str) -> Array:
         return self.held @ super().per_group(metric)
@@ -89,7 +89,7 @@ def count_cells(cells: Cells, predicted: Array, log_probability: Array, held: cs
     matrix = np.zeros((seeds, classes**2 + 1, size))
     matrix[np.arange(seeds)[:, None], cells.label * classes + predicted, np.arange(size)] = 1
     matrix[:, -1] = log_probability
-    return CellCounts(csr_array(matrix.reshape(-1, size)), seeds, classes, held)
+    return CellCounts(csr_array(matrix.reshape(-1, size)), seeds, classes, held=held)
 
 
 class Sampled(Coalitions):
