@@ -257,7 +257,8 @@ def main() -> None:
     parser.add_argument("--output", type=Path, default=DOCS)
     arguments = parser.parse_args()
     if arguments.recount:
-        return _recount_all(arguments.output, arguments.recount, arguments.cores)
+        _recount_all(arguments.output, arguments.recount, arguments.cores)
+        return
     chosen = [setting for setting in settings() if arguments.only in setting.name]
     started, parts = time.perf_counter(), []
     arguments.output.mkdir(parents=True, exist_ok=True)

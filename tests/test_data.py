@@ -71,6 +71,6 @@ def test_a_split_that_names_a_clip_twice_is_refused(tmp_path):
 
 def test_a_label_that_the_task_has_not_is_named(tmp_path):
     table = pd.DataFrame({"label": ["cat", "cow"]})
-    assert dataset.class_indices(table[:1], ["ant", "cat"], tmp_path).tolist() == [1]
+    assert dataset.label_values(table[:1], ["ant", "cat"], tmp_path).tolist() == [1]
     with pytest.raises(UserError, match="'cow', which is none of the task's 2 classes"):
-        dataset.class_indices(table, ["ant", "cat"], tmp_path)
+        dataset.label_values(table, ["ant", "cat"], tmp_path)

@@ -19,7 +19,7 @@ from modalens.config import (
     yaml_file,
 )
 from modalens.config.grid import FUSIONS
-from modalens.config.resolve import fusions, resolve
+from modalens.config.resolve import fusions, left_out, measures_of, resolve, target_of
 from modalens.plugins import files as plugin_files, registry
 from modalens.terminal.handler import Terminal
 from modalens.tracking import live
@@ -73,6 +73,8 @@ try:
         Path(R), write=main and call.runs, draft=main and not call.runs
     )
     FILES.manifest(STUDY)
+    for line in left_out(STUDY) if main and call.runs else ():
+        print(line, file=sys.stderr)
     if main and call.runs and not isolated:
         # Where jobs have environments of their own, this one need not hold what they use.
         wiring.rehearse(STUDY, Path(R))
@@ -315,7 +317,7 @@ def records():
         yield f"{R}/leaderboard/{task}.json"
         yield from (
             f"{R}/relevance/{task}/{measure}.json"
-            for measure in STUDY["relevance"]["measures"]
+            for measure in measures_of(STUDY, task)
         )
     yield f"{R}/report/record.json"
 

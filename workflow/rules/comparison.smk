@@ -47,6 +47,7 @@ rule search:
             f"{Path(path).stem}={path}" for path in input.lacking
         ],
         splits=lambda wildcards, input: Path(input.parts[0]).parent,
+        target=lambda wildcards: target_of(STUDY, wildcards.task),
         folder=lambda wildcards, output: Path(output.record).parent,
         teachers=lambda wildcards: [
             f"{name}={R}/train/{wildcards.task}/{name}" for name in teachers(wildcards)
@@ -64,7 +65,7 @@ rule search:
         "--budget {params.budget:q} --draw-seed {params.draw_seed:q} --seeds {params.seeds:q} "
         "--modalities {params.modalities:q} --missing {params.missing:q} "
         "--replacements {params.replacements:q} --teachers {params.teachers:q} --teacher-seeds {params.teacher_seeds:q} "
-        "--splits {params.splits:q} --threads {threads} --key {params.key:q} "
+        "--splits {params.splits:q} --target {params.target:q} --threads {threads} --key {params.key:q} "
         "--output {params.folder:q} --record {output.record:q} 2> {log:q}"
 
 

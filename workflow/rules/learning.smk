@@ -41,6 +41,7 @@ rule splits:
             {part: STUDY["splits"][part] for part in ["train", "validation", "test"]}
         ),
         seed=STUDY["splits"]["seed"],
+        target=lambda wildcards: target_of(STUDY, wildcards.task),
         overlap=["--allow-overlap"] if STUDY["splits"]["allow_overlap"] else [],
         incomplete=(
             ["--incomplete", *(f"{name}={form}" for name, form in READS.items())]
@@ -53,7 +54,7 @@ rule splits:
         ],
         code=code("stages/splits"),
     shell:
-        "python -m modalens splits --labels {input.labels:q} --study {params.study:q} --stages {params.stages:q} "
+        "python -m modalens splits --labels {input.labels:q} --target {params.target:q} --study {params.study:q} --stages {params.stages:q} "
         "--fractions {params.fractions:q} --seed {params.seed:q} {params.overlap:q} {params.incomplete:q} "
         "--output {params.folder:q} --record {output.record:q} 2> {log:q}"
 
@@ -108,6 +109,7 @@ rule train:
             f"{Path(path).stem}={path}" for path in input.lacking
         ],
         splits=lambda wildcards, input: Path(input.parts[0]).parent,
+        target=lambda wildcards: target_of(STUDY, wildcards.task),
         folder=lambda wildcards, output: Path(output.record).parent,
         teachers=lambda wildcards: [
             f"{name}={R}/train/{wildcards.task}/{name}" for name in teachers(wildcards)
@@ -123,7 +125,7 @@ rule train:
         "--training {params.training:q} --balancing {params.balancing:q} {params.chosen:q} "
         "--seeds {params.seeds:q} --modalities {params.modalities:q} --missing {params.missing:q} "
         "--replacements {params.replacements:q} --teachers {params.teachers:q} --splits {params.splits:q} "
-        "--threads {threads} --key {params.key:q} --output {params.folder:q} --record {output.record:q} 2> {log:q}"
+        "--target {params.target:q} --threads {threads} --key {params.key:q} --output {params.folder:q} --record {output.record:q} 2> {log:q}"
 
 
 rule evaluate:

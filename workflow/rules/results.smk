@@ -114,11 +114,11 @@ rule report:
     """Write the page with its tables and figures."""
     input:
         config=FILES.path("config.yaml"),
-        relevance=expand(
-            f"{R}/relevance/{{task}}/{{measure}}.csv",
-            task=STUDY["tasks"],
-            measure=STUDY["relevance"]["measures"],
-        ),
+        relevance=[
+            f"{R}/relevance/{task}/{measure}.csv"
+            for task in STUDY["tasks"]
+            for measure in measures_of(STUDY, task)
+        ],
         predictions=expand(
             f"{R}/evaluate/{{task}}/{{model}}.parquet",
             task=STUDY["tasks"],

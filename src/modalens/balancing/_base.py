@@ -5,7 +5,7 @@ and knows no method by its name.
 """
 
 from collections.abc import Mapping, Sequence
-from typing import Any, Protocol, TypeAlias
+from typing import Any, ClassVar, Protocol, TypeAlias
 
 from torch import Tensor, nn
 
@@ -35,6 +35,7 @@ class Balancing(nn.Module):
     method has to remember from one step to the next is a buffer, changed in place.
     """
 
+    targets_learnt: ClassVar[tuple[str, ...]] = ("classes",)  # of stats.targets
     method: str
     options: dict[str, Any]
 

@@ -16,6 +16,8 @@ class ModalityDropout(Balancing):
     one.
     """
 
+    targets_learnt = ("classes", "regression", "multilabel")
+
     def __init__(self, model: Model, *, rate: float = 0.2) -> None:
         """rate: ours; the paper's depends on the modality."""
         super().__init__(model)

@@ -8,13 +8,14 @@ from typing import Any
 import pandas as pd
 
 from modalens.commands.counts import planned
-from modalens.config import modalities
-from modalens.curation import label_spelling
+from modalens.config import modalities, resolve
+from modalens.curation import label_spelling, targets
 from modalens.curation.splitting import NAMES, shared_groups
 from modalens.media import local_file
 from modalens.media.sources import is_address
 from modalens.plugins import registry
 from modalens.stats.planning import smallest_drop
+from modalens.stats.targets import CLASSES, MULTILABEL, tags_of
 from modalens.terminal.run import printable
 from modalens.utils.errors import UserError
 
@@ -45,8 +46,10 @@ class Survey:
 def of_study(clips: pd.DataFrame, study: dict[str, Any]) -> Survey:
     """clips: manifest. study: resolved config."""
     found = of_files([clips["source"], *(clips[name] for name in modalities.file_columns(study))])
+    found.warnings += resolve.left_out(study)
     for task in study["tasks"]:
-        found.add(of_task(clips, task, study["splits"], study["relevance"]["confidence"]))
+        kind = resolve.target_of(study, task)
+        found.add(of_task(clips, task, study["splits"], study["relevance"]["confidence"], kind))
     return found
 
 
@@ -79,22 +82,33 @@ def _is_there(source: str) -> bool:
         return False
 
 
-def of_task(clips: pd.DataFrame, task: str, splits: dict[str, Any], confidence: float = 0.95) -> Survey:
-    """clips: manifest. splits: of a resolved config."""
+def of_task(
+    clips: pd.DataFrame, task: str, splits: dict[str, Any], confidence: float = 0.95, kind: str = CLASSES
+) -> Survey:
+    """clips: manifest. splits: of a resolved config. kind: of stats.targets."""
     found = Survey()
     labels = clips.loc[clips[task] != "", ["clip_id", "group", "split"]].assign(label=clips[task])
     per_class = labels["label"].value_counts()
-    if len(per_class) < 2:
+    if kind != CLASSES and (why := targets.mistake(labels["label"], kind)):
+        found.mistakes.append(f"task {task}: {why}")
+        return found
+    if kind == CLASSES and len(per_class) < 2:
         what = f"one class only, {per_class.index[0]!r}" if len(per_class) else "no label"
         found.mistakes.append(f"task {task}: {what}")
         return found
-    found.warnings += [f"task {task}: {line}" for line in _remarks(clips, task, per_class)]
+    found.warnings += [f"task {task}: {line}" for line in _remarks(clips, task, per_class, kind)]
+    strata = labels.assign(label=targets.strata(labels["label"], labels["group"], kind))
     try:
-        split, origin = planned(labels, {name: splits[name] for name in NAMES}, int(splits["seed"]))
+        split, origin = planned(strata, {name: splits[name] for name in NAMES}, int(splits["seed"]))
     except UserError as error:
         found.mistakes.append(f"task {task}: {error}")
         return found
-    found.mistakes += [f"task {task}: {line}" for line in _lacking(labels, split)]
+    if kind in (CLASSES, MULTILABEL):
+        told = labels.assign(split=split)
+        found.mistakes += [
+            f"task {task}: {line}"
+            for line in (_lacking(told) if kind == CLASSES else _lacking(targets.by_tag(told), "tag"))
+        ]
     if shared := len(shared_groups(labels, split)):
         line = f"task {task}: {shared} groups are in more than one split"
         known = bool(splits["allow_overlap"])
@@ -104,14 +118,27 @@ def of_task(clips: pd.DataFrame, task: str, splits: dict[str, Any], confidence: 
     test = labels[split == "test"]
     groups = test["group"].nunique()
     drop = smallest_drop(groups, confidence)
+    shown = f"drops of accuracy from {100 * drop:.0f} points on, at best" if drop < 1 else "no drop of accuracy"
     found.told += [
-        f"task {task}: {len(labels)} clips of {labels['group'].nunique()} groups, {_classes(per_class)}",
-        f"task {task}: split {origin}: {len(test)} test clips of {groups} groups; they show "
-        + (f"drops of accuracy from {100 * drop:.0f} points on, at best" if drop < 1 else "no drop of accuracy"),
+        f"task {task}: {len(labels)} clips of {labels['group'].nunique()} groups, {_what(labels['label'], kind)}",
+        f"task {task}: split {origin}: {len(test)} test clips of {groups} groups"
+        + (f"; they show {shown}" if kind == CLASSES else ""),
     ]
     if groups < FEW_GROUPS:
         found.warnings.append(f"task {task}: only {groups} test groups: the intervals will be rough")
     return found
+
+
+def _what(labels: "pd.Series[str]", kind: str) -> str:
+    if kind == CLASSES:
+        return _classes(labels.value_counts())
+    if kind == MULTILABEL:
+        tags = targets.exploded(labels).value_counts()
+        without = int((labels.map(tags_of).map(len) == 0).sum())
+        rest = f"; {without} clips without any" if without else ""
+        return f"{len(tags)} tags, {tags.index[0]!r} {tags.iloc[0]} to {tags.index[-1]!r} {tags.iloc[-1]}{rest}"
+    values = pd.to_numeric(labels)
+    return f"numbers from {values.min():g} to {values.max():g}, mean {values.mean():.3g}"
 
 
 def _classes(per_class: "pd.Series[int]") -> str:
@@ -121,22 +148,23 @@ def _classes(per_class: "pd.Series[int]") -> str:
     return f"{len(per_class)} classes, {most!r} {per_class.iloc[0]} to {least!r} {per_class.iloc[-1]}"
 
 
-def _remarks(clips: pd.DataFrame, task: str, per_class: "pd.Series[int]") -> Iterator[str]:
-    yield from label_spelling.remarks({str(name): int(number) for name, number in per_class.items()})
-    if per_class.iloc[0] > IMBALANCE * per_class.iloc[-1]:
+def _remarks(clips: pd.DataFrame, task: str, per_class: "pd.Series[int]", kind: str) -> Iterator[str]:
+    if kind == CLASSES:
+        yield from label_spelling.remarks({str(name): int(number) for name, number in per_class.items()})
+    if kind == CLASSES and per_class.iloc[0] > IMBALANCE * per_class.iloc[-1]:
         share = per_class.iloc[0] / per_class.sum()
         yield f"unequal classes: always saying {per_class.index[0]!r} is right in {share:.0%}"
     if without := int((clips[task] == "").sum()):
         yield f"{without} clips have no label, and are left out of it"
 
 
-def _lacking(labels: pd.DataFrame, split: pd.Series) -> Iterator[str]:
-    """Classes that a split that needs them has no clip of."""
-    table = pd.crosstab(labels["label"], split).reindex(columns=list(NAMES), fill_value=0)
+def _lacking(labels: pd.DataFrame, what: str = "class") -> Iterator[str]:
+    """Classes, or tags, that a split that needs them has no clip of."""
+    table = pd.crosstab(labels["label"], labels["split"]).reindex(columns=list(NAMES), fill_value=0)
     for label, row in table.iterrows():
         if empty := [name for name in ("train", "test") if not row[name]]:
             groups = labels.loc[labels["label"] == label, "group"].nunique()
             yield (
-                f"class {label!r} has no clip in {' and '.join(empty)} ({row.sum()} clips of {groups} groups); "
+                f"{what} {label!r} has no clip in {' and '.join(empty)} ({row.sum()} clips of {groups} groups); "
                 "leave it out or add clips of other groups"
             )

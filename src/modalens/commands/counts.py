@@ -6,7 +6,8 @@ from pathlib import Path
 import pandas as pd
 
 from modalens.config import resolve
-from modalens.curation import manifest, splitting
+from modalens.curation import manifest, splitting, targets
+from modalens.stats.targets import CLASSES, MULTILABEL
 
 COLUMNS = ["task", "label", *splitting.NAMES, "all"]
 
@@ -21,16 +22,22 @@ def planned(labels: pd.DataFrame, fractions: dict[str, float], seed: int) -> tup
     return labels["split"], f"official, {' and '.join(sorted(given))} only"
 
 
-def counts(clips: pd.DataFrame, task: str, fractions: dict[str, float], seed: int) -> tuple[pd.DataFrame, str]:
-    """Manifest -> (COLUMNS, one row a label and one for `all`, how it was split), by the stage `splits` itself.
+def counts(
+    clips: pd.DataFrame, task: str, fractions: dict[str, float], seed: int, kind: str = CLASSES
+) -> tuple[pd.DataFrame, str]:
+    """Manifest -> (COLUMNS, one row a class, tag or range of numbers and one for `all`, how it was split), by the
+    stage `splits` itself.
 
     That stage drops what failed after it has split: later counts are these less the clips that could not be had. A
     list that has clips of one split only is counted as it is.
     """
     labels = clips.loc[clips[task] != "", ["clip_id", "group", "split"]].assign(label=clips[task])
-    split, origin = planned(labels, fractions, seed)
-    table = pd.crosstab(labels["label"], split).reindex(columns=list(splitting.NAMES), fill_value=0)
-    table.loc["all"] = table.sum()
+    strata = labels.assign(label=targets.strata(labels["label"], labels["group"], kind))
+    split, origin = planned(strata, fractions, seed)
+    rows = (strata if kind != MULTILABEL else labels).assign(split=split)
+    rows = targets.by_tag(rows) if kind == MULTILABEL else rows
+    table = pd.crosstab(rows["label"], rows["split"]).reindex(columns=list(splitting.NAMES), fill_value=0)
+    table.loc["all"] = split.value_counts().reindex(table.columns, fill_value=0)
     table["all"] = table.sum(axis=1)
     table = table.rename_axis(index="label", columns=None).reset_index()
     table.insert(0, "task", task)
@@ -41,11 +48,11 @@ def counts(clips: pd.DataFrame, task: str, fractions: dict[str, float], seed: in
 def main(arguments: argparse.Namespace) -> None:
     study = resolve.resolve(resolve.load(arguments.configfile))
     clips = manifest.of_study(study, study["tasks"])
-    manifest.check(clips, study["tasks"])
+    manifest.check(clips, study["tasks"], study["targets"])
     fractions = {name: study["splits"][name] for name in splitting.NAMES}
     tables = []
     for task in study["tasks"]:
-        table, origin = counts(clips, task, fractions, study["splits"]["seed"])
+        table, origin = counts(clips, task, fractions, study["splits"]["seed"], resolve.target_of(study, task))
         tables.append(table)
         if not arguments.csv:
             labelled = clips[clips[task] != ""]

@@ -7,6 +7,7 @@ from pathlib import Path
 from modalens.config.yaml_file import load
 from modalens.reporting.study_results import Study, weights
 from modalens.reporting.summary import Finding, caveats, find
+from modalens.stats.targets import in_words
 from modalens.terminal.run import printable
 from modalens.terminal.tables import aligned
 from modalens.utils.errors import UserError
@@ -51,7 +52,7 @@ def cells(finding: Finding) -> list[str]:
     """Task, score, drop without each modality, verdict."""
     if finding.full is None:
         return [finding.task, finding.lead]
-    found = [finding.task, f"{finding.metric.replace('_', ' ')} {finding.full['full']:.2f}"]
+    found = [finding.task, f"{in_words(finding.metric)} {finding.full['full']:.2f}"]
     for part in finding.parts:
         if part.drop:
             drop, low, high = (round(part.drop[name], 2) + 0.0 for name in ("drop", "low", "high"))

@@ -15,6 +15,7 @@ from modalens.config.yaml_file import load as load
 from modalens.config.yaml_file import number_hint
 from modalens.plugins import introspection, options, registry
 from modalens.plugins.introspection import attribute
+from modalens.stats.targets import CLASSES, REGRESSION
 from modalens.utils import csv_input, secrets
 from modalens.utils.errors import UserError
 from modalens.utils.suggest import suggest
@@ -60,18 +61,44 @@ def resolve(config: Config) -> Config:
     config["report"].setdefault("title", config["name"])
     for name in config["modalities"]:
         config["modalities"][name] = modalities.resolve(name, config["modalities"][name])
-    config.setdefault("models", _default_models(list(config["modalities"])))
+    _check_targets(config)
+    config.setdefault("models", _default_models(list(config["modalities"]), set(config["targets"].values())))
     for name, model in config["models"].items():
         config["models"][name] = _model(name, model, config, rules)
     _check_references(config, asked)
     return config
 
 
-def _default_models(names: list[str]) -> Config:
+def target_of(config: Config, task: str) -> str:
+    """classes, regression or multilabel: what the labels of a task of a resolved config are."""
+    kind: str = config["targets"].get(task, CLASSES)
+    return kind
+
+
+def measures_of(config: Config, task: str) -> list[str]:
+    """Those of a resolved config that are defined for labels of this kind."""
+    kind, asked = target_of(config, task), config["relevance"]["measures"]
+    return [name for name in asked if kind in attribute("measures", name, "targets_measured")]
+
+
+def left_out(config: Config) -> list[str]:
+    """A line for each task whose labels some of the asked measures are not defined for."""
+    lines = []
+    for task in config["tasks"]:
+        if without := [name for name in config["relevance"]["measures"] if name not in measures_of(config, task)]:
+            what = "numbers" if target_of(config, task) == REGRESSION else "tags"
+            lines.append(f"task {task}: {', '.join(without)} not computed: of classes only, and its labels are {what}")
+    return lines
+
+
+def _default_models(names: list[str], kinds: set[str]) -> Config:
+    """kinds: of labels other than classes, too."""
     unimodal = [f"{name}{ONLY}" for name in sorted(names)]
     whole: Config = {name: {} for name in unimodal}
     if len(names) > 1:
         whole |= {"late_fusion": {}, "distillation": {"teachers": unimodal}}
+        if not kinds <= set(attribute("models", "distillation", "targets_learnt")):
+            del whole["distillation"]
     # What the others have to reach.
     return whole | {"logistic": {}}
 
@@ -175,6 +202,24 @@ def _fill(value: Config, node: Config, rules: Config) -> None:
                 _fill(value[name], extra, rules)
 
 
+def _check_targets(config: Config) -> None:
+    for task in config["targets"]:
+        if task not in config["tasks"]:
+            raise UserError(f"config: targets: no task {task!r}; {suggest(task, config['tasks'])}")
+
+
+def _check_learnt(name: str, model: Config, config: Config) -> None:
+    """Every model learns every task."""
+    for task in config["tasks"]:
+        kind = target_of(config, task)
+        for folder, part in [("models", model["model"]), *(("balancing", one) for one in model["balancing"])]:
+            if kind not in attribute(folder, part, "targets_learnt"):
+                raise UserError(
+                    f"config: models.{name}: {part} learns classes only, and targets.{task} is {kind}; leave it out, "
+                    "or study that task in a config of its own"
+                )
+
+
 def _check_references(config: Config, asked: Config) -> None:
     """Names that point at plugins, models or modalities, and the options of the plugins."""
     if taken := sorted(OF_MANIFESTS & set(config["tasks"])):
@@ -192,6 +237,7 @@ def _check_references(config: Config, asked: Config) -> None:
         _check_plugin(f"models.{name}", "models", model["model"], model["options"])
         _check_fusions(f"models.{name}", model)
         _check_balancing(f"models.{name}.balancing", model)
+        _check_learnt(name, model, config)
         _check_missing(f"models.{name}.missing", model["missing"], config)
         for where in ("search.space", f"models.{name}.search"):
             _check_space(where, config["search"]["space"] if where == "search.space" else model["search"], name, model)

@@ -147,7 +147,8 @@ def _manifest_key(config: dict[str, Any]) -> str:
     reads = _reads(config)
     code = code_digest("stages/manifest", f"datasets/{config['dataset']['name']}")
     dataset = json.dumps(config["dataset"], sort_keys=True)
-    return digest(dataset, config["tasks"], config["shards"], config.get("clip_ids"), reads, code)
+    tasks = [config["tasks"], config.get("targets")]
+    return digest(dataset, tasks, config["shards"], config.get("clip_ids"), reads, code)
 
 
 def _reads(config: dict[str, Any]) -> list[str]:
@@ -184,6 +185,7 @@ def ensure_manifest(config: dict[str, Any], folder: Path) -> None:
     command = [sys.executable, "-m", "modalens", "manifest", "--dataset", dataset, "--tasks", *config["tasks"]]
     command += ["--shards", str(config["shards"]), "--output", str(folder), "--record", str(folder / "record.json")]
     command += _reads(config)
+    command += ["--targets", json.dumps(config["targets"])] if config.get("targets") else []
     command += ["--clip-ids", config["clip_ids"]] if config.get("clip_ids") else []
     environment = {**os.environ, "PYTHONPATH": python_path()}
     if subprocess.run(command, stdin=subprocess.DEVNULL, env=environment).returncode:

@@ -12,7 +12,7 @@ import json
 import logging
 import re
 import tempfile
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import chain
 from pathlib import Path
 from typing import Any
@@ -20,9 +20,10 @@ from typing import Any
 import pandas as pd
 
 from modalens.config import modalities
-from modalens.curation import label_spelling
+from modalens.curation import label_spelling, targets
 from modalens.datasets import Reads
 from modalens.plugins import blame, options, registry
+from modalens.stats.targets import CLASSES
 from modalens.utils import csv_chunks, csv_input
 from modalens.utils.errors import UserError
 
@@ -61,14 +62,22 @@ def of_study(study: dict[str, Any], tasks: list[str]) -> pd.DataFrame:
     dataset = build(study["dataset"], [*tasks, *columns])
     dataset.reads = Reads(columns, modalities.file_columns(study), media)
     table: pd.DataFrame = dataset.manifest()
-    return table
+    return targets.read(table, study["targets"])
 
 
 def tables(
-    manifest: pd.DataFrame, tasks: list[str], shards: int, columns: Sequence[str] = ()
+    manifest: pd.DataFrame,
+    tasks: list[str],
+    shards: int,
+    columns: Sequence[str] = (),
+    kinds: Mapping[str, str] | None = None,
 ) -> Iterator[tuple[str, pd.DataFrame]]:
-    """Manifest (one row a clip, text) -> (path inside the output folder, table), one by one, in order of clip id."""
-    check(manifest, tasks)
+    """Manifest (one row a clip, text) -> (path inside the output folder, table), one by one, in order of clip id.
+
+    kinds: task -> what its labels are, of those that are no classes.
+    """
+    manifest = targets.read(manifest, kinds or {})
+    check(manifest, tasks, kinds)
     more = [name for name in columns if name not in (*COLUMNS, *tasks)]
     splits = [f"split:{task}" for task in tasks if f"split:{task}" in manifest]
     manifest = (
@@ -102,8 +111,8 @@ def tables(
         yield f"shards/{name}.csv", clips
 
 
-def check(manifest: pd.DataFrame, tasks: list[str]) -> None:
-    """Raises UserError for what no later stage could repair."""
+def check(manifest: pd.DataFrame, tasks: list[str], kinds: Mapping[str, str] | None = None) -> None:
+    """Raises UserError for what no later stage could repair. kinds: as in `tables`."""
     for task in tasks:
         # Tasks name files and folders.
         if not re.fullmatch(r"[A-Za-z0-9_.-]+", task) or task in COLUMNS or tasks.count(task) > 1:
@@ -119,6 +128,13 @@ def check(manifest: pd.DataFrame, tasks: list[str]) -> None:
     if len(odd):
         raise UserError(f"clip id {odd.iloc[0]!r} is empty or holds control characters")
     for task in tasks:
+        if (kind := (kinds or {}).get(task, CLASSES)) != CLASSES:
+            labels = manifest.loc[manifest[task] != "", task]
+            if why := targets.mistake(labels, kind):
+                raise UserError(
+                    f"task {task!r} has {why}" if why.startswith(("no ", "one ")) else f"task {task!r}: {why}"
+                )
+            continue
         classes = sorted(set(manifest[task].unique()) - {""})
         if len(classes) < 2:
             raise UserError(f"task {task!r} has {f'one class only, {classes[0]!r}' if classes else 'no label'}")
@@ -203,7 +219,9 @@ def write(folder: Path, texts: Iterator[tuple[str, Iterable[str]]]) -> list[str]
 def texts(dataset: Any, arguments: argparse.Namespace, sizes: dict[str, int]) -> Iterator[tuple[str, Iterable[str]]]:
     """(path inside the output folder, text in parts) of all that this stage writes. Fills sizes: rows of each table."""
     # No name for the clips here: they are freed as soon as they have been put in order.
-    for name, table in tables(_clips(dataset, arguments), arguments.tasks, arguments.shards, arguments.columns):
+    for name, table in tables(
+        _clips(dataset, arguments), arguments.tasks, arguments.shards, arguments.columns, arguments.targets
+    ):
         sizes[name] = len(table)
         yield name, csv_chunks.lines(table)
     # What a frozen data set knows of its clips: they are compared with it after they were fetched.

@@ -155,8 +155,9 @@ def keep_incomplete(clips: pd.DataFrame, lacks: pd.DataFrame) -> tuple[pd.DataFr
     return clips, table.reset_index()
 
 
-def class_counts(used: pd.DataFrame, lost: pd.DataFrame) -> pd.DataFrame:
-    """label, then clips of it in train, validation and test. used, lost: clip_id, label, split, and cause.
+def class_counts(used: pd.DataFrame, lost: pd.DataFrame, what: str = "class") -> pd.DataFrame:
+    """label, then clips of it in train, validation and test. used, lost: clip_id, label, split, and cause. what: a
+    label is.
 
     Raises UserError for a class that train or test has no clip of; a validation set without one is only said.
     """
@@ -168,10 +169,10 @@ def class_counts(used: pd.DataFrame, lost: pd.DataFrame) -> pd.DataFrame:
                 gone = lost[(lost["label"] == label) & (lost["split"] == name)]
                 why = f"; {len(gone)} failed, mostly {gone['cause'].mode()[0]!r}" if len(gone) else ""
                 raise UserError(
-                    f"class {label!r} has no clip in {name} ({counts.sum()} in all{why}); leave it out or add clips"
+                    f"{what} {label!r} has no clip in {name} ({counts.sum()} in all{why}); leave it out or add clips"
                 )
             if counts[name] == 0:
-                log.warning("class %r has no clip in validation", label)
+                log.warning("%s %r has no clip in validation", what, label)
     if not table["validation"].sum():
         raise UserError("validation has no clip; add clips or raise splits.validation")
     return table.rename_axis(index="label", columns=None).reset_index()

@@ -21,13 +21,22 @@ OFF_ONE = 0.01
 class TorchNetwork:
     """A torch module with `embed` and `classify`, on the device where it is; see `modalens.evaluate`.
 
-    temperature: what its logits are divided by before the softmax, under every condition alike.
+    temperature: what its logits are divided by before the softmax, under every condition alike. scale: mean and
+    deviation that its numbers are in units of.
     """
 
-    def __init__(self, model: Any, modalities: Sequence[str], temperature: float = 1.0, target: str = CLASSES) -> None:
+    def __init__(
+        self,
+        model: Any,
+        modalities: Sequence[str],
+        temperature: float = 1.0,
+        target: str = CLASSES,
+        scale: tuple[float, float] = (0.0, 1.0),
+    ) -> None:
         self.model = model
         self.temperature = temperature
         self.target = target
+        self.scale = scale
         self.modalities = tuple(sorted(modalities))
 
     def embed(self, features: Mapping[str, Array]) -> dict[str, Array]:
@@ -39,7 +48,9 @@ class TorchNetwork:
         with inference(self.model):
             logits = self.model.classify(_tensors(embeddings, self.model))
             if self.target != CLASSES:
-                return other_target(to_array(logits), self.target, "logits", len(logits))
+                scaled = to_array(logits) / self.temperature
+                found = other_target(scaled, self.target, "logits", len(logits))
+                return self.scale[0] + self.scale[1] * found if self.target == REGRESSION else found
             values: Array = (logits.detach().cpu().double() / self.temperature).log_softmax(1).numpy()
         return values
 

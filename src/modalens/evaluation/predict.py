@@ -59,7 +59,7 @@ def rows(test: TestSet, seed: int, columns: dict[str, str], log_probabilities: A
     clips["label"] = test.table["label"]
     if test.target != CLASSES:
         return clips.assign(target=test.target, **_other_target(test, values))
-    clips["predicted"] = np.array(test.labels, dtype=object)[values.argmax(1)]
+    clips["predicted"] = said(values, test.labels, CLASSES)
     clips["log_probability"] = values[np.arange(len(values)), test.truth]
     clips[RANK] = rank_of_truth(values, test.truth)
     probabilities = pd.DataFrame(np.exp(values).astype(np.float32), columns=[f"p_{name}" for name in test.labels])
@@ -70,15 +70,21 @@ def _other_target(test: TestSet, values: Array) -> dict[str, Array]:
     """The columns predicted and, of tags, log_probability: the sum over the tags of what is true of each."""
     if test.target == REGRESSION:
         return {"predicted": values[:, 0]}
-    chance = np.exp(values)
-    tags = np.array(test.labels, dtype=object)
-    said = [SEPARATOR.join(tags[row]) for row in chance >= 0.5]
-    silent = np.log(np.maximum(1 - chance, np.finfo(np.float64).tiny))
-    return {"predicted": np.array(said, object), "log_probability": np.where(test.truth, values, silent).sum(1)}
+    silent = np.log(np.maximum(1 - np.exp(values), np.finfo(np.float64).tiny))
+    told = np.where(test.truth, values, silent).sum(1)
+    return {"predicted": said(values, test.labels, test.target), "log_probability": told}
+
+
+def said(log_probabilities: Array, labels: Sequence[str], target: str) -> Array:
+    """(N, C) -> the likeliest class (N,), or the tags that are likelier there than not, joined by SEPARATOR."""
+    names = np.array(labels, dtype=object)
+    if target == CLASSES:
+        return np.asarray(names[log_probabilities.argmax(1)])
+    return np.array([SEPARATOR.join(names[row]) for row in np.exp(log_probabilities) >= 0.5], object)
 
 
 def scores(label: pd.Series, predicted: pd.Series) -> dict[str, float]:
-    """Source: seed paper, section 4: accuracy, balanced accuracy, macro precision, recall and F1."""
+    """Of classes. Source: seed paper, section 4: accuracy, balanced accuracy, macro precision, recall and F1."""
     classes = pd.Index(sorted(set(label) | set(predicted)))
     confusion = np.zeros((len(classes), len(classes)))
     np.add.at(confusion, (classes.get_indexer(label), classes.get_indexer(predicted)), 1)

@@ -7,9 +7,11 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from modalens.evaluation.networks import TorchNetwork
+from modalens.evaluation.predict import said
 from modalens.evaluation.trained import check_same
-from modalens.models import load_model
+from modalens.evaluation.trained import network as network_of
+from modalens.models import load_model, outputs_of
+from modalens.stats.targets import REGRESSION
 from modalens.training import dataset
 from modalens.utils import hdf5
 from modalens.utils.errors import UserError
@@ -22,7 +24,8 @@ class ClipClassifier:
 
     The table has a column clip_id, whose features are then read from `params["features"]` (JSON, {modality: folder of
     {shard}.h5}); or one column a modality with the features themselves, an array or nested lists a clip, of the shapes
-    that the encoders give. Returns predicted, and p_<class> of each class, float32.
+    that the encoders give. Returns predicted, and p_<class> of each class or tag, float32;
+    of numbers predicted only.
     """
 
     def __init__(self, path: Path) -> None:
@@ -32,15 +35,18 @@ class ClipClassifier:
         """Raises UserError for what is neither ids nor features."""
         trained = self.trained
         features = self._features(table, params or {})
-        network = TorchNetwork(trained.model, trained.model.modalities, trained.temperature)
+        network = network_of(trained)
         parts = []
         for start in range(0, len(table), BATCH):
             batch = {name: rows[start : start + BATCH] for name, rows in features.items()}
             parts.append(network.log_probabilities(network.embed(batch)))
-        values = np.concatenate(parts) if parts else np.empty((0, len(trained.labels)))
+        target = trained.model.learns
+        values = np.concatenate(parts) if parts else np.empty((0, outputs_of(target, trained.labels)))
+        if target == REGRESSION:
+            return pd.DataFrame({"predicted": values[:, 0]})
         columns = [f"p_{label}" for label in trained.labels]
         told = pd.DataFrame(np.exp(values).astype(np.float32), columns=columns)
-        told.insert(0, "predicted", np.array(trained.labels, dtype=object)[values.argmax(1)])
+        told.insert(0, "predicted", said(values, trained.labels, target))
         return told
 
     def _features(self, table: pd.DataFrame, params: dict[str, Any]) -> dict[str, np.ndarray[Any, Any]]:

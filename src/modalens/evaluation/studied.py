@@ -44,7 +44,8 @@ class FromFiles:
 
     def network(self, seed: int) -> TorchNetwork:
         found = self._load(seed)
-        return TorchNetwork(found.model.to(self._device), self.modalities, found.temperature)
+        found.model.to(self._device)
+        return trained.network(found)
 
     def clips(self, split: str = "test") -> TestSet:
         if split not in self._splits:

@@ -30,7 +30,7 @@ def read(
     table = dataset.read_split(test)
     if table.empty:
         raise UserError(f"{test} holds no clip")
-    truth = dataset.class_indices(table, trained.labels, test)
+    truth = dataset.label_values(table, trained.labels, test, trained.model.learns)
     rows: dict[str, Array] = {}
     lacking: dict[str, Array] = {}
     stand_ins: dict[str, dict[str, Array]] = {kind: {} for kind in FROM_FILE if kind in kinds}
@@ -52,7 +52,7 @@ def read(
             for kind, part in zip(FROM_FILE, (found[:1], found[1:]), strict=True):
                 if kind in stand_ins:
                     stand_ins[kind][name] = part
-    return TestSet(table, trained.labels, truth.numpy(), rows, stand_ins, lacking)
+    return TestSet(table, trained.labels, truth.numpy(), rows, stand_ins, lacking, trained.model.learns)
 
 
 def ablator(trained: TrainedModel, test: TestSet, batch: int) -> ModalityAblator:
@@ -61,13 +61,19 @@ def ablator(trained: TrainedModel, test: TestSet, batch: int) -> ModalityAblator
     modalities = trained.model.modalities
     means = {name: trained.model.training_mean(name).cpu().numpy() for name in modalities}
     return ModalityAblator(
-        TorchNetwork(trained.model, modalities, trained.temperature),
+        network(trained),
         test.features,
         {"mean@input": means, **test.stand_ins},
         {name: values.cpu().numpy() for name, values in trained.embedding_means.items()},
         {name: values.cpu().numpy() for name, values in trained.embedding_stds.items()},
         batch,
         test.lacking,
+    )
+
+
+def network(trained: TrainedModel) -> TorchNetwork:
+    return TorchNetwork(
+        trained.model, trained.model.modalities, trained.temperature, trained.model.learns, trained.scale
     )
 
 

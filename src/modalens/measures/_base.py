@@ -17,6 +17,7 @@ class Measure:
     """
 
     needs: ClassVar[str] = "predictions"
+    targets_measured: ClassVar[tuple[str, ...]] = ("classes",)  # of stats.targets, for which it is defined
     reads_probabilities: ClassVar[bool] = False  # whether it needs the columns p_<class>, which are many
 
     def __call__(self, given: Any, /) -> pd.DataFrame:

@@ -20,6 +20,8 @@ class CoalitionValues(Measure):
     metrics: as for leave_one_out. replacement: one, several, or None for all that were evaluated.
     """
 
+    targets_measured = ("classes", "regression", "multilabel")
+
     def __init__(
         self,
         *,

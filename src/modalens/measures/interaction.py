@@ -19,6 +19,8 @@ class Interaction(Measure):
     value_functions: metrics of stats.targets. replacement: one, several, or None for all that were evaluated.
     """
 
+    targets_measured = ("classes", "regression", "multilabel")
+
     def __init__(
         self,
         *,

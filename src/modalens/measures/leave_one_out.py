@@ -21,6 +21,8 @@ class LeaveOneOut(Measure):
     replicates. permutations: sign flips of the paired test.
     """
 
+    targets_measured = ("classes", "regression", "multilabel")
+
     def __init__(
         self,
         *,

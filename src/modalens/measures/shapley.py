@@ -23,6 +23,8 @@ class Shapley(Measure):
     value_functions: metrics of stats.targets. replacement: one, several, or None for all that were evaluated.
     """
 
+    targets_measured = ("classes", "regression", "multilabel")
+
     def __init__(
         self,
         *,

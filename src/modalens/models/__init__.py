@@ -3,6 +3,7 @@
 from modalens.models._base import Batches, Features, Model, TrainedModel, build, load_model
 from modalens.models._fitted import mean_of, shape_of
 from modalens.models._shapes import Shape, Shapes
+from modalens.models._targets import outputs_of, read_labels, score
 
 __all__ = [
     "Batches",
@@ -14,5 +15,8 @@ __all__ = [
     "build",
     "load_model",
     "mean_of",
+    "outputs_of",
+    "read_labels",
+    "score",
     "shape_of",
 ]

@@ -6,20 +6,21 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 from torch import Tensor, nn
-from torch.nn import functional
 
 from modalens.fusions import resolve_options
 from modalens.models._fitted import Fitted, fitted, seen
 from modalens.models._networks import CellsNetwork
 from modalens.models._shapes import Shapes
+from modalens.models._targets import label_loss, outputs_of
 from modalens.plugins import registry
 from modalens.plugins.options import parameters, resolve
+from modalens.stats.targets import CLASSES
 from modalens.utils import checksums, torch_file
 from modalens.utils.errors import UserError
 
 # What a model file holds beside the parameters: what the model is built from, and what is known of its training.
-DESCRIBES = ("name", "options", "shapes")
-RESTORED = ("labels", "sources", "embedding_means", "embedding_stds", "balancing", "temperature")
+DESCRIBES = ("name", "options", "shapes", "target")
+RESTORED = ("labels", "sources", "embedding_means", "embedding_stds", "balancing", "temperature", "scale")
 
 LEFT_OUT = ("step_size",)  # sizes of layers that 0 leaves out
 
@@ -36,6 +37,8 @@ class Model(nn.Module):
 
     name: str
     options: dict[str, Any]
+    learns: str = CLASSES  # of stats.targets: what labels are, set by `build`
+    targets_learnt: ClassVar[tuple[str, ...]] = ("classes", "regression", "multilabel")  # where `loss` can do so
     takes_teachers: ClassVar[bool] = False
     needs_teachers: ClassVar[bool] = False
     solves: ClassVar[bool] = False  # whether `solve` finds the parameters, in place of gradient descent
@@ -110,10 +113,10 @@ class Model(nn.Module):
         return {}
 
     def loss(self, features: Features, labels: Tensor) -> dict[str, Tensor]:
-        """labels: (B,) class indices. Returns "loss", a scalar to go down, and "logits" (B, classes)."""
+        """labels: (B,) class indices, or what `label_loss` takes of another target. Returns "loss", a scalar to go
+        down, and "logits" (B, classes)."""
         logits = self(features)
-        # Cross entropy is log-softmax and negative log-likelihood in one.
-        return {"loss": functional.cross_entropy(logits, labels), "logits": logits}
+        return {"loss": label_loss(logits, labels, self.learns), "logits": logits}
 
     def solve(self, train: Batches, validation: Batches) -> None:
         """Where `solves`: set the parameters from the training clips; what has to be chosen, by the validation clips.
@@ -131,13 +134,15 @@ class TrainedModel:
     """A model file: the model and what evaluation needs to know about its training."""
 
     model: Model
-    labels: list[str]  # class index -> label
+    labels: list[str]  # class or tag index -> its name; of numbers one name that says nothing
     sources: dict[str, Any]  # modality -> attributes of the feature files it learnt from
     embedding_means: dict[str, Tensor]  # modality -> (D_m,) over the training clips
     embedding_stds: dict[str, Tensor]
     balancing: dict[str, Any] = field(default_factory=dict)  # {name: options} of the method that it was learnt with
     # What logits are divided by before they become probabilities: fitted on the validation clips at the kept epoch.
     temperature: float = 1.0
+    # Mean and deviation of the training labels where these are numbers: outputs are in units of them.
+    scale: tuple[float, float] = (0.0, 1.0)
 
     def save(self, path: Path) -> None:
         """Plain data only: the file loads without running code from it."""
@@ -145,23 +150,28 @@ class TrainedModel:
             "name": self.model.name,
             "options": self.model.options,
             "shapes": self.model.shapes,
+            "target": self.model.learns,
             "labels": self.labels,
             "sources": self.sources,
             "embedding_means": self.embedding_means,
             "embedding_stds": self.embedding_stds,
             "balancing": self.balancing,
             "temperature": self.temperature,
+            "scale": list(self.scale),
             "state": {name: value.cpu() for name, value in self.model.state_dict().items()},
         }
         torch_file.write(path, content)
 
 
-def build(name: str, shapes: Shapes, classes: int, options: dict[str, Any]) -> Model:
+def build(name: str, shapes: Shapes, classes: int, options: dict[str, Any], target: str = CLASSES) -> Model:
     """A new model by its public name, parameters drawn from torch's global generator.
 
-    shapes: of one clip's features as the encoders give them (`shape_of`).
+    shapes: of one clip's features as the encoders give them (`shape_of`). classes: how many outputs it has. target: of
+    stats.targets. Raises UserError where the model does not learn such labels.
     """
     maker = registry.load("models", name)
+    if target not in maker.targets_learnt:
+        raise UserError(f"models.{name}: expected labels that are {' or '.join(maker.targets_learnt)}, got {target}")
     options = resolve(maker, options, f"models.{name}")
     _check_sizes(maker, name, options)
     if "fusion" in options:
@@ -169,7 +179,7 @@ def build(name: str, shapes: Shapes, classes: int, options: dict[str, Any]) -> M
         options["fusion_options"] = resolve_options(options["fusion"], options["fusion_options"])
     model: Model = maker({name: seen(shape) for name, shape in shapes.items()}, classes, **options)
     model.read_from(shapes)
-    model.name, model.options = name, options
+    model.name, model.options, model.learns = name, options, target
     return model
 
 
@@ -194,7 +204,8 @@ def load_model(path: str | Path) -> TrainedModel:
     if absent := [name for name in (*DESCRIBES, *RESTORED, "state") if name not in content]:
         raise UserError(f"{path}: expected a model of the train stage, got a file without {absent[0]!r}")
     try:
-        model = build(content["name"], content["shapes"], len(content["labels"]), content["options"])
+        target, labels = content["target"], content["labels"]
+        model = build(content["name"], content["shapes"], outputs_of(target, labels), content["options"], target)
         for method, options in content["balancing"].items():
             registry.load("balancing", method).adapt(model, options)
         model.load_state_dict(content["state"])

@@ -19,6 +19,7 @@ from modalens.models._shapes import Shapes
 
 class DecisionFusion(Model):
     head: nn.ModuleDict
+    targets_learnt = ("classes",)
 
     def __init__(
         self,

@@ -23,6 +23,7 @@ TAUGHT = "taught by "
 
 class Distillation(Model):
     takes_teachers = True
+    targets_learnt = ("classes",)
     needs_teachers = True
 
     def __init__(

@@ -27,6 +27,7 @@ class Guidance(Model):
     operations and initial values of a seed it has."""
 
     takes_teachers = True
+    targets_learnt = ("classes",)
 
     def __init__(
         self,

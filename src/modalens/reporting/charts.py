@@ -12,6 +12,7 @@ import pandas as pd
 from modalens.reporting.appearance import colors
 from modalens.reporting.rendering import NEUTRAL, WIDTH
 from modalens.stats.leaderboard import NOT_DISTINGUISHABLE
+from modalens.stats.targets import in_words
 
 # Against the reference model. Not the modalities' colours, and told apart by lightness, too.
 VERDICTS = {"better": "#00795A", "reference": NEUTRAL, NOT_DISTINGUISHABLE: "#A0A0A0", "worse": "#CC79A7"}
@@ -95,11 +96,11 @@ def _rule(at: float, **style: Any) -> Any:
     return alt.Chart().mark_rule(color=NEUTRAL, aria=False, **style).encode(x=alt.datum(at))
 
 
-def withheld(table: pd.DataFrame, models: Sequence[str]) -> Any:
+def withheld(table: pd.DataFrame, models: Sequence[str], words: str = "accuracy") -> Any:
     """leave_one_out rows of one task and metric -> the drop under each replacement."""
     kept = table.assign(clear=table["p_holm"] < 0.05, p=table["p_holm"])
     columns = ["model", "replacement", "modality", "drop", "low", "high", "clear", "p"]
-    chart = points(rounded(kept, columns), "drop", "replacement", "drop of accuracy when withheld", ["model"])
+    chart = points(rounded(kept, columns), "drop", "replacement", f"drop of {words} when withheld", ["model"])
     return chosen(chart, [choice("model", "model", models)])
 
 
@@ -127,23 +128,25 @@ def shapley(table: pd.DataFrame, models: Sequence[str], known: dict[str, dict[st
     return alt.layer(chart, lines).properties(width=WIDTH)
 
 
-def leaderboard(table: pd.DataFrame, chance: float) -> Any:
-    """leaderboard rows of one task, best first -> accuracy in percent and its interval; chance is dashed."""
-    kept = table.assign(**{name: 100 * table[name] for name in ("accuracy", "low", "high")})
-    kept = rounded(kept, ["model", "accuracy", "low", "high", "verdict"])
+def leaderboard(table: pd.DataFrame, chance: float, metric: str = "accuracy") -> Any:
+    """leaderboard rows of one task, best first -> accuracy in percent, or another metric, and its interval; chance is
+    dashed."""
+    times, title = (100, "accuracy, %") if metric == "accuracy" else (1, in_words(metric))
+    kept = table.assign(**{name: times * table[name] for name in (metric, "low", "high")})
+    kept = rounded(kept, ["model", metric, "low", "high", "verdict"])
     shown = [name for name in VERDICTS if name in set(table["verdict"])]
     scale = alt.Scale(domain=shown, range=[VERDICTS[name] for name in shown])
     base = alt.Chart(kept).encode(
         y=alt.Y("model:N", sort=list(kept["model"]), title=None),
         color=alt.Color("verdict:N", scale=scale, title=None),
-        tooltip=["model:N", "accuracy:Q", "low:Q", "high:Q", "verdict:N"],
+        tooltip=["model:N", f"{metric}:Q", "low:Q", "high:Q", "verdict:N"],
     )
-    line = base.mark_rule(strokeWidth=2).encode(x=alt.X("low:Q", title="accuracy, %"), x2="high:Q")
+    line = base.mark_rule(strokeWidth=2).encode(x=alt.X("low:Q", title=title), x2="high:Q")
     dot = base.mark_point(size=60, filled=True, opacity=1)
-    dot = dot.encode(x=alt.X("accuracy:Q", scale=alt.Scale(zero=False), title="accuracy, %"))
+    dot = dot.encode(x=alt.X(f"{metric}:Q", scale=alt.Scale(zero=False), title=title))
     marks = [line, dot]
     if chance == chance:
-        marks.insert(0, _rule(100 * chance, strokeDash=[5, 3]))
+        marks.insert(0, _rule(times * chance, strokeDash=[5, 3]))
     return alt.layer(*marks, data=kept).properties(width=WIDTH, height=max(2, len(kept)) * ROW)
 
 

@@ -9,7 +9,7 @@ import pandas as pd
 from modalens.reporting import charts, confusions
 from modalens.reporting.rendering import RenderedChart, render
 from modalens.reporting.study_results import Study
-from modalens.stats.targets import CLASSES
+from modalens.stats.targets import CLASSES, SCORES, TARGETS, in_words
 
 DRAWN = 12  # models in a chart
 DRAWN_CLASSES = 30
@@ -29,19 +29,19 @@ def drawings(study: Study, tables: dict[str, pd.DataFrame], answers: dict[str, A
     # Rows are stated in the specification; there is no limit to lift for the sizes that are drawn here.
     alt.data_transformers.disable_max_rows()
     for task in study.tasks:
-        if study.target(task) != CLASSES:
-            continue  # these charts are of accuracy
+        of_classes, main = study.target(task) == CLASSES, TARGETS[study.target(task)].metrics[0]
+        words = in_words(main)
         board = of(tables["leaderboard"], task)
         first = study.headline(task)
         if len(board):
             best = board[board["model"].isin(drawn(list(board["model"]), first, board))]
-            add(f"{task}-leaderboard", charts.leaderboard(best, study.scores[task][first].chance),
-                f"{task}: accuracy of each model with its interval")  # fmt: skip
+            add(f"{task}-leaderboard", charts.leaderboard(best, study.scores[task][first].chance, main),
+                f"{task}: {words} of each model with its interval")  # fmt: skip
         models = drawn(study.multimodal(task) or list(study.scores[task]), first, board)
         drops, values = (of(tables[name], task) for name in ("leave_one_out", "shapley"))
         if len(drops):
-            rows = drops[(drops["metric"] == "accuracy") & drops["model"].isin(models)]
-            add(f"{task}-withheld", charts.withheld(rows, models), f"{task}: drop of accuracy when withheld")
+            rows = drops[(drops["metric"] == main) & drops["model"].isin(models)]
+            add(f"{task}-withheld", charts.withheld(rows, models, words), f"{task}: drop of {words} when withheld")
         if len(values):
             truth = {
                 function: answers.get(task, {}).get(f"shapley_{function}", {})
@@ -49,6 +49,18 @@ def drawings(study: Study, tables: dict[str, pd.DataFrame], answers: dict[str, A
             }
             rows = values[values["model"].isin(models)]
             add(f"{task}-shapley", charts.shapley(rows, models, truth), f"{task}: Shapley value of each modality")
+        history = study.histories(task)
+        if len(history):
+            trained = drawn([name for name in study.scores[task] if name in set(history["model"])], first, board)
+            score = SCORES[study.target(task)]
+            rows = by_epoch(history[history["model"].isin(trained)], score)
+            add(
+                f"{task}-learning",
+                charts.learning(rows, trained),
+                f"{task}: loss and {in_words(score)} by epoch",
+            )
+        if not of_classes:
+            continue
         rows = of(tables["per_class"], task)
         labels = telling(rows[rows["model"] == first])
         rows = rows[rows["model"].isin(models) & rows["label"].isin(labels)]
@@ -58,11 +70,6 @@ def drawings(study: Study, tables: dict[str, pd.DataFrame], answers: dict[str, A
         square = confusions.squares(cells, labels)
         cases = list(dict.fromkeys(cells["case"]))
         add(f"{task}-confusion", charts.confusion(square, labels, cases), f"{task}: confusion matrix of {first}")
-        history = study.histories(task)
-        if len(history):
-            trained = drawn([name for name in study.scores[task] if name in set(history["model"])], first, board)
-            rows = by_epoch(history[history["model"].isin(trained)])
-            add(f"{task}-learning", charts.learning(rows, trained), f"{task}: loss and accuracy by epoch")
         points = of(tables["embeddings"], task)
         if len(points):
             add(f"{task}-embeddings", charts.embedding(points), f"{task}: test clips by their features")
@@ -95,15 +102,15 @@ def telling(per_class: pd.DataFrame) -> list[str]:
     return list(spread.index[:DRAWN_CLASSES])
 
 
-def by_epoch(history: pd.DataFrame) -> pd.DataFrame:
-    """model, quantity, set, epoch, mean (as far as all seeds went), low and high over the seeds; at most DRAWN_EPOCHS
-    epochs a model."""
+def by_epoch(history: pd.DataFrame, score: str = "accuracy") -> pd.DataFrame:
+    """model, quantity (loss, and the score by its name), set, epoch, mean (as far as all seeds went), low and high over
+    the seeds; at most DRAWN_EPOCHS epochs a model."""
     tables = []
     for model, part in history.groupby("model", sort=False):
         epochs = np.unique(part["epoch"])
         shown = epochs[np.unique(np.linspace(0, len(epochs) - 1, DRAWN_EPOCHS).round().astype(int))]
         seeds = part["seed"].nunique()
-        for quantity in ("accuracy", "loss"):
+        for quantity in (score, "loss"):
             for which in ("train", "validation"):
                 grouped = part[part["epoch"].isin(shown)].groupby("epoch")[f"{which}_{quantity}"]
                 table = grouped.agg(["mean", "min", "max", "count"]).reset_index()

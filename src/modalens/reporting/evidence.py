@@ -8,7 +8,7 @@ from modalens.reporting import clips, confusions, others
 from modalens.reporting.drawings import DRAWN, DRAWN_CLASSES, of
 from modalens.reporting.previews import links, previews
 from modalens.reporting.study_results import METRIC_NAMES, Study
-from modalens.stats.targets import CLASSES
+from modalens.stats.targets import CLASSES, TARGETS
 
 CARDS = 12  # clips with pictures
 # Rows that all tasks together may carry in the page; every clip is in the table beside it.
@@ -16,12 +16,17 @@ LISTED_CLIPS = 8000
 
 
 def evidence(study: Study, task: str, tables: dict[str, pd.DataFrame]) -> dict[str, Any]:
-    """Of numbers or tags only the measures that have a place of their own: the other sections are of classes."""
+    """Of numbers or tags without the sections that are of classes or of single clips."""
+    drops, values = (of(tables[name], task) for name in ("leave_one_out", "shapley"))
+    main = TARGETS[study.target(task)].metrics[0]
+    measured = {
+        "drops": drops[drops["metric"] == main].to_dict("records") if len(drops) else [],
+        "values": values[values["value_function"] == main].to_dict("records") if len(values) else [],
+        "others": others.sections(study, task),
+    }
     if study.target(task) != CLASSES:
         scored = study.scores[task][study.headline(task)]
-        size = f"{scored.clips:,} test clips of {scored.groups:,} groups"
-        # "values" too would be the mapping's own method to the template.
-        return {"other_target": True, "size": size, "values": [], "others": others.sections(study, task)}
+        return {"other_target": True, "size": f"{scored.clips:,} test clips of {scored.groups:,} groups"} | measured
     rows = of(tables["results"], task)
     shown = [name for name in METRIC_NAMES if (rows["metric"] == name).any()] if len(rows) else []
     published = {}
@@ -29,7 +34,6 @@ def evidence(study: Study, task: str, tables: dict[str, pd.DataFrame]) -> dict[s
         cells = part.set_index(["row", "metric"])[["mean", "std"]]
         names = list(dict.fromkeys(part["row"]))
         published[str(model)] = [(name, [tuple(cells.loc[(name, key)]) for key in shown]) for name in names]
-    drops, values = (of(tables[name], task) for name in ("leave_one_out", "shapley"))
     first = study.headline(task)
     scored = study.scores[task][first]
     cells, by_clip = of(tables["confusion"], task), of(tables["clips"], task)
@@ -37,8 +41,6 @@ def evidence(study: Study, task: str, tables: dict[str, pd.DataFrame]) -> dict[s
     return {
         "published": published,
         "metric_names": [METRIC_NAMES[name] for name in shown],
-        "drops": drops[drops["metric"] == "accuracy"].to_dict("records") if len(drops) else [],
-        "values": values[values["value_function"] == "accuracy"].to_dict("records") if len(values) else [],
         "undrawn": max(0, len(study.multimodal(task) or study.scores[task]) - DRAWN),
         "size": f"{scored.clips:,} test clips of {scored.groups:,} groups, {len(scored.classes):,} classes",
         "classes": class_table(of(tables["per_class"], task), first),
@@ -49,9 +51,8 @@ def evidence(study: Study, task: str, tables: dict[str, pd.DataFrame]) -> dict[s
         "cards": cards(study, by_clip, cards_of(by_clip)),
         "clips": listing(by_clip, max(100, LISTED_CLIPS // len(study.tasks))),
         "changed": int((by_clip.groupby("clip_id")["changed"].max() >= 0.5).sum()) if len(by_clip) else 0,
-        "others": others.sections(study, task),
         "literature": of(tables["published"], task).to_dict("records"),
-    }
+    } | measured
 
 
 def class_table(per_class: pd.DataFrame, model: str) -> dict[str, Any]:

@@ -19,6 +19,7 @@ from modalens.reporting.provenance import provenance
 from modalens.reporting.rendering import RenderedChart, bundle, script_safe
 from modalens.reporting.study_results import Study, per_class, results, weights
 from modalens.reporting.summary import Finding, caveats, find, known
+from modalens.stats.targets import in_words
 
 TEMPLATES = Path(__file__).parent / "templates"
 SHOWN_PAIRS = 30  # all are in the table beside the page
@@ -84,7 +85,13 @@ def environment() -> jinja2.Environment:
     made = jinja2.Environment(
         loader=jinja2.FileSystemLoader(TEMPLATES), autoescape=True, trim_blocks=True, lstrip_blocks=True
     )
-    made.filters |= {"number": number, "percent": percent, "probability": probability, "embedded": embedded}
+    made.filters |= {
+        "number": number,
+        "in_words": in_words,
+        "percent": percent,
+        "probability": probability,
+        "embedded": embedded,
+    }
     # Ours, not the study's: written into the page as they are.
     made.globals |= {"asset": lambda name: Markup((TEMPLATES / name).read_text(encoding="utf-8"))}
     return made

@@ -11,10 +11,9 @@ from modalens.curation.splitting import off
 from modalens.reporting.study_results import Study, read
 from modalens.reporting.verdict import Estimate, Evidence, judge, not_needed
 from modalens.stats.coalitions import Coalition, from_text
-from modalens.stats.targets import TARGETS
+from modalens.stats.targets import CLASSES, MULTILABEL, TARGETS, in_words
 
 TOLERANCE = 0.10
-IN_WORDS = {"r2": "R²", "micro_f1": "micro F1"}
 # Drops under two stand-ins that differ by less are told apart in the tables, not in the first lines.
 CONTRADICTION = 0.2
 
@@ -35,8 +34,8 @@ class ModalityFinding:
 
 @dataclass
 class Finding:
-    """One task's answer. metric: what it is told in. lead: a few words. text: the sentence. notes: what else must be
-    said plainly."""
+    """One task's answer. metric: what it is told in. payoff: what is divided. lead: a few words. text: the sentence.
+    notes: what else must be said plainly."""
 
     task: str
     model: str
@@ -47,6 +46,7 @@ class Finding:
     lead: str = ""
     text: str = ""
     notes: tuple[str, ...] = ()
+    payoff: str = "accuracy"
 
 
 def find(study: Study, task: str) -> Finding:
@@ -55,7 +55,8 @@ def find(study: Study, task: str) -> Finding:
     # Where one class is most of the test set, accuracy hardly moves when a model learns to tell the others.
     metric = "balanced_accuracy" if scored.imbalanced else TARGETS[scored.target].metrics[0]
     drops = _rows(study.measure("leave_one_out"), task, metric=metric, replacement=study.replacement)
-    values = _rows(study.measure("shapley"), task, value_function="accuracy")
+    payoff = "accuracy" if scored.target == CLASSES else metric
+    values = _rows(study.measure("shapley"), task, value_function=payoff)
     probes = _rows(study.measure("probe"), task, metric=metric)
     parts = []
     for modality in scored.modalities:
@@ -72,19 +73,21 @@ def find(study: Study, task: str) -> Finding:
         )
     chance = 1 / len(scored.classes) if scored.imbalanced else scored.chance
     full = next((part.drop for part in parts if part.drop), None)
-    finding = Finding(task, model, metric, chance, parts, full)
+    finding = Finding(task, model, metric, chance, parts, full, payoff=payoff)
     if full is None or any(part.drop is None for part in parts):
         finding.lead = "not measured"
         finding.text = "leave_one_out is not among this study's measures, or was not run for this model."
         return finding
     evidence = Evidence(
-        IN_WORDS.get(metric, metric.replace("_", " ")),
+        in_words(metric),
         chance,
         scored.modalities,
         Estimate(full["full"], full["full_low"], full["full_high"]),
         Estimate(full["full"] - full["chance"], full["above_low"], full["above_high"]),
         _lost(study, task, finding),
-        _interaction(study, task, finding),
+        # F1 of nothing is 0 however many tags two modalities tell apart: what adds up over tags is their decisions.
+        _interaction(study, task, finding, "tag_accuracy" if scored.target == MULTILABEL else metric),
+        scored.target != MULTILABEL,
     )
     judged = judge(evidence)
     finding.lead, finding.text = judged.lead, judged.text
@@ -111,12 +114,12 @@ def _lost(study: Study, task: str, finding: Finding) -> dict[Coalition, Estimate
     }
 
 
-def _interaction(study: Study, task: str, finding: Finding) -> dict[tuple[str, str], Estimate]:
+def _interaction(study: Study, task: str, finding: Finding, payoff: str) -> dict[tuple[str, str], Estimate]:
     rows = _rows(
         study.measure("interaction"),
         task,
         model=finding.model,
-        value_function=finding.metric,
+        value_function=payoff,
         replacement=study.replacement,
     )
     return {(row["modality"], row["other"]): _estimate(row, "value") for row in rows}
@@ -155,9 +158,9 @@ def _notes(finding: Finding, compared: Mapping[str, Mapping[str, Any]]) -> Itera
 def _by_how_much(finding: Finding, part: ModalityFinding, paired: Mapping[str, Any]) -> str:
     """The leaderboard's paired difference is one of accuracy (of another target its first metric), whatever the finding
     is told in."""
-    of = IN_WORDS.get(str(paired.get("metric")), "accuracy")
+    of = in_words(str(paired.get("metric", "accuracy")))
     full, alone = (finding.full or {}).get("full", float("nan")), (part.alone or {}).get("full", float("nan"))
-    numbers = f"{IN_WORDS.get(finding.metric, finding.metric.replace('_', ' '))} {full:.2f} against {alone:.2f}"
+    numbers = f"{in_words(finding.metric)} {full:.2f} against {alone:.2f}"
     if not paired or isnan(paired["difference_low"]):
         return f"{numbers}, and their intervals do not overlap"
     points = [100 * paired[name] for name in ("difference", "difference_low", "difference_high")]
@@ -226,14 +229,16 @@ def disagreement(study: Study) -> str:
     """
     drops, worst, words = study.measure("leave_one_out"), 0.0, ""
     for task in study.scores:
-        rows = _rows(drops, task, model=study.headline(task), metric="accuracy")
+        metric = TARGETS[study.target(task)].metrics[0]
+        of = in_words(metric)
+        rows = _rows(drops, task, model=study.headline(task), metric=metric)
         for modality in sorted({str(row["modality"]) for row in rows}):
             own = sorted((row for row in rows if row["modality"] == modality), key=lambda row: row["drop"])
             least, most = own[0], own[-1]
             if least["high"] < most["low"] and most["drop"] - least["drop"] > worst:
                 worst = most["drop"] - least["drop"]
                 words = (
-                    f"What stands in for the missing modality matters: on {task}, without {modality} accuracy falls by "
+                    f"What stands in for the missing modality matters: on {task}, without {modality} {of} falls by "
                     f"{most['drop']:.2f} under {most['replacement']} and by {max(least['drop'], 0):.2f} under "
                     f"{least['replacement']}. A stand-in that the model never met can mislead it."
                 )

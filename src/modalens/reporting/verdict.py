@@ -30,7 +30,8 @@ class Evidence:
     """Of one model on one task, in one metric. full: with all modalities. above: full - chance, on the same clips.
     lost: full - value of each other coalition.
 
-    values: what the model reaches with each coalition. interaction: by pair, where it was measured.
+    interaction: by pair, where it was measured. same_unit: whether in this metric; of tags it is in right decisions on
+    tags, which says whether there is one and not how large it is beside a drop.
     """
 
     metric: str  # in words: accuracy, balanced accuracy
@@ -40,6 +41,7 @@ class Evidence:
     above: Estimate
     lost: Mapping[Coalition, Estimate]
     interaction: Mapping[tuple[str, str], Estimate]
+    same_unit: bool = True
 
     def drop(self, modality: str) -> Estimate | None:
         return self.lost.get(tuple(name for name in self.modalities if name != modality))
@@ -66,7 +68,7 @@ def not_needed(drop: Estimate) -> bool:
 
 def judge(evidence: Evidence) -> Verdict:
     """The sentence of a task. With one modality there is nothing to compare."""
-    full, above, chance = evidence.full, evidence.above, evidence.chance
+    full, above, chance = evidence.full, evidence.above, round(evidence.chance, 2) + 0.0
     reached = f"{evidence.metric} {full.value:.2f} [{full.low:.2f}, {full.high:.2f}], chance {chance:.2f}"
     if isnan(full.low) or isnan(above.low):
         return Verdict("too few test groups to tell", f"{reached}: of one group no interval can be given.")
@@ -157,7 +159,7 @@ def _all_needed(evidence: Evidence) -> str:
     # An interaction of half of what the least modality is worth would still be one.
     small = min(drop.value for name in evidence.modalities if (drop := evidence.drop(name))) / 2
     bound = min(2 * MARGIN, small)
-    if pairs and all(pair.low >= -bound and pair.high <= bound for pair in pairs):
+    if evidence.same_unit and pairs and all(pair.low >= -bound and pair.high <= bound for pair in pairs):
         return f"{names} count; additive"
     return f"{names} count"
 

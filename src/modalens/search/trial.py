@@ -9,17 +9,18 @@ from pathlib import Path
 from statistics import fmean
 from typing import Any
 
-from modalens.models import build
+from modalens.models import build, outputs_of
 from modalens.plugins import registry
 from modalens.plugins.options import resolve
 from modalens.search.space import SCORE, Drawn, Settings, apply_overrides
+from modalens.stats.targets import SCORES
 from modalens.training import loop
 from modalens.training.history import summary
 from modalens.training.setup import Job, seed_groups
 from modalens.utils.cli import log
 from modalens.utils.errors import UserError
 
-KEPT = (SCORE, "validation_accuracy", "best_epoch", "epochs", "seconds")
+KEPT = (SCORE, "best_epoch", "epochs", "seconds")
 
 Result = dict[str, Any]  # status (ok or diverged) and numbers, means over seeds
 
@@ -39,7 +40,7 @@ def make_trial(job: Job, settings: Settings, drawn: Drawn) -> Trial:
     changed = apply_overrides(settings, drawn)
     try:
         training = loop.TrainingOptions(**resolve(loop.TrainingOptions, changed["training"], "training"))
-        model = build(job.model, job.shapes, len(job.labels), changed["options"])
+        model = build(job.model, job.shapes, outputs_of(job.target, job.labels), changed["options"], job.target)
         balancing = {
             name: resolve(registry.load("balancing", name), given, f"balancing.{name}")
             for name, given in changed["balancing"].items()
@@ -65,7 +66,8 @@ def run_trial(job: Job, seeds: Sequence[int]) -> Result:
             # A drawn learning rate may be too high: that is a result, the others go on.
             log.info("search: %s", error)
             return {"status": "diverged", SCORE: math.inf}
-        found += [{name: summary(history)[name] for name in KEPT} for history in histories]
+        kept = (*KEPT, f"validation_{SCORES[job.target]}")
+        found += [{name: summary(history)[name] for name in kept} for history in histories]
     return {"status": "ok", **{name: fmean(one[name] for one in found) for name in found[0]}}
 
 

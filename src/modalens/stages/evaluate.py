@@ -18,6 +18,7 @@ from modalens.evaluation.ablation import KINDS
 from modalens.evaluation.predict import predict, scores
 from modalens.models import load_model
 from modalens.stats.predictions import PRIOR_LOG_PROBABILITY, PRIOR_PREDICTED
+from modalens.stats.targets import CLASSES, REGRESSION, TARGETS, commonest, metrics_of_rows, tags_of, target_of
 from modalens.tracking import records
 from modalens.utils import checksums, cli, device, files, parquet
 from modalens.utils.cli import pair
@@ -83,16 +84,18 @@ def _of_model(
             {name: list(trained.model.shapes[name].values()) for name in trained.model.modalities},
             {name: str(folders[name]) for name in trained.model.modalities},
             str(test.table["clip_id"].iloc[0]),
+            trained.model.learns,
         )
-        log.info("%s seed %d: accuracy %.3f", folder.name, seed, runs[-1].metrics["accuracy"])
-    return _with_prior(pd.concat(tables, ignore_index=True), arguments.test.with_name("classes.csv")), runs
+        main = TARGETS[target_of(table)].metrics[0]
+        log.info("%s seed %d: %s %.3f", folder.name, seed, main, runs[-1].metrics[main])
+    return _with_prior(pd.concat(tables, ignore_index=True), arguments.test.parent), runs
 
 
 def _made(folder: Path, arguments: argparse.Namespace) -> str:
     """Digest of all that a model's predictions are made from. Features count by their files' sizes and times."""
     stated = arguments.made.get(folder.name, {})
     contents = [folder / str(seed) / "model.pt" for seed in arguments.seeds]
-    contents += [arguments.test, arguments.test.with_name("classes.csv")]
+    contents += [arguments.test, *(arguments.test.with_name(f"{name}.csv") for name in ("classes", "train"))]
     looked_at = stated.get("modalities", [name for name, _ in arguments.modalities])
     read = [path for name, of in arguments.modalities if name in looked_at for path in sorted(of.glob("*.h5"))]
     read += [path for name, path in arguments.replacements if name in looked_at]
@@ -114,24 +117,43 @@ def _holds(predictions: Path, record: Path, made: str) -> bool:
         return False
 
 
-def _with_prior(table: pd.DataFrame, path: Path) -> pd.DataFrame:
-    """With what one would say who knows how common each class is among the training clips, and nothing of a clip."""
-    counts = read_table(path, ["label", "train"]).set_index("label")["train"].astype(int)
+def _with_prior(table: pd.DataFrame, splits: Path) -> pd.DataFrame:
+    """With what one would say who knows the labels of the training clips, and nothing of a clip: the commonest class,
+    the mean, or the tags that most clips have."""
+    if (kind := target_of(table)) != CLASSES:
+        labels = read_table(splits / "train.csv", ["label"])["label"]
+        table = table.assign(**{PRIOR_PREDICTED: commonest(labels, kind)})
+        return table if kind == REGRESSION else table.assign(**{PRIOR_LOG_PROBABILITY: _prior_of_tags(table, labels)})
+    counts = read_table(splits / "classes.csv", ["label", "train"]).set_index("label")["train"].astype(int)
     shares = counts / counts.sum()
     logarithms = np.log(shares.reindex(table["label"]).to_numpy(float))
     told = pd.DataFrame({PRIOR_PREDICTED: str(counts.idxmax()), PRIOR_LOG_PROBABILITY: logarithms}, table.index)
     return pd.concat([table, told], axis=1)
 
 
-def metric_name(condition: str) -> str:
+def _prior_of_tags(table: pd.DataFrame, training: pd.Series) -> "pd.Series[float]":
+    """Log-probability of all of a clip's tags, there and not, by how common each is among the training clips."""
+    shares = training.map(tags_of).explode().value_counts() / len(training)
+    shares = shares.clip(1e-6, 1 - 1e-6)  # a tag of every training clip
+    none = float(np.log1p(-shares).sum())
+    told = {
+        text: none + sum(np.log(shares[tag] / (1 - shares[tag])) for tag in tags_of(text))
+        for text in set(table["label"])
+    }
+    return table["label"].map(told)
+
+
+def metric_name(condition: str, metric: str = "accuracy") -> str:
     """ "accuracy/audio_blank.video_blank": MLflow takes no other marks than _ - . / in a name."""
-    return "accuracy/" + condition.replace("=", "_").replace("@", "_").replace(",", ".")
+    return f"{metric}/" + condition.replace("=", "_").replace("@", "_").replace(",", ".")
 
 
 def _run(table: pd.DataFrame, key: dict[str, object], seed: int, arguments: argparse.Namespace) -> records.Run:
     values: dict[str, float] = {}
+    kind = target_of(table)
+    main = TARGETS[kind].metrics[0]
     for name, part in table.groupby("condition"):
-        found = scores(part["label"], part["predicted"])
-        values |= found if name == "full" else {metric_name(str(name)): found["accuracy"]}
+        found = scores(part["label"], part["predicted"]) if kind == CLASSES else metrics_of_rows(part)
+        values |= found if name == "full" else {metric_name(str(name), main): found[main]}
     params = {"conditions": " ".join(arguments.conditions), "test_clips": table["clip_id"].nunique()}
     return records.Run({**key, "seed": seed}, params, values)

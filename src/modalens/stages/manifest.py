@@ -14,6 +14,7 @@ from modalens.utils.secrets import redacted
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--dataset", type=cli.mapping, required=True, help='{"name": "folder", "csv": ...}')
     parser.add_argument("--tasks", nargs="+", required=True, help="label columns")
+    parser.add_argument("--targets", type=cli.mapping, default={}, help="{task: regression or multilabel}, JSON")
     parser.add_argument("--columns", nargs="*", default=[], help="columns that modalities read")
     parser.add_argument("--file-columns", nargs="*", default=[], help="those of them whose cells name files")
     parser.add_argument("--media", choices=["required", "optional", "none"], default="required", help="of a clip")

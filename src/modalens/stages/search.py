@@ -62,7 +62,9 @@ def _shared(job: Job, seeds: Sequence[int]) -> str:
     kinds = ("fusions", "balancing")
     named = [f"{kind}/{name}" for kind in kinds for name in registry.names(kind)]
     code = code_version.code_digest("stages/search", f"models/{job.model}", *named)
-    digest = hashlib.sha256(json.dumps([job.digest, job.labels, job.device.type, torch.__version__, code]).encode())
+    digest = hashlib.sha256(
+        json.dumps([job.digest, job.labels, job.target, job.device.type, torch.__version__, code]).encode()
+    )
     for name in sorted(job.teachers):
         for seed in seeds:
             digest.update((job.teachers[name] / str(seed) / "model.pt").read_bytes())
@@ -90,7 +92,14 @@ def main(arguments: argparse.Namespace) -> None:
                 result = run_trial(trial.job, arguments.seeds)
                 kept.put(key, result)
             results.append(result)
-            log.info("%s trial %d of %d: %s, %.3f nats", job.model, index + 1, len(trials), trial.drawn, result[SCORE])
+            log.info(
+                "%s trial %d of %d: %s, validation loss %.3f",
+                job.model,
+                index + 1,
+                len(trials),
+                trial.drawn,
+                result[SCORE],
+            )
     # The earlier of equals, so that nothing is changed for nothing.
     best = min(range(len(trials)), key=lambda index: results[index][SCORE])
     if math.isinf(results[best][SCORE]):

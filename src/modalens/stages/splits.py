@@ -3,7 +3,9 @@
 import argparse
 from pathlib import Path
 
-from modalens.curation import frozen_diff
+import pandas as pd
+
+from modalens.curation import frozen_diff, targets
 from modalens.curation.splitting import (
     COLUMNS,
     LACKS,
@@ -20,6 +22,7 @@ from modalens.curation.splitting import (
     sizes,
     validate_fractions,
 )
+from modalens.stats.targets import CLASSES, MULTILABEL, TARGETS
 from modalens.tracking import records
 from modalens.utils import cli, files
 from modalens.utils.csv_tables import read_table
@@ -28,6 +31,7 @@ from modalens.utils.errors import UserError
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--labels", type=Path, required=True, help="manifest/labels/TASK.csv")
+    parser.add_argument("--target", choices=list(TARGETS), default=CLASSES, help="what the labels are")
     parser.add_argument("--study", type=Path, required=True, help="the study's results folder")
     parser.add_argument("--stages", nargs="+", default=["clips"], help="a clip counts that went well in all of these")
     parser.add_argument(
@@ -47,6 +51,8 @@ def main(arguments: argparse.Namespace) -> None:
     labels = read_table(arguments.labels)
     if labels.empty:
         raise UserError(f"{arguments.labels} has no labelled clip")
+    truth = labels.set_index("clip_id")["label"]
+    labels["label"] = targets.strata(labels["label"], labels["group"], arguments.target)
     if (labels["split"] != "").any():
         split, origin = official(labels, fractions, arguments.seed)
     else:
@@ -75,10 +81,11 @@ def main(arguments: argparse.Namespace) -> None:
         now = frozen_diff.present(arguments.study, sorted(set(clips["shard"])))
         clips["since"] = frozen_diff.changes(clips, read_table(expected), now)
         log.info("%s: %s", arguments.labels.stem, frozen_diff.sentence(clips))
-    used, lost = clips[clips["cause"] == ""], clips[clips["cause"] != ""]
     attrition = clips.groupby(["split", "label", "cause", "stage"]).size().rename("clips").reset_index()
+    clips["label"] = clips["clip_id"].map(truth)
+    used, lost = clips[clips["cause"] == ""], clips[clips["cause"] != ""]
     lists = {name: used.loc[used["split"] == name, columns] for name in NAMES}
-    outputs = lists | {"attrition": attrition, "leakage": leakage, "classes": class_counts(used, lost)}
+    outputs = lists | {"attrition": attrition, "leakage": leakage, "classes": _counted(used, lost, arguments.target)}
     outputs["sizes"] = made if origin == "by group" else made.assign(asked=float("nan"))
     if incomplete is not None:
         outputs["incomplete"] = incomplete
@@ -106,3 +113,12 @@ def main(arguments: argparse.Namespace) -> None:
         },
     )
     records.write(arguments.record, "splits", [run])
+
+
+def _counted(used: pd.DataFrame, lost: pd.DataFrame, target: str) -> pd.DataFrame:
+    """label, then clips of it in each split: of classes, of tags, or of all numbers."""
+    if target == CLASSES:
+        return class_counts(used, lost)
+    if target == MULTILABEL:
+        return class_counts(targets.by_tag(used), targets.by_tag(lost), "tag")
+    return class_counts(used.assign(label=targets.ANY), lost.assign(label=targets.ANY), "task")

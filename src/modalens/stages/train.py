@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from modalens.balancing import Learner, unwrap
+from modalens.stats.targets import SCORES
 from modalens.tracking import live, records
 from modalens.training import setup
 from modalens.training.fit_job import checkpoint_path, log, method, train_group
@@ -39,10 +40,11 @@ def main(arguments: argparse.Namespace) -> None:
             done = _run(job, learner, seed, arguments.output / str(seed), histories[seed], arguments.key)
             runs.append(done)
             log.info(
-                "%s seed %d (%d of %d): best epoch %.0f of %.0f%s, validation loss %.3f, accuracy %.3f, %.1f s",
+                "%s seed %d (%d of %d): best epoch %.0f of %.0f%s, validation loss %.3f, %s %.3f, %.1f s",
                 job.model, seed, len(runs), len(arguments.seeds), done.metrics["best_epoch"], done.metrics["epochs"],
                 " (stopped while still improving)" if done.metrics["still_improving"] else "",
-                done.metrics[CALIBRATED_LOSS], done.metrics["validation_accuracy"], done.metrics["seconds"],
+                done.metrics[CALIBRATED_LOSS], SCORES[job.target], done.metrics[f"validation_{SCORES[job.target]}"],
+                done.metrics["seconds"],
             )  # fmt: skip
     records.write(arguments.record, "train", runs)
     # Until here they stay: Snakemake deletes the outputs of a job that failed, and its finished seeds are not to be

@@ -4,8 +4,12 @@ Source: Guo et al., On Calibration of Modern Neural Networks, ICML 2017. The los
 overconfidence does not move it: what is left is how well the logits tell the classes apart.
 """
 
+from typing import Any
+
 import numpy as np
 from numpy.typing import NDArray
+
+from modalens.stats.targets import MULTILABEL, REGRESSION
 
 Array = NDArray[np.float64]
 
@@ -16,6 +20,20 @@ PRIOR = 1.0
 LARGEST = 1e4  # of temperature and of its inverse
 ITERATIONS = 60  # about 6 are used; bisection alone would need as many
 TOLERANCE = 1e-9  # of the inverse temperature, relative
+
+
+def calibrated(outputs: NDArray[np.floating], labels: NDArray[Any], target: str) -> tuple[Array, Array]:
+    """outputs (S, N, C), labels (N,), of tags (N, C) -> temperatures (S,) and, with each in place, mean losses (S,).
+
+    Of tags one temperature for all: each is a class of two. Numbers have none: 1, and the squared error.
+    """
+    values = np.asarray(outputs, np.float64)
+    if target == REGRESSION:
+        return np.ones(len(values)), np.square(values[:, :, 0] - labels).mean(1)
+    if target == MULTILABEL:
+        pairs = np.stack([np.zeros_like(values), values], axis=-1).reshape(len(values), -1, 2)
+        return fit_temperature(pairs, labels.ravel().astype(np.int64))
+    return fit_temperature(values, labels)
 
 
 def fit_temperature(logits: NDArray[np.floating], labels: NDArray[np.integer]) -> tuple[Array, Array]:

@@ -61,9 +61,26 @@ def count(frame: pd.DataFrame, axes: CountAxes) -> Counts:
     return TARGETS[axes.target].count(frame, axes)
 
 
+def metrics_of_rows(frame: pd.DataFrame) -> dict[str, float]:
+    """Every metric of predictions of one condition, mean over seeds."""
+    axes = axes_of(frame)
+    found = count(frame, axes).metrics(np.ones((1, len(axes.groups))))
+    return {name: float(values.mean()) for name, values in found.items()}
+
+
 def tags_of(text: str) -> list[str]:
     """`dog|rain` -> ["dog", "rain"]; empty -> []."""
     return [tag for tag in (part.strip() for part in str(text).split(SEPARATOR)) if tag]
+
+
+# What is counted beside the loss while learning, clip by clip, by its name in a history.
+SCORES = {CLASSES: "accuracy", REGRESSION: "r2", MULTILABEL: "tag_accuracy"}
+# Of names that are no words.
+IN_WORDS = {"r2": "R²", "micro_f1": "micro F1", "macro_f1": "macro F1"}
+
+
+def in_words(metric: str) -> str:
+    return IN_WORDS.get(metric, metric.replace("_", " "))
 
 
 def main_metric(present: pd.Series) -> str:
@@ -190,7 +207,7 @@ TARGETS = {
     MULTILABEL: Target(
         ("micro_f1", "macro_f1", "tag_accuracy", "log_probability"),
         ("tag_accuracy", "log_probability"),
-        ("micro_f1", "macro_f1"),
+        ("micro_f1", "macro_f1", "tag_accuracy"),
         count_tags,
     ),
 }

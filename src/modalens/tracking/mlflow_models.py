@@ -81,7 +81,10 @@ def signature(model: Model) -> Any:
             kind = Array(kind)
         columns.append(ColSpec(kind, name, required=False))
     told: list[Any] = [ColSpec(DataType.string, "predicted")]
-    told += [ColSpec(DataType.float, f"p_{label}") for label in model.labels]
+    if model.target == "regression":
+        told = [ColSpec(DataType.double, "predicted")]
+    else:
+        told += [ColSpec(DataType.float, f"p_{label}") for label in model.labels]
     # Where clips' features are now: the study's folder may have been moved since.
     folders = ParamSpec("features", DataType.string, json.dumps(model.features))
     return ModelSignature(Schema(columns), Schema(told), ParamSchema([folders]))

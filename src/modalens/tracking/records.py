@@ -39,6 +39,7 @@ class Model:
     shapes: dict[str, list[int]]
     features: dict[str, str]
     example: str
+    target: str = "classes"  # of stats.targets
 
 
 def write(path: str | Path, stage: str, runs: list[Run], made: str = "") -> None:

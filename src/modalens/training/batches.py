@@ -36,15 +36,19 @@ class SeedBatches:
         return cls(clips, {name: torch.stack([own[name] for own in joined]) for name in joined[0]}, device)
 
     def training_batch(self, rows: Tensor) -> tuple[Tensors, Tensor]:
-        """rows: (S, B), each seed's own clips -> {name: (S, B, ...)}, labels (S, B)."""
+        """rows: (S, B), each seed's own clips -> {name: (S, B, ...)}, labels (S, B), of tags (S, B, tags)."""
         features, labels = self.clips.batch(rows.flatten(), self.device)
         first = torch.arange(len(rows), device=rows.device).unsqueeze(1) * len(self.clips)
         flat = {name: values.flatten(0, 1) for name, values in self.targets.items()}
         features |= index_seeds(flat, (first + rows).flatten().to(self.device))
-        return {name: values.unflatten(0, rows.shape) for name, values in features.items()}, labels.view(rows.shape)
+        return {name: values.unflatten(0, rows.shape) for name, values in features.items()}, labels.unflatten(
+            0, rows.shape
+        )
 
     def shared_batch(self, rows: slice, seeds: int) -> tuple[Tensors, Tensor]:
         """The same clips for all seeds: {name: (S, B, ...)}, labels (S, B)."""
         features, labels = self.clips.batch(rows, self.device)
         wide = {name: values.expand(seeds, *values.shape) for name, values in features.items()}
-        return wide | {name: values[:, rows] for name, values in self.targets.items()}, labels.expand(seeds, -1)
+        return wide | {name: values[:, rows] for name, values in self.targets.items()}, labels.expand(
+            seeds, *labels.shape
+        )

@@ -10,6 +10,8 @@ import pandas as pd
 import torch
 from torch import Tensor
 
+from modalens.models import read_labels
+from modalens.stats.targets import CLASSES, MULTILABEL
 from modalens.utils import hdf5
 from modalens.utils.csv_tables import read_table
 from modalens.utils.errors import UserError
@@ -19,7 +21,8 @@ Folders = Mapping[str, Path]  # modality -> folder of {shard}.h5
 
 @dataclass
 class FeatureDataset:
-    """features: {modality: (N, ...)} as stored. labels: (N,) class indices. lacks: {modality: (N,)} whose features are
+    """features: {modality: (N, ...)} as stored. labels: (N,) class indices or numbers, or
+    (N, tags). lacks: {modality: (N,)} whose features are
     a stand-in, for those that some clip lacks."""
 
     features: dict[str, Tensor]
@@ -67,13 +70,23 @@ def read_split(path: Path) -> pd.DataFrame:
     return table.sort_values("clip_id", ignore_index=True)
 
 
-def class_indices(table: pd.DataFrame, labels: list[str], path: Path) -> Tensor:
-    """The label column -> (N,) positions in `labels`."""
-    position = {label: index for index, label in enumerate(labels)}
-    strange = sorted(set(table["label"]) - set(position))
-    if strange:
-        raise UserError(f"{path} has the label {strange[0]!r}, which is none of the task's {len(labels)} classes")
-    return torch.tensor([position[label] for label in table["label"]], dtype=torch.int64)
+def label_values(
+    table: pd.DataFrame, labels: list[str], path: Path, target: str = CLASSES, scale: tuple[float, float] = (0.0, 1.0)
+) -> Tensor:
+    """The label column -> (N,) positions in `labels`; (N,) numbers by `scale`; or (N, tags)."""
+    try:
+        return read_labels(table["label"].tolist(), labels, target, scale)
+    except KeyError as error:
+        what = "tags" if target == MULTILABEL else "classes"
+        raise UserError(
+            f"{path} has the label {error.args[0]!r}, which is none of the task's {len(labels)} {what}"
+        ) from error
+
+
+def scale_of(table: pd.DataFrame) -> tuple[float, float]:
+    """Mean and deviation of the training numbers; a deviation of 1 where they are all the same."""
+    values = pd.to_numeric(table["label"]).to_numpy(np.float64)
+    return float(values.mean()), float(values.std()) or 1.0
 
 
 def lacking(table: pd.DataFrame, modality: str) -> Tensor:

@@ -126,7 +126,7 @@ def can_be_stacked(models: Sequence[Learner], features: Features, labels: Tensor
     with torch.no_grad():
         alone = [model.eval().loss(given, labels) for model, given in zip(models, own, strict=True)]
     together = {name: torch.stack([given[name] for given in own]) for name in own[0]}
-    everywhere = labels.expand(len(models), -1)
+    everywhere = labels.expand(len(models), *labels.shape)
     ensemble = Ensemble(models)
     try:
         ensemble.train(False)

@@ -44,7 +44,7 @@ def train_group(
         means, stds = embedding_statistics(model, job.train, job.device)
         best = histories[seed][history.best_epoch(histories[seed]) - 1]
         temperature = best[history.TEMPERATURE]
-        trained = TrainedModel(model, job.labels, job.sources, means, stds, method(learner), temperature)
+        trained = TrainedModel(model, job.labels, job.sources, means, stds, method(learner), temperature, job.scale)
         trained.save(output / str(seed) / "model.pt")
         with files.atomic(output / str(seed) / "history.csv") as hidden:
             pd.DataFrame(histories[seed]).astype({"epoch": int, "steps": int, "still_improving": int}).to_csv(
@@ -84,7 +84,7 @@ def _key(job: Job, learners: dict[int, Learner]) -> str:
     learner = next(iter(learners.values()))
     first = unwrap(learner)
     settings = [job.model, first.options, method(learner), asdict(job.training), list(learners), job.labels, job.digest]
-    settings += [torch.__version__]
+    settings += [job.target, torch.__version__]
     digest = hashlib.sha256(json.dumps(settings, sort_keys=True, default=str).encode())
     for name in sorted(first.teachers):
         for seed in learners:

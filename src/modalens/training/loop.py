@@ -12,7 +12,8 @@ from torch import Tensor
 
 from modalens.balancing import Balancing, Learner, unwrap
 from modalens.models import Features, Model
-from modalens.stats.calibration import fit_temperature
+from modalens.stats.calibration import calibrated
+from modalens.stats.targets import CLASSES
 from modalens.training.batches import SeedBatches
 from modalens.training.checkpoint import Checkpoint, random_state, set_random_state
 from modalens.training.dataset import FeatureDataset
@@ -101,9 +102,10 @@ def fit(
     """Train models in place, one per seed and all on one device; keep the epoch of lowest calibrated validation loss.
 
     Returns for each one row per epoch: epoch, steps (optimizer steps so far), train_loss, train_accuracy (while
-    learning), validation_loss, validation_accuracy, validation_calibrated_loss and validation_temperature (see
-    training.history), still_improving (1 in a last row that only the budget ended, else 0), seconds (the epoch's,
-    shared by the seeds that learnt in it), train_ and validation_ of any other number among the terms of the loss, and
+    learning; models.SCORES of another target), validation_loss, validation_accuracy, validation_calibrated_loss and
+    validation_temperature (see training.history), still_improving (1 in a last row that only the budget ended, else 0),
+    seconds (the epoch's, shared by the seeds that learnt in it), train_ and validation_ of any other number among the
+    terms of the loss, and
     with `dynamics` the columns of training.dynamics.
     Each model becomes what it would be alone, but for rounding, and for dropout: what it draws depends on the seeds
     that are trained together. A model that solves for its own parameters has one row, of 0 steps. on_epoch: is told
@@ -172,7 +174,8 @@ def _begin(
     orders = [_Seed(torch.Generator().manual_seed(seed)) for seed in seeds]
     torch.manual_seed(seeds[0] + DROPOUT)
     optimizer = AdamW(ensemble, training.learning_rate, training.weight_decay)
-    watched = Dynamics(ensemble) if training.dynamics and not unwrap(models[0]).solves else None
+    first = unwrap(models[0])
+    watched = Dynamics(ensemble) if training.dynamics and not first.solves and first.learns == CLASSES else None
     return _State(orders, list(range(len(seeds))), ensemble, optimizer, batches, watched)
 
 
@@ -181,7 +184,7 @@ def _learn(state: _State, training: TrainingOptions) -> list[dict[str, float]]:
     batches = state.batches["train"]
     count = len(batches.clips)
     orders = [torch.randperm(count, generator=state.seeds[place].order) for place in state.learning]
-    meter = Meter(count)
+    meter = Meter(count, _target(state))
     for rows in torch.stack(orders).to(batches.clips.labels.device).split(training.batch_size, dim=1):
         features, labels = batches.training_batch(rows)
         directions, terms = gradients(state.ensemble, features, labels)
@@ -210,9 +213,13 @@ def _validate(state: _State, training: TrainingOptions) -> list[dict[str, float]
     """With one temperature per seed, fitted to all of its logits in float64."""
     meter, logits = _measure(state, "validation", training)
     labels = state.batches["validation"].clips.labels.cpu().numpy()
-    found = zip(*fit_temperature(logits.cpu().double().numpy(), labels), strict=True)
-    calibrated = [{CALIBRATED_LOSS: float(loss), TEMPERATURE: float(temperature)} for temperature, loss in found]
-    return [row | more for row, more in zip(meter.rows("validation"), calibrated, strict=True)]
+    found = zip(*calibrated(logits.cpu().double().numpy(), labels, _target(state)), strict=True)
+    told = [{CALIBRATED_LOSS: float(loss), TEMPERATURE: float(temperature)} for temperature, loss in found]
+    return [row | more for row, more in zip(meter.rows("validation"), told, strict=True)]
+
+
+def _target(state: _State) -> str:
+    return unwrap(state.ensemble.learner).learns
 
 
 @torch.no_grad()
@@ -220,7 +227,7 @@ def _measure(state: _State, split: str, training: TrainingOptions) -> tuple[Mete
     """Terms of the loss in evaluation mode, and all logits (S, N, C)."""
     state.ensemble.train(False)
     batches = state.batches[split]
-    meter, logits = Meter(len(batches.clips)), []
+    meter, logits = Meter(len(batches.clips), _target(state)), []
     for start in range(0, len(batches.clips), training.batch_size):
         features, labels = batches.shared_batch(slice(start, start + training.batch_size), len(state.ensemble))
         terms = state.ensemble.terms(features, labels)

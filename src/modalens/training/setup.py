@@ -12,8 +12,9 @@ import torch
 from torch import Tensor
 
 from modalens.balancing import Learner, apply_balancing, unwrap
-from modalens.models import Model, Shape, Shapes, build, load_model, mean_of, shape_of
+from modalens.models import Model, Shape, Shapes, build, load_model, mean_of, outputs_of, shape_of
 from modalens.plugins.options import resolve
+from modalens.stats.targets import CLASSES, REGRESSION, TARGETS
 from modalens.training import dataset, ensemble, loop
 from modalens.training.missing import Missing
 from modalens.utils import device
@@ -43,6 +44,8 @@ class Job:
     shapes: Shapes  # of one clip, with the axes that the encoders declare
     missing: Missing  # what was taken from the training clips
     digest: str
+    target: str = CLASSES  # of stats.targets
+    scale: tuple[float, float] = (0.0, 1.0)  # mean and deviation of the training labels where these are numbers
 
 
 def add_arguments(line: argparse.ArgumentParser) -> None:
@@ -55,6 +58,7 @@ def add_arguments(line: argparse.ArgumentParser) -> None:
     line.add_argument("--missing", type=mapping, default={}, help="training clips without a modality, JSON")
     line.add_argument("--replacements", type=pair, nargs="*", default=[], help="MODALITY=FILE of stage replacements")
     line.add_argument("--teachers", type=pair, nargs="*", default=[], help="NAME=FOLDER of {seed}/model.pt")
+    line.add_argument("--target", choices=list(TARGETS), default=CLASSES, help="what the labels are")
     line.add_argument("--splits", type=Path, required=True, help="folder of train.csv, validation.csv, classes.csv")
 
 
@@ -88,12 +92,14 @@ def read(arguments: argparse.Namespace) -> Job:
     _stand_in(features, lacks, shapes)
     features["train"] = missing.replace(features["train"], shapes, dict(arguments.replacements))
     # Nobody forges features to resume a checkpoint: the quickest hash will do.
+    target = arguments.target
+    scale = dataset.scale_of(tables["train"]) if target == REGRESSION else (0.0, 1.0)
     clips, digest = {}, hashlib.sha1(usedforsecurity=False)
     for name, table in tables.items():
-        indices = dataset.class_indices(table, labels, splits / f"{name}.csv")
-        whole = dataset.FeatureDataset(features.pop(name), indices, lacks[name])
-        for values in (*whole.features.values(), whole.labels):
-            digest.update(values.numpy().data.cast("B"))
+        values = dataset.label_values(table, labels, splits / f"{name}.csv", target, scale)
+        whole = dataset.FeatureDataset(features.pop(name), values, lacks[name])
+        for part in (*whole.features.values(), whole.labels):
+            digest.update(part.numpy().data.cast("B"))
         clips[name] = whole.to_device(where)
     return Job(
         model=arguments.model,
@@ -109,6 +115,8 @@ def read(arguments: argparse.Namespace) -> Job:
         shapes=shapes,
         missing=missing,
         digest=digest.hexdigest(),
+        target=target,
+        scale=scale,
     )
 
 
@@ -156,7 +164,8 @@ def seed_groups(job: Job, seeds: Sequence[int]) -> Iterator[dict[int, Learner]]:
 def _new(job: Job, seed: int, fitted: Model | None) -> Learner:
     """A model as it is before its first step. fitted: another seed's, whose normalizers are the same."""
     torch.manual_seed(seed)
-    model = build(job.model, job.shapes, len(job.labels), job.options).to(job.device)
+    outputs = outputs_of(job.target, job.labels)
+    model = build(job.model, job.shapes, outputs, job.options, job.target).to(job.device)
     if job.teachers and not model.takes_teachers:
         raise UserError(f"models.{job.model} takes no teachers")
     for name, folder in job.teachers.items():
