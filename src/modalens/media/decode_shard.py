@@ -69,9 +69,9 @@ def decode_shard(arguments: argparse.Namespace, form: Form) -> None:
     with hdf5.write(arguments.output, attributes) as writer:
         rows += _keep(arguments, columns, keys, writer)
         settled = {row["clip_id"] for row in rows}
-        windows = {clip_id: source for clip_id, source in sources.items() if clip_id not in settled}
-        log.info("%s: %d clips are kept, %d to decode", stage, len(good) - len(windows), len(windows))
-        for clip_id, outcome in _decoded(arguments, stage, attempts, windows):
+        to_read = {clip_id: source for clip_id, source in sources.items() if clip_id not in settled}
+        log.info("%s: %d clips are kept, %d to decode", stage, len(good) - len(to_read), len(to_read))
+        for clip_id, outcome in _decoded(arguments, stage, attempts, to_read):
             array, decoder, *values = outcome.value or (None, "")
             row = status(clip_id, outcome)
             if array is not None:
@@ -89,11 +89,11 @@ def decode_shard(arguments: argparse.Namespace, form: Form) -> None:
             row |= dict(zip(cells, values, strict=False))
             rows.append({**row, "decoder": decoder, "seconds": round(outcome.seconds, 3), "key": keys[clip_id]})
     write_status(arguments.status, rows, columns)
-    if windows:
+    if to_read:
         # Rows that are thrown away once all is made from them are found by what was made.
         shared = [] if arguments.consumers else [arguments.output]
         Shelf(arguments.cache, arguments.made, arguments.output.stem).put(arguments.status, *shared)
-    write_record(arguments, stage, arguments.output, rows, decoded=float(len(windows)))
+    write_record(arguments, stage, arguments.output, rows, decoded=float(len(to_read)))
 
 
 def _flagged(notes: list[tuple[str, str]], reject: list[str]) -> dict[str, str]:
@@ -115,7 +115,7 @@ def _sources(
     """What a function of the form is called with, by clip id: see modalities.Modality.attempts; and what a window
     leaves out of a clip, in words."""
     if form.source == "media":
-        return _windows(arguments, good)
+        return windows(good, arguments.longest)
     if form.source == "store":
         return {row["clip_id"]: (row["clip_id"],) for row in good}, {}
     table = read_table(arguments.cells, ["clip_id", *arguments.columns]).set_index("clip_id")[arguments.columns]
@@ -124,11 +124,12 @@ def _sources(
     return {clip_id: (row,) for clip_id, row in found.items()} if form.source == "columns" else found, {}
 
 
-def _windows(arguments: argparse.Namespace, good: Rows) -> tuple[dict[str, tuple[Any, ...]], dict[str, str]]:
+def windows(good: Rows, longest: float | None) -> tuple[dict[str, tuple[Any, ...]], dict[str, str]]:
+    """Clips of a status table -> path, start and end in seconds by clip id; and what `longest` leaves out, in words."""
     sources, left_out = {}, {}
     for row in good:
         start_s, end_s = seconds(row["start_s"]), seconds(row["end_s"])
-        end_s, said = shortened(start_s, end_s, seconds(row.get("duration_s", "")), arguments.longest)
+        end_s, said = shortened(start_s, end_s, seconds(row.get("duration_s", "")), longest)
         sources[row["clip_id"]] = (row["path"], start_s, end_s)
         if said:
             left_out[row["clip_id"]] = said

@@ -10,7 +10,6 @@ import contextlib
 import multiprocessing
 import os
 import signal
-import sys
 import time
 from collections.abc import Callable, Iterable, Iterator
 from itertools import count
@@ -130,8 +129,8 @@ class _Worker:
     def _start(self) -> None:
         # A fork server starts clean processes fast, without the threads and locks of this one.
         context = multiprocessing.get_context("forkserver")
-        ours = {name for name in sys.modules if name.startswith("modalens.")} | {self._function.__module__}
-        context.set_forkserver_preload(sorted(ours - {"__main__"}))
+        # Only what a worker needs: the page's process, say, has imported much else.
+        context.set_forkserver_preload(sorted({self._function.__module__, serve.__module__} - {"__main__"}))
         self.pipe, theirs = context.Pipe()
         self._process = context.Process(target=serve, args=(theirs, self._function, self._memory_mb), daemon=True)
         self._process.start()

@@ -34,6 +34,8 @@ class Modality:
     cells: columns of the status table beside those that every form has.
     suffixes: of names of files that may hold it, by which `modalens init` finds it.
     unique: whether clips of equal rows are the same clip, as with sound or pictures; two products may have equal cells.
+    shown_axes: axes of features that run down and along the picture that `show` makes, with a minus sign before one
+    that runs up: there parts of a clip that matter are drawn.
     keep: whether decoded rows stay after the features are made, where the config does not say.
     seconds: of a clip that a row holds at most, set by the constructor; None: as long as the clip is. The least of a
     study's modalities that read media is the window of all of them.
@@ -48,6 +50,7 @@ class Modality:
     cells: ClassVar[tuple[str, ...]] = ()
     suffixes: ClassVar[tuple[str, ...]] = ()
     unique: ClassVar[bool] = True
+    shown_axes: ClassVar[tuple[str, str] | None] = None
     keep: ClassVar[bool] = False
     seconds: float | None = None
 
@@ -99,6 +102,10 @@ class Modality:
         """A decoded row for a reader's eye: an RGB picture (H, W, 3) uint8, or a text; "" shows nothing."""
         del row
         return ""
+
+    def stretch(self, axis: str, first: int, end: int) -> str:
+        """Places first to end - 1 along an axis of the features, for a reader."""
+        return f"{axis} {first}" if end == first + 1 else f"{axis} {first} to {end - 1}"
 
 
 def load_modality(kind: str, options: Mapping[str, Any]) -> Modality:

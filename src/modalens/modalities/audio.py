@@ -29,6 +29,7 @@ class Audio(Modality):
     label = "Audio"
     color = "#D55E00"
     blank_name = "silent"
+    shown_axes = ("-mel", "time")
     keep = True
     suffixes = (*CONTAINERS, ".aac", ".aif", ".aiff", ".flac", ".m4a", ".mp3", ".oga", ".ogg", ".opus", ".wav", ".wma")
     word_tolerance = 0.15

@@ -13,6 +13,7 @@ FAR = 10_000  # millimetres, white for a reader
 class Depth(Modality):
     form = "depth"
     axes = ("time", "height", "width")
+    shown_axes = ("height", "width")
     source = "file"
     label = "Depth"
     color = "#7A5195"

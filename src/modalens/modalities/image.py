@@ -17,6 +17,7 @@ NEAR = 0.98
 class Image(Modality):
     form = "images"
     axes = ("height", "width", "channel")
+    shown_axes = ("height", "width")
     source = "file"
     label = "Image"
     color = "#CC79A7"

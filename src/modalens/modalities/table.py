@@ -49,6 +49,10 @@ class Table(Modality):
             )
         return row
 
+    def stretch(self, axis: str, first: int, end: int) -> str:
+        """The names of the columns."""
+        return ", ".join(self.columns[first:end]) if axis == "field" else super().stretch(axis, first, end)
+
     def show(self, row: Array) -> str:
         """The numbers by column; of a category only its code is kept."""
         said = []

@@ -20,6 +20,7 @@ SAMPLINGS = ("uniform", "keyframe")
 class Video(Modality):
     form = "frames"
     axes = ("time", "height", "width", "channel")
+    shown_axes = ("height", "width")
     label = "Video"
     color = "#0072B2"
     blank_name = "black"

@@ -4,18 +4,19 @@ from typing import Any
 
 import pandas as pd
 
-from modalens.reporting import clips, confusions, others
+from modalens.reporting import clips, confusions, others, patches
 from modalens.reporting.drawings import DRAWN, DRAWN_CLASSES, of
-from modalens.reporting.previews import links, previews
+from modalens.reporting.previews import Previews, links
 from modalens.reporting.study_results import METRIC_NAMES, Study
 from modalens.stats.targets import CLASSES, TARGETS
+from modalens.utils.csv_tables import neutral
 
 CARDS = 12  # clips with pictures
 # Rows that all tasks together may carry in the page; every clip is in the table beside it.
 LISTED_CLIPS = 8000
 
 
-def evidence(study: Study, task: str, tables: dict[str, pd.DataFrame]) -> dict[str, Any]:
+def evidence(study: Study, task: str, tables: dict[str, pd.DataFrame], previews: Previews) -> dict[str, Any]:
     """Of numbers or tags without the sections that are of classes or of single clips."""
     drops, values = (of(tables[name], task) for name in ("leave_one_out", "shapley"))
     main = TARGETS[study.target(task)].metrics[0]
@@ -23,6 +24,7 @@ def evidence(study: Study, task: str, tables: dict[str, pd.DataFrame]) -> dict[s
         "drops": drops[drops["metric"] == main].to_dict("records") if len(drops) else [],
         "values": values[values["value_function"] == main].to_dict("records") if len(values) else [],
         "others": others.sections(study, task),
+        "patches": {name: patches.drawn(study, task, name, previews) for name in patches.MEASURES},
     }
     if study.target(task) != CLASSES:
         scored = study.scores[task][study.headline(task)]
@@ -48,8 +50,9 @@ def evidence(study: Study, task: str, tables: dict[str, pd.DataFrame]) -> dict[s
         "confusions": {"columns": list(worst), "rows": worst.to_numpy().tolist()},
         "matrix_classes": len(confusions.most_confused(cells)),
         "outcomes": of(tables["outcomes"], task).to_dict("records"),
-        "cards": cards(study, by_clip, cards_of(by_clip)),
-        "clips": listing(by_clip, max(100, LISTED_CLIPS // len(study.tasks))),
+        "cards": cards(study, by_clip, cards_of(by_clip), previews),
+        "clips": listing(by_clip, max(100, LISTED_CLIPS // len(study.tasks)), verdicts(study, task)),
+        "judged": scored.modalities[0] if verdicts(study, task) else "",
         "changed": int((by_clip.groupby("clip_id")["changed"].max() >= 0.5).sum()) if len(by_clip) else 0,
         "literature": of(tables["published"], task).to_dict("records"),
     } | measured
@@ -81,8 +84,14 @@ def cards_of(by_clip: pd.DataFrame) -> list[str]:
     return list(dict.fromkeys(hit.assign(rank=ranks).sort_values("rank", kind="stable")["clip_id"]))[:CARDS]
 
 
-def cards(study: Study, by_clip: pd.DataFrame, chosen: list[str]) -> list[dict[str, Any]]:
-    shown, files = previews(study, chosen), links(study, chosen)
+def look(study: Study, by_clip: pd.DataFrame) -> Previews:
+    """Of all clips that the page shows, read once."""
+    chosen = [clip_id for task in study.tasks for clip_id in cards_of(of(by_clip, task))]
+    return Previews(study, chosen, patches.clips_of(study))
+
+
+def cards(study: Study, by_clip: pd.DataFrame, chosen: list[str], previews: Previews) -> list[dict[str, Any]]:
+    shown, files = previews.parts, links(study, chosen)
     made = []
     for clip_id in chosen:
         rows = by_clip[by_clip["clip_id"] == clip_id].to_dict("records")
@@ -91,7 +100,18 @@ def cards(study: Study, by_clip: pd.DataFrame, chosen: list[str]) -> list[dict[s
     return made
 
 
-def listing(by_clip: pd.DataFrame, limit: int) -> dict[str, Any] | None:
+def verdicts(study: Study, task: str) -> dict[tuple[str, str], str]:
+    """(clip, modality) -> `needed`, `harmful` or `cannot tell`, of the headline model; {} without that measure."""
+    table = of(study.measure("sample_relevance"), task)
+    if table.empty:
+        return {}
+    table = table[(table["model"] == study.headline(task)) & (table["replacement"] == study.replacement)]
+    return dict(zip(zip(table["clip_id"], table["modality"], strict=True), table["verdict"], strict=True))
+
+
+def listing(
+    by_clip: pd.DataFrame, limit: int, verdicts: dict[tuple[str, str], str] | None = None
+) -> dict[str, Any] | None:
     """columns and rows of the list of single clips, those that change most first; left_out: how many more there are."""
     if by_clip.empty:
         return None
@@ -109,6 +129,11 @@ def listing(by_clip: pd.DataFrame, limit: int) -> dict[str, Any] | None:
         part = parts[name].loc[clips_there[:limit]]
         for row, without, changed, drop in zip(rows, part["without"], part["changed"], part["drop"], strict=True):
             row += [without, round(100 * changed), round(float(drop), 2)]
+        if verdicts:
+            columns.append(f"{name} is")
+            for row in rows:
+                # With the modality's name: one filter is for all columns.
+                row.append(f"{name} {verdicts.get((neutral(row[0]), name), '')}")
     numbers = [index for index, column in enumerate(columns) if column.endswith(("%", "nats"))]
     return {"columns": columns, "rows": rows, "numbers": numbers, "left_out": max(0, len(clips_there) - limit)}
 

@@ -11,7 +11,7 @@ from modalens.reporting.drawings import DRAWN_ROWS, of
 from modalens.reporting.rendering import RenderedChart, render
 from modalens.reporting.study_results import Study
 
-KNOWN = ("leave_one_out", "shapley")  # the page has a place for each
+KNOWN = ("leave_one_out", "shapley", "sample_relevance")  # the page has a place for each
 SHOWN_ROWS = 200
 VALUES = ("value", "difference", "drop")
 AXES = ("level", "epoch")
@@ -24,7 +24,7 @@ def sections(study: Study, task: str) -> list[dict[str, Any]]:
     """name, title, words (what the measure is), columns, rows, cut (rows left out), numbers (names of columns)."""
     found = []
     for name in study.measures():
-        table = of(study.measure(name), task)
+        table = summaries(of(study.measure(name), task))
         if name in KNOWN or table.empty:
             continue
         first = study.headline(task)
@@ -43,6 +43,13 @@ def sections(study: Study, task: str) -> list[dict[str, Any]]:
     return found
 
 
+def summaries(table: pd.DataFrame) -> pd.DataFrame:
+    """Without what is told of single patches and clips, which is drawn elsewhere."""
+    if "kind" not in table:
+        return table
+    return table[table["kind"] == "modality"].drop(columns=["kind", "patch", "clip_id", "target"], errors="ignore")
+
+
 def describe(measure: str) -> str:
     """The first line that the file of a measure says of itself."""
     if measure not in registry.names("measures"):
@@ -56,7 +63,7 @@ def chart(study: Study, task: str, name: str) -> RenderedChart | None:
 
     None where the measure has no column of VALUES with `low` and `high` around it.
     """
-    table = of(study.measure(name), task)
+    table = summaries(of(study.measure(name), task))
     table = table[table["model"] == study.headline(task)] if len(table) else table
     value = next((column for column in VALUES if column in table), "")
     if table.empty or not value or not {"low", "high"} <= set(table):

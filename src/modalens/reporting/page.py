@@ -12,7 +12,7 @@ from markupsafe import Markup
 from modalens.reporting import attrition, comparison, embeddings, published
 from modalens.reporting.appearance import colors
 from modalens.reporting.drawings import drawings, of
-from modalens.reporting.evidence import evidence, tables_of_clips
+from modalens.reporting.evidence import evidence, look, tables_of_clips
 from modalens.reporting.methods import methods
 from modalens.reporting.others import chart
 from modalens.reporting.provenance import provenance
@@ -105,7 +105,8 @@ def page(
     findings = [find(study, task) for task in study.tasks]
     answers = study.answers()
     tables, method = tables_of(study, findings)
-    shown = {task: evidence(study, task, tables) for task in study.tasks}
+    previews = look(study, tables["clips"])
+    shown = {task: evidence(study, task, tables, previews) for task in study.tasks}
     made = drawings(study, tables, answers)
     for task, parts in shown.items():
         drawn = {f"{task}-{part['name']}": chart(study, task, part["name"]) for part in parts["others"]}
