@@ -250,4 +250,4 @@ def embedding(table: pd.DataFrame) -> Any:
         color=alt.Color("label:N", title=None, scale=alt.Scale(scheme="tableau20")),
         tooltip=["clip_id:N", "label:N"],
     )  # fmt: skip
-    return chosen(chart.properties(width=WIDTH, height=360), [choice("features of", "modality", names)])
+    return chosen(chart.properties(width=WIDTH, height=360), [choice("map of", "modality", names)])

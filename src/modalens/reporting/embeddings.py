@@ -1,4 +1,7 @@
-"""Where the test clips lie by their cached features: t-SNE, or UMAP where it is installed, a map a modality."""
+"""Where the test clips lie, by the cached features of each modality and by what the model says of them, which is fused.
+
+t-SNE, or UMAP where it is installed.
+"""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -8,39 +11,57 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from modalens.utils import hdf5
+from modalens.reporting.study_results import Study
+from modalens.utils import hdf5, parquet
 
 CLIPS = 500  # of a map: more would hide one another
 COMPONENTS = 50  # of the principal components that the map is made of
 LEAST = 12  # clips; of fewer a map says nothing
 SHOWN_CLASSES = 20
+LEAST_CHANCE = 1e-6  # of a class: smaller ones would stretch the map by what nobody can tell apart
 
 
 Maps = dict[bytes, tuple[NDArray[Any], str]]
 
 
-def maps(root: Path, labels: Mapping[str, str], known: Maps) -> tuple[pd.DataFrame, str]:
+def maps(study: Study, task: str, labels: Mapping[str, str], known: Maps) -> tuple[pd.DataFrame, str]:
     """(modality, clip_id, label, x, y; the method's name). labels: of the test clips.
 
-    Features of several axes are averaged over all but the last. Where there are more than CLIPS clips, the first of
-    them by name are drawn; where there are more than SHOWN_CLASSES classes, none is. known: the maps that were made
-    already: several tasks may test on the same clips.
+    Features of several axes are averaged over all but the last. Of the headline model, the log-probabilities of all
+    classes with all modalities in place, of the first seed; its name then stands for a modality's. Where there are more
+    than CLIPS clips, the first of them by name are drawn; where there are more than SHOWN_CLASSES classes, none is.
+    known: the maps that were made already: several tasks may test on the same clips.
     """
     if not len(labels) >= LEAST or len(set(labels.values())) > SHOWN_CLASSES:
         return pd.DataFrame(), ""
     wanted = sorted(labels)[:CLIPS]
     tables, method = [], ""
-    for folder in sorted(path for path in (root / "features").glob("*") if path.is_dir()):
-        rows = _features(folder, wanted)
+    folders = sorted(path for path in (study.root / "features").glob("*") if path.is_dir())
+    read = {folder.name: _features(folder, wanted) for folder in folders}
+    if len(read) > 1:
+        read[study.headline(task)] = _said(study, task, wanted)
+    for name, rows in read.items():
         if len(rows) < LEAST:
             continue
         values = np.stack([row.reshape(-1, row.shape[-1]).mean(axis=0) for row in rows.values()]).astype(np.float64)
         if (key := values.tobytes()) not in known:
             known[key] = _project(np.nan_to_num(values))
         points, method = known[key]
-        table = pd.DataFrame({"modality": folder.name, "clip_id": list(rows), "x": points[:, 0], "y": points[:, 1]})
+        table = pd.DataFrame({"modality": name, "clip_id": list(rows), "x": points[:, 0], "y": points[:, 1]})
         tables.append(table.assign(label=[labels[clip_id] for clip_id in rows]))
     return (pd.concat(tables, ignore_index=True), method) if tables else (pd.DataFrame(), "")
+
+
+def _said(study: Study, task: str, wanted: list[str]) -> dict[str, NDArray[Any]]:
+    """Nothing where the table has no probabilities."""
+    path = study.predictions(task, study.headline(task))
+    classes = [name for name in parquet.columns(path) if name.startswith("p_")]
+    if not classes:
+        return {}
+    table = parquet.read(path, ["clip_id", "seed", *classes], [("replacement", "in", [""])])
+    table = table[table["seed"] == table["seed"].min()].drop_duplicates("clip_id").set_index("clip_id")
+    there = [clip_id for clip_id in wanted if clip_id in table.index]
+    return dict(zip(there, np.log(np.maximum(table.loc[there, classes].to_numpy(float), LEAST_CHANCE)), strict=True))
 
 
 def _features(folder: Path, wanted: list[str]) -> dict[str, NDArray[Any]]:

@@ -74,7 +74,7 @@ def tables_of(study: Study, findings: list[Finding]) -> tuple[dict[str, pd.DataF
     for task in study.tasks:
         own = of(tables["clips"], task)
         labels = dict(zip(own["clip_id"], own["label"], strict=True)) if len(own) else {}
-        table, said = embeddings.maps(study.root, labels, mapped)
+        table, said = embeddings.maps(study, task, labels, mapped)
         maps.append(table.assign(task=task))
         method = said or method
     tables["embeddings"] = pd.concat(maps, ignore_index=True)

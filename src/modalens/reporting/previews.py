@@ -79,7 +79,9 @@ def _rows(
 def _decoded(study: Study, entry: dict[str, Any], kind: Modality, clip_ids: list[str]) -> Iterator[tuple[str, Any]]:
     sources: dict[str, tuple[Any, ...]] = {}
     for path in sorted((study.root / "clips").glob("*.csv")):
-        table = read_table(path, ["clip_id", "status", "path", "start_s", "end_s"])
+        table = read_table(path, ["clip_id", "status"])
+        if not {"path", "start_s", "end_s"} <= set(table):
+            continue
         good = table[(table["status"] == "ok") & table["clip_id"].isin(clip_ids) & (table["path"] != "")]
         sources |= windows([row for row in rows_of(good) if Path(row["path"]).is_file()], entry["longest"])[0]
     function, options = kind.attempts()[0]
