@@ -288,8 +288,9 @@ def test_numbers_are_shown_with_a_real_minus_sign_and_without_a_negative_zero():
 def test_reading_predictions_takes_no_class_probabilities(tmp_path):
     """A thousand p_ columns would be most of the file."""
     table = predictions(SEEN, CLASSES, groups=4)
-    for index in range(50):
-        table[f"p_{index}"] = np.float32(0.5)
+    names = [*CLASSES, *map(str, range(50))]
+    for name in names:
+        table[f"p_{name}"] = np.float32(1 / len(names))
     table.to_parquet(tmp_path / "m.parquet")
     frame = relevance.read_predictions([tmp_path / "m.parquet"])
     assert not [name for name in frame.columns if name.startswith("p_")]
