@@ -47,8 +47,8 @@ def test_a_class_of_few_test_clips_is_counted_where_the_answer_is_in_balanced_ac
         return rare_class(SimpleNamespace(scores={"ill": {"m": scored}}, headline=lambda _: "m"), "ill")
 
     assert said(93, 7) == (
-        "ill: the class 'yes' has 7 test clips and makes 50 % of the balanced accuracy: its intervals are rough, mostly "
-        "too narrow."
+        "ill: the class 'yes' has 7 test clips and makes 50 % of the balanced accuracy: its intervals are rough, "
+        "mostly too narrow."
     )
     assert said(930, 70) == ""
     assert said(12, 10) == "", "told in accuracy"

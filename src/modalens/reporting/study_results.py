@@ -87,7 +87,7 @@ class ModelScores:
         if self.target != CLASSES:
             return False
         counts = self.full[0].sum(axis=1)
-        return bool(counts.max() / counts.sum() > 1 / len(self.classes) + IMBALANCE)
+        return bool(counts.max() / counts.sum() > 1 / np.count_nonzero(counts) + IMBALANCE)
 
     @property
     def rarest(self) -> tuple[str, int]:
