@@ -99,7 +99,6 @@ def numbers(results):
 
 # What each stage's call makes; of several calls, the first.
 OUTPUTS = {
-    "manifest": ["manifest"],
     "clips": ["clips"],
     "decode": ["frames", "waveforms"],
     "features": ["features/audio", "features/video"],

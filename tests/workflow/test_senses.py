@@ -8,9 +8,27 @@ import pandas as pd
 import pytest
 import yaml
 
+from modalens.plugins import registry
+
 ROOT = Path(__file__).resolve().parents[2]
 pytestmark = [pytest.mark.workflow, pytest.mark.timeout(1800)]
 FIVE = ("audio", "series", "table", "text", "video")
+# All of the registry but `length_contribution`, which compares models of several lengths.
+MEASURES = {
+    "coalition_values": {},
+    "dynamics": {},
+    "interaction": {},
+    "leave_one_out": {},
+    "missing_curve": {},
+    "mm_shap": {"models": ["late_fusion"], "clips": 10, "patches": 2, "permutations": 2},
+    "mm_shap_input": {"models": ["late_fusion"], "clips": 4, "patches": 2, "permutations": 2},
+    "noise_curve": {"levels": [0, 1]},
+    "permutation_importance": {"exchanges": 20},
+    "pid": {"replacement": "mean@input", "cells": 3},
+    "probe": {"strengths": [1.0]},
+    "sample_relevance": {"replacement": "mean@input"},
+    "shapley": {},
+}
 
 
 def small(name, clips, **more):
@@ -42,6 +60,31 @@ def test_five_modalities_get_the_worth_that_is_known_of_them(checkout):
     assert min(found["series"], found["table"]) > 0.1 > max(found["audio"], found["text"], found["video"])
     page = (study.results / "report" / "index.html").read_text()
     assert all(f">{name}<" in page for name in FIVE)
+
+
+@pytest.mark.parametrize(("name", "modalities"), [("known_senses", FIVE), ("incomplete", ("series", "table", "text"))])
+def test_every_measure_speaks_of_every_modality_also_where_clips_lack_some(checkout, name, modalities):
+    assert {*MEASURES, "length_contribution"} == set(registry.names("measures"))
+    config = small(
+        name,
+        150,
+        tasks=["everywhere"],
+        models={"late_fusion": {}, **{f"{one}_only": {} for one in modalities}},
+        training={"learning_rate": 0.002, "epochs": 8, "dynamics": True},
+        evaluate={"replacements": ["mean@input"]},
+        relevance={"bootstrap": 100, "measures": MEASURES},
+    )
+    for one in config["modalities"].values():
+        one["keep"] = True  # mm_shap_input reads what was decoded
+    study = checkout(config)
+    study.snakemake()
+    for measure in MEASURES:
+        table = pd.read_csv(study.results / "relevance" / "everywhere" / f"{measure}.csv", keep_default_na=False)
+        columns = [column for column in ("modality", "other", "coalition") if column in table]
+        told = {word for column in columns for cell in table[column].unique() for word in str(cell).split(",")}
+        assert set(modalities) <= told, measure
+    page = (study.results / "report" / "index.html").read_text()
+    assert "nan" not in page.split("</style>")[-1].partition("<script")[0].lower().split()
 
 
 def test_clips_that_lack_a_modality_stay_and_the_report_says_how_many(checkout):

@@ -1,4 +1,8 @@
-"""Series (B, T, C) -> the same as features (B, time, channel): models learn their own representation of them."""
+"""Series (B, T, C) -> the same as features (B, time, channel): models learn their own representation of them.
+
+What sees the order of the steps is a model with `options: {sequences: {NAME: convolution}}` or `lstm`, NAME being the
+modality; without it late fusion takes the mean over the steps.
+"""
 
 from typing import ClassVar
 
