@@ -4,11 +4,12 @@ import sys
 from pathlib import Path
 from types import ModuleType
 
+import pandas as pd
 import pytest
 
 from modalens.plugins import registry
 from modalens.tracking import records
-from modalens.utils import cli, files
+from modalens.utils import cli, csv_tables, files
 from modalens.utils.errors import UserError
 
 
@@ -82,3 +83,13 @@ def test_the_version_and_a_closed_pipe(tmp_path):
     line = f"set -o pipefail; {' '.join(command)} config --configfile {config} | head -1"
     done = subprocess.run(["bash", "-c", line], env=environment, capture_output=True, text=True)
     assert done.stderr == ""
+
+
+def test_no_cell_of_a_table_for_people_is_a_formula_and_no_number_changes():
+    table = pd.DataFrame({"=label": ["=cmd|' /C calc'!A0", "-abc", "-1.5"], "drop": [-0.5, 1.0, -2.0]})
+    table["mixed"] = ["@x", -3, None]
+    found = csv_tables.readable(table)
+    assert found["'=label"].tolist() == ["'=cmd|' /C calc'!A0", "'-abc", "-1.5"]
+    assert found["drop"].tolist() == [-0.5, 1.0, -2.0]
+    assert found["mixed"].tolist()[:2] == ["'@x", -3]
+    assert table.columns[0] == "=label", "the table itself stays"

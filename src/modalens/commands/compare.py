@@ -16,7 +16,7 @@ from modalens.stats.prediction_files import load_predictions
 from modalens.stats.predictions import CLASS
 from modalens.terminal import tables
 from modalens.terminal.run import printable
-from modalens.utils import files, parquet
+from modalens.utils import csv_tables, files, parquet
 from modalens.utils.errors import UserError
 from modalens.utils.suggest import suggest
 
@@ -62,7 +62,9 @@ def main(arguments: argparse.Namespace) -> None:
     for (_, table), left_out in zip(whole.groupby("task", sort=False), notes, strict=True):
         _show(table, left_out)
     said = [f"{table['task'].iloc[0]}: {line}" for table, lines in zip(found, notes, strict=True) for line in lines]
-    files.write_text(arguments.output / "comparison.csv", whole.to_csv(index=False, lineterminator="\n"))
+    files.write_text(
+        arguments.output / "comparison.csv", csv_tables.readable(whole).to_csv(index=False, lineterminator="\n")
+    )
     files.write_text(
         arguments.output / "comparison.html",
         page(whole, [line.removeprefix(": ") for line in said], arguments.confidence),

@@ -9,7 +9,7 @@ from modalens import api
 from modalens.reporting.page import page
 from modalens.reporting.study_results import Study
 from modalens.tracking import records
-from modalens.utils import files
+from modalens.utils import csv_tables, files
 from modalens.utils.errors import UserError
 from modalens.utils.secrets import redacted
 
@@ -65,7 +65,7 @@ def of_study(arguments: argparse.Namespace) -> None:
     for name, table in tables.items():
         if len(table):
             wanted.add(folder / "tables" / f"{name}.csv")
-            files.write_text(folder / "tables" / f"{name}.csv", table.to_csv(index=False))
+            files.write_text(folder / "tables" / f"{name}.csv", csv_tables.readable(table).to_csv(index=False))
     for name, drawing in made.items():
         wanted |= {folder / "figures" / f"{name}.svg", folder / "figures" / f"{name}.png"}
         files.write_text(folder / "figures" / f"{name}.svg", drawing.svg)

@@ -34,7 +34,21 @@ def earlier_table(path: str | Path, columns: Iterable[str]) -> pd.DataFrame:
 
 def neutral(text: str) -> str:
     """A cell that a spreadsheet would take for a formula -> the same with a ' before it."""
-    return f"'{text}" if text.startswith(("=", "+", "-", "@", "\t", "\r")) else text
+    if not text.startswith(("=", "+", "-", "@", "\t", "\r")):
+        return text
+    with contextlib.suppress(ValueError):
+        float(text)
+        return text  # a negative number is one
+    return f"'{text}"
+
+
+def readable(table: pd.DataFrame) -> pd.DataFrame:
+    """A table that people open in a spreadsheet: its texts and the names of its columns `neutral`."""
+    safe = table.copy()
+    for name, values in table.items():
+        if not pd.api.types.is_numeric_dtype(values):
+            safe[name] = values.map(lambda cell: neutral(cell) if isinstance(cell, str) else cell)
+    return safe.rename(columns=lambda name: neutral(str(name)))
 
 
 def rows_of(table: pd.DataFrame) -> list[dict[str, Any]]:
