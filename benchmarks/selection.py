@@ -138,7 +138,7 @@ def new(
     elif name.startswith(BASELINE):
         name, shapes = "logistic", {name.removeprefix(BASELINE): shapes[name.removeprefix(BASELINE)]}
     model = build(name, shapes, classes, options if name == "late_fusion" else {})
-    model.fit_normalizer({key: dataset.batches(values, 64) for key, values in train.features.items()})
+    model.fit_normalizer({key: dataset.Pieces(values, 64) for key, values in train.features.items()})
     return model
 
 

@@ -275,3 +275,43 @@ def test_only_a_default_of_the_report_falls_back_to_what_the_study_has():
     resolved = resolve.resolve({**SMALLEST, "models": {"audio_only": {}, "logistic": {}}})
     assert resolved["report"]["model"] == "audio_only"
     assert resolve.resolve(resolved) == resolved
+
+
+VIDEO = {"encoder": "resnet50", "options": {"weights": "untrained"}, "keep": True}
+
+
+def through(how: object = "frozen", video: object = VIDEO, **more: object) -> dict[str, object]:
+    training = {"encoders": {"video": how}}
+    return {**SMALLEST, "modalities": {"audio": "log_mel", "video": video}, "training": training, **more}
+
+
+@pytest.mark.parametrize(
+    ("config", "line"),
+    [
+        (through(video={**VIDEO, "keep": False}), "reads what was decoded: expected modalities.video.keep: true"),
+        (through(missing={"shares": {"video": 0.3}}), "training.encoders.video: expected missing.shares.video: 0"),
+        (through(splits={"incomplete": "keep"}), "training.encoders.video: expected splits.incomplete: drop"),
+        (through(relevance={"measures": {"probe": {}}}), "relevance.measures.probe asks models of cached features"),
+        (through("thawed"), "config: training.encoders.video: "),
+        ({**through(), "training": {"augment": {"vidoe": {}}}}, "training.augment: no modality 'vidoe'; did you mean"),
+        (
+            through(search={"budget": 2, "space": {"training.encoders": ["frozen"]}}),
+            "has no 'training.encoders'",
+        ),
+    ],
+)
+def test_what_a_model_cannot_learn_through_is_said(config, line):
+    with pytest.raises(UserError) as error:
+        resolve.resolve(config)
+    assert line in str(error.value)
+
+
+def test_features_are_cached_unless_every_model_that_looks_at_them_learns_through_the_encoder():
+    from modalens.config.modalities import encoded, learnt
+
+    study = resolve.resolve(through())
+    assert encoded(study) == ["audio"]
+    assert learnt(study["models"]["late_fusion"]) == ["video"]
+    assert learnt(study["models"]["audio_only"]) == []
+    models = {"late_fusion": {}, "video_only": {"training": {"encoders": {}}}}
+    assert encoded(resolve.resolve(through(models=models))) == ["audio", "video"]

@@ -34,7 +34,7 @@ def test_clips_live_on_the_device_where_it_holds_them_twice(free, there, monkeyp
 
 
 def test_pieces_are_views_in_order():
-    found = list(dataset.batches(ROWS, 4))
+    found = list(dataset.Pieces(ROWS, 4))
     assert [len(piece) for piece in found] == [4, 2]
     assert torch.equal(torch.cat(found), ROWS)
     assert found[1].data_ptr() == ROWS[4].data_ptr()

@@ -1,14 +1,18 @@
 from types import SimpleNamespace
 
+import numpy as np
 import pandas as pd
 
-from modalens.reporting.summary import disagreement
+from modalens.reporting.study_results import ModelScores
+from modalens.reporting.summary import disagreement, rare_class
 
 
 def study(*rows):
     columns = ["model", "replacement", "modality", "drop", "low", "high"]
     drops = pd.DataFrame(rows, columns=columns).assign(task="seen", metric="accuracy")
-    return SimpleNamespace(scores={"seen": {}}, headline=lambda _: "late_fusion", measure=lambda _: drops)
+    return SimpleNamespace(
+        scores={"seen": {}}, headline=lambda _: "late_fusion", measure=lambda _: drops, target=lambda _: "classes"
+    )
 
 
 def test_stand_ins_that_contradict_each_other_are_named_with_their_numbers():
@@ -34,3 +38,17 @@ def test_stand_ins_whose_intervals_overlap_or_that_differ_little_are_not_called_
         ("late_fusion", "mean@fusion", "audio", 0.0, -0.01, 0.01),
     )
     assert disagreement(wide) == disagreement(close) == ""
+
+
+def test_a_class_of_few_test_clips_is_counted_where_the_answer_is_in_balanced_accuracy():
+    def said(common, rare):
+        confusion = {("", "audio"): np.array([np.diag([common, rare, 0.0])])}  # a third class was only named
+        scored = ModelScores(("audio",), ["no", "yes", "maybe"], 100, 100, 0.9, confusion, 1)
+        return rare_class(SimpleNamespace(scores={"ill": {"m": scored}}, headline=lambda _: "m"), "ill")
+
+    assert said(93, 7) == (
+        "ill: the class 'yes' has 7 test clips and makes 50 % of the balanced accuracy: its intervals are rough, "
+        "mostly too narrow."
+    )
+    assert said(930, 70) == ""
+    assert said(12, 10) == "", "told in accuracy"

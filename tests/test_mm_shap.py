@@ -284,3 +284,16 @@ def test_values_are_those_of_the_library_shap_within_its_error():
         drawn = np.concatenate([sampled.whole[name][clip] for name in sorted(SHAPES)])
         error = np.concatenate([np.abs(np.diff(sampled.halves[name][:, clip], axis=0))[0] for name in sorted(SHAPES)])
         assert np.abs(drawn - permuted).max() < 4 * max(error.max(), 0.002)
+
+
+@pytest.mark.parametrize("replacement", ["mean@input", "shuffle@input"])
+def test_of_a_clip_that_lacks_a_modality_all_is_due_to_the_others(replacement):
+    model = Model()
+    lacks = np.arange(12) % 3 == 0
+    model.test.table = model.test.table.assign(lacks=np.where(lacks, "audio", ""))
+    model.test.features["audio"][lacks] = 5.0  # what stands for it is no stand-in of this replacement
+    asked = MmShap(patches=2, replacement=replacement, clips=0)._asked(model)
+    for own in asked.sizes()["audio"].T:
+        assert own[lacks] == pytest.approx(0, abs=1e-9)
+        assert (own[~lacks] > 1e-6).all()
+    assert (asked.sizes()["video"] > 1e-6).all()

@@ -7,7 +7,7 @@ from torch.nn import functional
 
 from modalens.models import build, shape_of
 from modalens.models._fitted import Normalizer
-from modalens.models._networks import SequenceNetwork, SpectrogramNetwork
+from modalens.models._networks import PooledLayer, SequenceNetwork, SpectrogramNetwork
 from modalens.models._networks import mlp_head as classifier
 from modalens.models._shapes import AXES, FIELDS, named
 from modalens.utils.errors import UserError
@@ -248,6 +248,18 @@ def test_cells_are_standardised_over_the_training_clips_and_seeds_share_that():
     torch.testing.assert_close(cells.std(0, correction=0), torch.ones(32), atol=1e-4, rtol=0)
     other.share_normalizer(model)
     assert torch.equal(other.networks["audio"].scale, network.scale)
+
+
+def test_a_student_may_read_the_same_standardised_cells():
+    values, _ = faint_clips()
+    shapes = {"audio": {"mel": 8, "time": 12}}
+    torch.manual_seed(0)
+    student = build("distillation", shapes, 2, {"standardise": True})
+    teacher = cells_model()
+    for model in (student, teacher):
+        model.fit_normalizer({"audio": [values]})
+    assert torch.equal(student.networks["audio"].mean, teacher.networks["audio"].mean)
+    assert isinstance(build("distillation", shapes, 2, {}).networks["audio"], PooledLayer)
 
 
 def test_without_hidden_layers_cells_and_shortcut_are_a_linear_model():

@@ -112,3 +112,17 @@ def test_fewer_than_twenty_exchanges_and_other_metrics_are_refused():
         PermutationImportance(exchanges=5)
     with pytest.raises(UserError, match="no metric 'accurcy'; did you mean 'accuracy'"):
         PermutationImportance(metrics=["accurcy"])
+
+
+def test_a_clip_that_lacks_the_modality_neither_gives_nor_takes():
+    model = Model()
+    names = model.test.table
+    lacks = np.arange(len(names)) % 3 == 0
+    model.test.table = names.assign(lacks=np.where(lacks, "audio", ""))
+    model.test.features["audio"][lacks] = 7  # no class: the network would break if it met another clip
+    found = PermutationImportance(bootstrap=200)._others("audio", model.test)
+    for others in found:
+        assert (others[lacks] == np.flatnonzero(lacks)).all()
+        assert not lacks[others[~lacks]].any()
+        assert (names.group.to_numpy()[others[~lacks]] != names.group.to_numpy()[~lacks]).all()
+    assert all((np.sort(others) == np.arange(len(names))).all() for others in found)

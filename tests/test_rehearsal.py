@@ -146,3 +146,21 @@ def test_a_task_whose_classes_cannot_be_split_is_refused_before_media_are_read(t
 def test_the_registry_forgets_the_plugins_of_another_study() -> None:
     resolve(BASE)
     assert "no_loss" not in registry.names("models")
+
+
+@pytest.mark.parametrize(
+    ("name", "training", "said"),
+    [
+        ("audio", {"encoders": {"audio": "unfrozen"}}, "nothing in log_mel can be learnt; expected `frozen`"),
+        (
+            "audio",
+            {"augment": {"audio": {"flip": 0.5}}},
+            "audio: expected rows with the axis width, got (mel, time)",
+        ),
+        ("video", {"augment": {"video": {"crop": 2.0}}}, "augment: crop: expected a share from above 0 to 1, got 2.0"),
+    ],
+)
+def test_what_cannot_be_learnt_through_or_augmented_is_said_before_anything_runs(name, training, said):
+    kept = {**MODALITIES, name: {**({"encoder": "log_mel"} if name == "audio" else UNTRAINED), "keep": True}}
+    found = problems(modalities=kept, models={f"{name}_only": {"training": training}})
+    assert any(said in line for line in found), found

@@ -1,12 +1,13 @@
 import contextlib
 import ctypes
+import importlib
 import os
 import signal
 import subprocess
 import sys
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -14,6 +15,7 @@ import pytest
 from modalens.media import worker_pool, worker_process
 from modalens.media.failure_causes import ClipError, note
 from modalens.media.worker_pool import WAITING_PER_WORKER, map_clips
+from modalens.plugins import files, registry
 
 pytestmark = pytest.mark.slow
 
@@ -240,3 +242,23 @@ def test_what_a_reader_notes_comes_with_its_answer() -> None:
     ((_, outcome),) = map_clips(warned, [("a", ("cut_short",))], 1, 10, 2048)
     assert (outcome.value, outcome.cause) == (1, "")
     assert outcome.notes == (("cut_short", "a detail of two lines"),)
+
+
+def test_workers_know_a_plugin_file_that_was_named_after_the_first_of_them_had_started(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The fork server keeps the environment in which it was started."""
+    monkeypatch.setenv(files.ENVIRONMENT, "")
+    assert outcomes_of(behave, "ok") == [0]
+    for number in (2, 3):
+        path = tmp_path / str(number) / "times.py"
+        path.parent.mkdir()
+        path.write_text(f"def read(text):\n    return text * {number}\n")
+        registry.use([path])
+        module = importlib.import_module("modalens.plugins.files.times")
+        assert outcomes_of(module.read, "a") == ["a" * number]
+    registry.use([])
+
+
+def outcomes_of(function: Callable, *arguments: object) -> list[object]:
+    return [outcome.value for _, outcome in map_clips(function, [("a", arguments)], 1, 20, 4096)]

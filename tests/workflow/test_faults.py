@@ -99,6 +99,7 @@ def numbers(results):
 
 # What each stage's call makes; of several calls, the first.
 OUTPUTS = {
+    "manifest": ["manifest"],
     "clips": ["clips"],
     "decode": ["frames", "waveforms"],
     "features": ["features/audio", "features/video"],

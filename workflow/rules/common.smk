@@ -86,6 +86,8 @@ SEEDS = STUDY["seeds"]
 # What studies share, where the config says so.
 CACHE = ["--cache", STUDY["cache"]] if "cache" in STUDY else []
 MODALITIES = sorted(STUDY["modalities"])
+# Those whose features are cached: a model may read what was decoded instead.
+ENCODED = modalities.encoded(STUDY)
 # What is decoded, by the name of its folder: frames, waveforms, ...
 FORMS = modalities.forms(STUDY)
 # Folder of what a modality's encoder reads.
@@ -196,27 +198,51 @@ def entry(wildcards):
     return STUDY["modalities"][wildcards.modality]
 
 
+def cached(model):
+    """Modalities whose features a model reads."""
+    through = modalities.learnt(STUDY["models"][model])
+    return [
+        name for name in STUDY["models"][model]["modalities"] if name not in through
+    ]
+
+
+def shards_of(names):
+    """Files of what modalities are decoded to."""
+    forms = sorted({READS[name] for name in names})
+    return expand(f"{R}/{{form}}/{{shard}}.h5", form=forms, shard=SHARDS)
+
+
 def model_features(wildcards):
     """One file a modality, not one a shard: else a graph has models times shards edges."""
     return expand(
-        f"{R}/features/{{modality}}/all.txt",
-        modality=STUDY["models"][wildcards.model]["modalities"],
+        f"{R}/features/{{modality}}/all.txt", modality=cached(wildcards.model)
     )
 
 
+def model_decoded(wildcards):
+    return shards_of(modalities.learnt(STUDY["models"][wildcards.model]))
+
+
 def model_folders(wildcards):
-    """MODALITY=FOLDER of what a model is given."""
+    """What a model is given."""
+    return folders(
+        cached(wildcards.model), modalities.learnt(STUDY["models"][wildcards.model])
+    )
+
+
+def folders(names, through):
+    """--modalities MODALITY=FOLDER ... of features, --decoded MODALITY=FOLDER ... of what is learnt through."""
+    given = [f"{name}={R}/features/{name}" for name in names]
+    decoded_to = [f"{name}={R}/{READS[name]}" for name in through]
+    entries = settings({name: STUDY["modalities"][name] for name in through})
     return [
-        f"{name}={R}/features/{name}"
-        for name in STUDY["models"][wildcards.model]["modalities"]
+        *(["--modalities", *given] if given else []),
+        *(["--entries", entries, "--decoded", *decoded_to] if through else []),
     ]
 
 
 def model_replacements(wildcards):
-    return [
-        f"{R}/replacements/{name}.h5"
-        for name in STUDY["models"][wildcards.model]["modalities"]
-    ]
+    return [f"{R}/replacements/{name}.h5" for name in cached(wildcards.model)]
 
 
 def lacking(wildcards):
@@ -257,6 +283,9 @@ def model_code(*names):
         }
         used = registry.names("fusions") if varied else fusions(model).values()
         yield from (f"fusions/{one}" for one in used)
+        for one in modalities.learnt(model):
+            entry = STUDY["modalities"][one]
+            yield from (f"encoders/{entry['encoder']}", f"modalities/{entry['kind']}")
         yield from (f"balancing/{one}" for one in model["balancing"])
 
 
@@ -302,9 +331,9 @@ def modality_code():
 def records():
     """Every stage's record, in the order of the flow."""
     yield FILES.path("manifest/record.json")
-    for stage in ["clips", *FORMS, *(f"features/{name}" for name in MODALITIES)]:
+    for stage in ["clips", *FORMS, *(f"features/{name}" for name in ENCODED)]:
         yield from (f"{R}/{stage}/{shard}.json" for shard in SHARDS)
-    yield from (f"{R}/replacements/{name}.json" for name in MODALITIES)
+    yield from (f"{R}/replacements/{name}.json" for name in ENCODED)
     yield from (f"{R}/fingerprints/{shard}.json" for shard in SHARDS)
     yield f"{R}/duplicates/record.json"
     for task in STUDY["tasks"]:
@@ -322,9 +351,10 @@ def records():
     yield f"{R}/report/record.json"
 
 
-# By some model of the study.
-LOOKED_AT = sorted(
-    {name for model in STUDY["models"].values() for name in model["modalities"]}
+# By some model of the study: as features, and as what was decoded.
+LOOKED_AT = sorted({name for model in STUDY["models"] for name in cached(model)})
+THROUGH = sorted(
+    {name for one in STUDY["models"].values() for name in modalities.learnt(one)}
 )
 RECORDS = list(records())
 # A list of thousands of paths goes by file: a command line has an end.

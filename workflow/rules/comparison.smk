@@ -7,6 +7,7 @@ rule search:
             part=["train", "validation", "classes"],
         ),
         features=model_features,
+        decoded=model_decoded,
         teachers=teacher_checkpoints,
         lacking=lacking,
         # Nothing is chosen on a split that leaks; what the table says changes no choice.
@@ -63,7 +64,7 @@ rule search:
         "python -m modalens search --model {params.model:q} --options {params.options:q} "
         "--training {params.training:q} --balancing {params.balancing:q} --space {params.space:q} "
         "--budget {params.budget:q} --draw-seed {params.draw_seed:q} --seeds {params.seeds:q} "
-        "--modalities {params.modalities:q} --missing {params.missing:q} "
+        "{params.modalities:q} --missing {params.missing:q} "
         "--replacements {params.replacements:q} --teachers {params.teachers:q} --teacher-seeds {params.teacher_seeds:q} "
         "--splits {params.splits:q} --target {params.target:q} --threads {threads} --key {params.key:q} "
         "--output {params.folder:q} --record {output.record:q} 2> {log:q}"

@@ -67,6 +67,7 @@ rule train:
             part=["train", "validation", "classes"],
         ),
         features=model_features,
+        decoded=model_decoded,
         teachers=teacher_checkpoints,
         lacking=lacking,
         chosen=chosen,
@@ -86,7 +87,7 @@ rule train:
         f"{R}/benchmarks/train/{{task}}/{{model}}.tsv"
     conda:
         "../../envs/torch.yaml"
-    threads: 1
+    threads: lambda wildcards: 2 if modalities.learnt(STUDY["models"][wildcards.model]) else 1
     resources:
         mem_mb=study_mb,
         runtime=lambda wildcards, attempt: 240 * attempt,
@@ -123,7 +124,7 @@ rule train:
     shell:
         "python -m modalens train --model {params.model:q} --options {params.options:q} "
         "--training {params.training:q} --balancing {params.balancing:q} {params.chosen:q} "
-        "--seeds {params.seeds:q} --modalities {params.modalities:q} --missing {params.missing:q} "
+        "--seeds {params.seeds:q} {params.modalities:q} --missing {params.missing:q} "
         "--replacements {params.replacements:q} --teachers {params.teachers:q} --splits {params.splits:q} "
         "--target {params.target:q} --threads {threads} --key {params.key:q} --output {params.folder:q} --record {output.record:q} 2> {log:q}"
 
@@ -139,6 +140,7 @@ rule evaluate:
         ),
         features=expand(f"{R}/features/{{modality}}/all.txt", modality=LOOKED_AT),
         replacements=expand(f"{R}/replacements/{{modality}}.h5", modality=LOOKED_AT),
+        decoded=shards_of(THROUGH),
     output:
         # Those of models whose predictions would be the same stay.
         data=update(
@@ -173,7 +175,7 @@ rule evaluate:
             }
         ),
         seeds=SEEDS,
-        modalities=[f"{name}={R}/features/{name}" for name in LOOKED_AT],
+        modalities=folders(LOOKED_AT, THROUGH),
         replacements=[f"{name}={R}/replacements/{name}.h5" for name in LOOKED_AT],
         output=lambda wildcards, output: Path(output.data[0]).parent,
         conditions=STUDY["evaluate"]["replacements"],
@@ -181,6 +183,6 @@ rule evaluate:
         key=lambda wildcards: settings({"task": wildcards.task}),
     shell:
         "python -m modalens evaluate --models {params.folders:q} --made {params.made:q} --seeds {params.seeds:q} "
-        "--test {input.test:q} --modalities {params.modalities:q} --replacements {params.replacements:q} "
+        "--test {input.test:q} {params.modalities:q} --replacements {params.replacements:q} "
         "--conditions {params.conditions:q} --device {params.device:q} --threads {threads} --key {params.key:q} "
         "--output {params.output:q} 2> {log:q}"

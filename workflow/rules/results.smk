@@ -50,8 +50,8 @@ rule relevance_of_models:
             model=STUDY["models"],
             seed=SEEDS,
         ),
-        features=expand(f"{R}/features/{{modality}}/all.txt", modality=MODALITIES),
-        replacements=expand(f"{R}/replacements/{{modality}}.h5", modality=MODALITIES),
+        features=expand(f"{R}/features/{{modality}}/all.txt", modality=ENCODED),
+        replacements=expand(f"{R}/replacements/{{modality}}.h5", modality=ENCODED),
         decoded=decoded,
     output:
         table=report(
@@ -80,7 +80,7 @@ rule relevance_of_models:
         ],
         seeds=SEEDS,
         splits=lambda wildcards, input: Path(input.parts[0]).parent,
-        modalities=[f"{name}={R}/features/{name}" for name in MODALITIES],
+        modalities=[f"{name}={R}/features/{name}" for name in ENCODED],
         replacements=lambda wildcards, input: [
             f"{Path(path).stem}={path}" for path in input.replacements
         ],
@@ -134,9 +134,7 @@ rule report:
         status=expand(
             f"{R}/{{stage}}/{{shard}}.csv", stage=["clips", *FORMS], shard=SHARDS
         ),
-        features=expand(
-            f"{R}/features/{{modality}}/{SHARDS[0]}.h5", modality=MODALITIES
-        ),
+        features=expand(f"{R}/features/{{modality}}/{SHARDS[0]}.h5", modality=ENCODED),
         duplicates=expand(f"{R}/duplicates/{{task}}.csv", task=STUDY["tasks"]),
         leaderboards=expand(f"{R}/leaderboard/{{task}}.csv", task=STUDY["tasks"]),
         trials=(

@@ -149,6 +149,22 @@ def forms(config: Config) -> dict[str, Config]:
     return dict(sorted(found.items()))
 
 
+def learnt(model: Config) -> list[str]:
+    """Modalities whose decoded form a model of a resolved config reads."""
+    return [name for name in model["modalities"] if name in model["training"]["encoders"]]
+
+
+def encoded(config: Config) -> list[str]:
+    """Modalities of a resolved config whose features are cached: not those that every model which looks at them learns
+    through their encoder."""
+
+    def cached(name: str) -> bool:
+        looking = [model for model in config["models"].values() if name in model["modalities"]]
+        return not looking or any(name not in learnt(model) for model in looking)
+
+    return [name for name in sorted(config["modalities"]) if cached(name)]
+
+
 def window_s(config: Config) -> float | None:
     """Seconds of a clip that its modalities are decoded from, at most: as many as each of them can hold."""
     media = [entry for entry in config["modalities"].values() if _source(entry) == "media"]

@@ -238,6 +238,7 @@ def _check_references(config: Config, asked: Config) -> None:
         _check_fusions(f"models.{name}", model)
         _check_balancing(f"models.{name}.balancing", model)
         _check_learnt(name, model, config)
+        _check_encoders(f"models.{name}", model, config)
         _check_missing(f"models.{name}.missing", model["missing"], config)
         for where in ("search.space", f"models.{name}.search"):
             _check_space(where, config["search"]["space"] if where == "search.space" else model["search"], name, model)
@@ -302,6 +303,30 @@ def _check_balancing(where: str, model: Config) -> None:
             raise UserError(f"config: {where}: the model looks at {only} alone: nothing to balance")
 
 
+def _check_encoders(where: str, model: Config, config: Config) -> None:
+    """Of modalities of the study, whose decoded form is kept, and that nothing reads as features."""
+    training = model["training"]
+    known = config["modalities"]
+    for key in ("encoders", "augment"):
+        for name in training[key]:
+            if name not in known:
+                raise UserError(f"config: {where}.training.{key}: no modality {name!r}; {suggest(name, known)}")
+    forms = modalities.forms(config)
+    for name in modalities.learnt(model):
+        at = f"config: {where}.training.encoders.{name}"
+        if not forms[modalities.form_of(config, name)]["keep"]:
+            raise UserError(f"{at} reads what was decoded: expected modalities.{name}.keep: true, got false")
+        if model["missing"]["shares"].get(name):
+            raise UserError(f"{at}: expected missing.shares.{name}: 0, as nothing stands in for what was decoded")
+        if config["splits"]["incomplete"] == "keep":
+            raise UserError(f"{at}: expected splits.incomplete: drop, as nothing stands in for what was decoded")
+        for measure in config["relevance"]["measures"]:
+            if attribute("measures", measure, "needs") in ("model", "input"):
+                raise UserError(
+                    f"{at}: relevance.measures.{measure} asks models of cached features; leave one of both out"
+                )
+
+
 def _check_missing(where: str, missing: Config, config: Config) -> None:
     """Shares of modalities of the study; a model is not given all of them."""
     for name in missing["shares"]:
@@ -314,7 +339,7 @@ def _check_missing(where: str, missing: Config, config: Config) -> None:
 def _check_space(where: str, space: Config, name: str, model: Config) -> None:
     """Ranges of options that the model has, from low to high."""
     known = {
-        "training": list(schema()["$defs"]["training"]["properties"]),
+        "training": [one for one in schema()["$defs"]["training"]["properties"] if one != "encoders"],
         "options": list(introspection.options("models", model["model"])),
         "balancing": [option for one in model["balancing"] for option in introspection.options("balancing", one)],
     }

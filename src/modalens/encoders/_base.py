@@ -7,10 +7,11 @@ from typing import Any, ClassVar
 
 import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from modalens.plugins import blame, registry
 from modalens.plugins.options import resolve
+from modalens.plugins.registry import public_name
 from modalens.utils import hdf5, row_cache
 from modalens.utils.errors import UserError
 from modalens.utils.progress import progress
@@ -55,8 +56,14 @@ class Encoder:
             cls(torch.device("cpu"), **options)
 
     def encode(self, batch: Tensor) -> Tensor:
-        """batch: (B, ...) of the decoded form, on the CPU. Returns (B, *axes), on any device, which become `dtype`."""
+        """batch: (B, ...) of the decoded form. Returns (B, *axes), on any device, which become `dtype`."""
         raise NotImplementedError
+
+    def network(self) -> nn.Module:
+        """Decoded rows (B, ...) -> features (B, *axes) as a module that gradients flow through, for a model that learns
+        from the decoded form. The encoder itself is not used after that. One with the option `weights` takes
+        `untrained` there: a trained model's file holds its weights. Raises UserError for one with nothing to learn."""
+        raise UserError(f"encoder {public_name(type(self).__name__)}: nothing in it can be learnt; expected `frozen`")
 
 
 def encode_file(

@@ -12,26 +12,26 @@ LIBRARIES = ("torchvision", "timm", "open_clip", "transformers")
 WITH_PLACES = ("timm",)  # libraries whose networks all can give their last map
 
 
-def load_picture_network(source: Source, *, places: bool = False) -> PixelNetwork:
-    """places: the last map instead of its average. Raises UserError for what cannot be, or cannot be had."""
+def load_picture_network(source: Source, *, places: bool = False, fold: bool = True) -> PixelNetwork:
+    """places: the last map instead of its average. fold: as of _torchvision.load. Raises UserError."""
     if source.library not in LIBRARIES:
         raise source.refuse(f"expected one of {', '.join(LIBRARIES)}, got {source.library!r}", "library")
     if places and source.library not in WITH_PLACES:
         raise source.refuse(f"`none` needs a network of {', '.join(WITH_PLACES)}, got {source.library}'s", "pool")
     with library(source.where):
         if source.library == "torchvision":
-            return _of_torchvision(source)
+            return _of_torchvision(source, fold)
         if source.library == "timm":
             return _of_timm(source, places)
         return _of_open_clip(source) if source.library == "open_clip" else _of_transformers(source)
 
 
-def _of_torchvision(source: Source) -> PixelNetwork:
+def _of_torchvision(source: Source, fold: bool) -> PixelNetwork:
     import torchvision
 
     from modalens.encoders import _torchvision
 
-    return _torchvision.load(source, torchvision.models)
+    return _torchvision.load(source, torchvision.models, fold=fold)
 
 
 def _of_timm(source: Source, places: bool) -> PixelNetwork:

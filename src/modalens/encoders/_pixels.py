@@ -32,22 +32,45 @@ class PixelNetwork:
 
     def prepare(self, device: torch.device, precision: str) -> Callable[[Tensor], Tensor]:
         """(N, H, W, 3) or (N, T, H, W, 3), uint8 or float from 0 to 255 -> what the network gives, on the device."""
-        network: Any = self.network.eval().requires_grad_(False)
-        network = network.to(device)
-        if all(values.dim() < 5 for values in network.parameters()):
-            network = network.to(memory_format=torch.channels_last)
-        mean = torch.tensor(list(self.mean), device=device).mul(255)
-        scale = torch.tensor(list(self.std), device=device).mul(255).reciprocal()
+        whole: Any = self.module().eval().requires_grad_(False).to(device)
+        if all(values.dim() < 5 for values in whole.parameters()):
+            whole = whole.to(memory_format=torch.channels_last)
 
         def run(pixels: Tensor) -> Tensor:
-            values = pixels.to(device, non_blocking=True).float()
-            # A permuted (N, H, W, 3) already lies in memory as channels-last (N, 3, H, W) does.
-            values = ((scaled(values, self.side, bicubic=self.bicubic) - mean) * scale).movedim(-1, 1)
+            values = whole.normalised(pixels.to(device, non_blocking=True))
             with autocast(precision, device):
-                found: Tensor = network(values)
+                found: Tensor = whole.network(values)
             return found
 
         return run
+
+    def module(self) -> "Pixels":
+        """The network behind its scaling and normalisation, which gradients flow through."""
+        return Pixels(self)
+
+
+class Pixels(nn.Module):
+    """(N, H, W, 3) or (N, T, H, W, 3), uint8 or float from 0 to 255 -> what the network gives."""
+
+    mean: Tensor
+    scale: Tensor
+
+    def __init__(self, found: PixelNetwork) -> None:
+        super().__init__()
+        self.network = found.network
+        self._side, self._bicubic = found.side, found.bicubic
+        self.register_buffer("mean", torch.tensor(list(found.mean)).mul(255), persistent=False)
+        self.register_buffer("scale", torch.tensor(list(found.std)).mul(255).reciprocal(), persistent=False)
+
+    def forward(self, pixels: Tensor) -> Tensor:
+        found: Tensor = self.network(self.normalised(pixels))
+        return found
+
+    def normalised(self, pixels: Tensor) -> Tensor:
+        """(N, ..., 3) -> (N, 3, ...)."""
+        values = scaled(pixels.float(), self._side, bicubic=self._bicubic)
+        # A permuted (N, H, W, 3) already lies in memory as channels-last (N, 3, H, W) does.
+        return ((values - self.mean) * self.scale).movedim(-1, 1)
 
 
 def scaled(pixels: Tensor, side: int, *, bicubic: bool = False) -> Tensor:

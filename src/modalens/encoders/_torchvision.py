@@ -19,8 +19,9 @@ INCEPTIONS = {"googlenet", "inception_v3"}
 IN_ORDER = (nn.Sequential, ResNet, BasicBlock, Bottleneck)
 
 
-def load(source: Source, module: Any) -> PixelNetwork:
-    """module: `torchvision.models` for pictures, `torchvision.models.video` for clips. Raises UserError."""
+def load(source: Source, module: Any, *, fold: bool = True) -> PixelNetwork:
+    """module: `torchvision.models` for pictures, `torchvision.models.video` for clips. fold: normalisations go into
+    convolutions, which is for a frozen network. Raises UserError."""
     source.known(torchvision.models.list_models(module=module))
     published = torchvision.models.get_model_weights(source.model)
     chosen = published.DEFAULT
@@ -38,7 +39,8 @@ def load(source: Source, module: Any) -> PixelNetwork:
         state = read_state(source.file, source.where) if source.file else _published(chosen, source)
         load_state(network, state, heads, source)
     identity = source.identity(network)
-    fold_normalisation(network.eval())
+    if fold:
+        fold_normalisation(network.eval())
     seen = chosen.transforms()
     return PixelNetwork(
         network,

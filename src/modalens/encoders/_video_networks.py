@@ -17,10 +17,10 @@ FIXED_FRAMES = {"mvit_v1_b": 16, "mvit_v2_s": 16}
 FEWEST_FRAMES = {"s3d": 14}
 
 
-def load_video_network(source: Source) -> tuple[PixelNetwork, int, int]:
+def load_video_network(source: Source, *, fold: bool = True) -> tuple[PixelNetwork, int, int]:
     """The network, how many frames it takes (0 for any number), and what their number must be a multiple of.
 
-    Raises UserError for what cannot be, or cannot be had.
+    fold: as of _torchvision.load. Raises UserError for what cannot be, or cannot be had.
     """
     if source.library not in LIBRARIES:
         raise source.refuse(f"expected one of {', '.join(LIBRARIES)}, got {source.library!r}", "library")
@@ -30,7 +30,7 @@ def load_video_network(source: Source) -> tuple[PixelNetwork, int, int]:
 
             from modalens.encoders import _torchvision
 
-            found = _torchvision.load(source, torchvision.models.video)
+            found = _torchvision.load(source, torchvision.models.video, fold=fold)
             return found, FIXED_FRAMES.get(source.model, 0), 1
         return _of_transformers(source) if source.library == "transformers" else _own(source)
 

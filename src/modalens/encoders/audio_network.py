@@ -8,10 +8,11 @@ classes, gives a token for each patch of the spectrogram. Waveforms go through t
 from typing import Any, ClassVar
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from modalens.encoders._base import Encoder
 from modalens.encoders._networks import PRETRAINED, Source, autocast, check_precision, library
+from modalens.encoders._pixels import Output
 from modalens.encoders._transformers import REMEDY, load_network
 from modalens.utils.errors import UserError
 
@@ -76,13 +77,20 @@ class AudioNetwork(Encoder):
     @torch.inference_mode()
     def encode(self, batch: Tensor) -> Tensor:
         """batch: int16 (B, S) at 16 kHz. Returns float16 (B, *axes) on the device."""
-        rows = [row.astype("float32") / FULL_SCALE for row in batch.numpy()]
-        given = self._extract(rows, sampling_rate=SAMPLE_RATE, return_tensors="pt")
         with autocast(self._precision, self.device):
-            found = self._network(given["input_values"].to(self.device), output_hidden_states=True)
+            return self._features(self._network, batch).half()
+
+    def network(self) -> nn.Module:
+        return Output(self._network, self._features)
+
+    def _features(self, network: nn.Module, batch: Tensor) -> Tensor:
+        rows = [row.astype("float32") / FULL_SCALE for row in batch.cpu().numpy()]
+        given = self._extract(rows, sampling_rate=SAMPLE_RATE, return_tensors="pt")
+        found = network(given["input_values"].to(next(network.parameters()).device), output_hidden_states=True)
         if self._pool == "own":
             if getattr(found, "pooler_output", None) is None:
                 raise UserError(f"{WHERE}: options.pool: this network gives no answer about the whole; expected mean")
-            return found.pooler_output.half()
+            own: Tensor = found.pooler_output
+            return own
         values: Tensor = found.last_hidden_state if self._layer == -1 else found.hidden_states[self._layer]
-        return (values.mean(1) if self._pool == "mean" else values).half()
+        return values.mean(1) if self._pool == "mean" else values

@@ -4,6 +4,7 @@ frame as a grey picture, frozen.
 The picture is ours: near is bright, far is dark and unseen is black.
 """
 
+from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -38,8 +39,11 @@ class DepthNetwork(ImageNetwork):
     @torch.inference_mode()
     def encode(self, batch: Tensor) -> Tensor:
         """batch: uint16 (B, T, H, W), 0 where nothing was seen. Returns float16 (B, T, channel) on the device."""
-        pictures = as_pictures(batch.to(self.device).float(), self._near, self._far)
-        return super().encode(pictures.flatten(0, 1)).unflatten(0, batch.shape[:2])
+        return super().encode(batch.to(self.device))
+
+    def _features(self, run: Callable[[Tensor], Tensor], batch: Tensor) -> Tensor:
+        pictures = as_pictures(batch.float(), self._near, self._far)
+        return super()._features(run, pictures.flatten(0, 1)).unflatten(0, batch.shape[:2])
 
 
 def as_pictures(depth: Tensor, near: float, far: float) -> Tensor:

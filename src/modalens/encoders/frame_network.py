@@ -3,6 +3,8 @@
 As `image_network`, of which it has the options, on every frame by itself.
 """
 
+from collections.abc import Callable
+
 import torch
 from torch import Tensor
 
@@ -17,4 +19,7 @@ class FrameNetwork(ImageNetwork):
     @torch.inference_mode()
     def encode(self, batch: Tensor) -> Tensor:
         """batch: uint8 (B, T, H, W, 3) RGB. Returns float16 (B, T, channel), or (B, T, height, width, channel)."""
-        return super().encode(batch.flatten(0, 1)).unflatten(0, batch.shape[:2])
+        return super().encode(batch)
+
+    def _features(self, run: Callable[[Tensor], Tensor], batch: Tensor) -> Tensor:
+        return super()._features(run, batch.flatten(0, 1)).unflatten(0, batch.shape[:2])

@@ -6,14 +6,16 @@ CLIP; ViT, DINO ...). Pixels are scaled to the side and normalised as the networ
 whole decoded square is seen, where the libraries' own test transforms cut its border off.
 """
 
+from collections.abc import Callable
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from modalens.encoders._base import Encoder
 from modalens.encoders._networks import PRETRAINED, Source, check_precision
 from modalens.encoders._picture_networks import load_picture_network
+from modalens.encoders._pixels import Output
 from modalens.plugins.registry import public_name
 from modalens.utils.errors import UserError
 
@@ -64,10 +66,19 @@ class ImageNetwork(Encoder):
             self.axes = (*type(self).axes[:-1], "height", "width", "channel")
         self.options = source.options | {"pool": pool, "side": found.side, "precision": precision}
         self.weights, self.batch_size = found.weights, batch_size
-        self._run = found.prepare(device, precision)
+        self._source, self._run = source, found.prepare(device, precision)
 
     @torch.inference_mode()
     def encode(self, batch: Tensor) -> Tensor:
         """batch: uint8 (B, H, W, 3) RGB. Returns float16 (B, channel) or (B, height, width, channel) on the device."""
+        return self._features(self._run, batch).half()
+
+    def network(self) -> nn.Module:
+        places = "height" in self.axes
+        found = load_picture_network(self._source, places=places, fold=False)
+        found.side = self.options["side"]
+        return Output(found.module(), self._features)
+
+    def _features(self, run: Callable[[Tensor], Tensor], batch: Tensor) -> Tensor:
         # A map is (B, channel, height, width).
-        return self._run(batch).movedim(1, -1).half()
+        return run(batch).movedim(1, -1)

@@ -4,15 +4,17 @@ Source: He et al. 2015, as torchvision has it; the seed paper runs it on 8 frame
 keep the size that they were decoded to.
 """
 
+from collections.abc import Callable
 from typing import Any
 
 import torch
 import torchvision
-from torch import Tensor
+from torch import Tensor, nn
 
 from modalens.encoders import _torchvision
 from modalens.encoders._base import Encoder
 from modalens.encoders._networks import PRETRAINED, UNTRAINED, Source, check_precision
+from modalens.encoders._pixels import Output
 
 WHERE = "encoder resnet50"
 IMAGENET = torchvision.models.ResNet50_Weights.IMAGENET1K_V2
@@ -44,7 +46,7 @@ class Resnet50(Encoder):
         drawn = {"seed": seed} if source.untrained else {}
         self.options = {"weights": weights, "precision": precision} | drawn
         self.weights, self.batch_size = found.weights, batch_size
-        self._run = found.prepare(device, precision)
+        self._source, self._run = source, found.prepare(device, precision)
 
     @classmethod
     def check(cls, **options: Any) -> None:
@@ -60,4 +62,12 @@ class Resnet50(Encoder):
     @torch.inference_mode()
     def encode(self, batch: Tensor) -> Tensor:
         """batch: uint8 (B, T, H, W, 3) RGB. Returns float16 (B, T, 2048) on the device, where it waits for nothing."""
-        return self._run(batch.flatten(0, 1)).half().unflatten(0, batch.shape[:2])
+        return self._features(self._run, batch).half()
+
+    def network(self) -> nn.Module:
+        found = _torchvision.load(self._source, torchvision.models, fold=False)
+        found.side = 0
+        return Output(found.module(), self._features)
+
+    def _features(self, run: Callable[[Tensor], Tensor], batch: Tensor) -> Tensor:
+        return run(batch.flatten(0, 1)).unflatten(0, batch.shape[:2])

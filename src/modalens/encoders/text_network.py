@@ -8,10 +8,11 @@ from collections.abc import Callable
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from modalens.encoders._base import Encoder
 from modalens.encoders._networks import PRETRAINED, Source, autocast, check_precision
+from modalens.encoders._pixels import Output
 from modalens.encoders._text_networks import POOLS, load_text_network
 from modalens.utils.errors import UserError
 
@@ -68,12 +69,18 @@ class TextNetwork(Encoder):
     @torch.inference_mode()
     def encode(self, batch: Tensor) -> Tensor:
         """batch: uint8 (B, bytes), zeros after a text's end. Returns float16 (B, channel) or (B, token, channel)."""
-        tokens = {name: values.to(self.device) for name, values in self._tokens(as_texts(batch)).items()}
         with autocast(self._precision, self.device):
-            found: Tensor = self._network(tokens)
-        return found.half()
+            return self._features(self._network, batch).half()
+
+    def network(self) -> nn.Module:
+        return Output(self._network, self._features)
+
+    def _features(self, network: nn.Module, batch: Tensor) -> Tensor:
+        where = next(network.parameters()).device
+        found: Tensor = network({name: values.to(where) for name, values in self._tokens(as_texts(batch)).items()})
+        return found
 
 
 def as_texts(batch: Tensor) -> list[str]:
     """(B, bytes) uint8 UTF-8, zeros after a text's end -> B texts."""
-    return [row.tobytes().split(b"\0", 1)[0].decode("utf-8", "replace") for row in batch.numpy()]
+    return [row.tobytes().split(b"\0", 1)[0].decode("utf-8", "replace") for row in batch.cpu().numpy()]

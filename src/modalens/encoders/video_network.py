@@ -6,13 +6,15 @@ SlowFast, which no maintained library has). Most were trained on 16 or 32 frames
 without a rate they are spread over the clip. SlowFast takes 32 and hands every fourth to its slow pathway.
 """
 
+from collections.abc import Callable
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from modalens.encoders._base import Encoder
 from modalens.encoders._networks import PRETRAINED, Source, check_precision
+from modalens.encoders._pixels import Output
 from modalens.encoders._video_networks import load_video_network
 from modalens.utils.errors import UserError
 
@@ -56,15 +58,23 @@ class VideoNetwork(Encoder):
         found.side = side or found.side
         self.options = source.options | {"side": found.side, "precision": precision}
         self.weights, self.batch_size = found.weights, batch_size
-        self._model, self._run = model, found.prepare(device, precision)
+        self._source, self._run = source, found.prepare(device, precision)
 
     @torch.inference_mode()
     def encode(self, batch: Tensor) -> Tensor:
         """batch: uint8 (B, T, H, W, 3) RGB. Returns float16 (B, channel) on the device."""
+        return self._features(self._run, batch).half()
+
+    def network(self) -> nn.Module:
+        found, *_ = load_video_network(self._source, fold=False)
+        found.side = self.options["side"]
+        return Output(found.module(), self._features)
+
+    def _features(self, run: Callable[[Tensor], Tensor], batch: Tensor) -> Tensor:
         frames = batch.shape[1]
         if (self._frames and frames != self._frames) or frames % self._multiple:
             wanted = self._frames or f"a multiple of {self._multiple}"
             raise UserError(
-                f"{WHERE}: {self._model} takes {wanted} frames, got {frames}; set decode.count of the modality"
+                f"{WHERE}: {self._source.model} takes {wanted} frames, got {frames}; set decode.count of the modality"
             )
-        return self._run(batch).half()
+        return run(batch)

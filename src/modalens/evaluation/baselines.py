@@ -5,8 +5,10 @@ mean and deviation: each modality states ours.
 """
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from modalens.encoders import Encoder, attributes, check_input, encode
 from modalens.modalities import Modality
@@ -23,5 +25,15 @@ def write(name: str, encoder: Encoder, modality: Modality, output: Path) -> None
     with hdf5.write(output, attributes(name, encoder, preprocessing)) as writer:
         writer.append(BLANK, encode(encoder, modality.blank()[None])[0])
         for index, clip_id in enumerate(NOISES):
-            drawn = modality.noise(np.random.default_rng([SEED, index]))
-            writer.append(clip_id, encode(encoder, drawn[None])[0])
+            writer.append(clip_id, encode(encoder, _noise(modality, index)[None])[0])
+
+
+def decoded(kind: str, modality: Modality) -> NDArray[Any]:
+    """Decoded rows (K, ...) that stand in by a kind of ablation.FROM_FILE: those that `write` encodes."""
+    if kind == "blank@input":
+        return modality.blank()[None]
+    return np.stack([_noise(modality, index) for index in range(len(NOISES))])
+
+
+def _noise(modality: Modality, index: int) -> NDArray[Any]:
+    return modality.noise(np.random.default_rng([SEED, index]))

@@ -10,7 +10,7 @@ import pandas as pd
 import torch
 
 from modalens.encoders import Encoder, attributes, encode, load_encoder
-from modalens.evaluation.baselines import NOISES, SEED
+from modalens.evaluation.baselines import decoded
 from modalens.evaluation.networks import Array, Network
 from modalens.evaluation.studied import FromFiles
 from modalens.measures import Clips
@@ -65,8 +65,8 @@ class AtInput:
         self.shapes = {name: one.shape() for name, one in self._given.items()}
         shard = model.clips("test").table["shard"].iloc[0]
         for name, one in self._given.items():
-            decoded = hdf5.attributes(one.folder / f"{shard}.h5")
-            model.check_source(name, attributes(one.encoder_name, one.encoder, decoded), one.folder)
+            made = hdf5.attributes(one.folder / f"{shard}.h5")
+            model.check_source(name, attributes(one.encoder_name, one.encoder, made), one.folder)
 
     def network(self, seed: int) -> Network:
         return _Encoded(self.model.network(seed), self._given)
@@ -79,11 +79,8 @@ class AtInput:
 
     def stand_ins(self, kind: str, seed: int) -> dict[str, Array]:
         del seed
-        if kind == "blank@input":
-            return {name: one.modality.blank()[None] for name, one in self._given.items()}
-        if kind == "gaussian@input":
-            draws = [np.random.default_rng([SEED, index]) for index in range(len(NOISES))]
-            return {name: np.stack([one.modality.noise(draw) for draw in draws]) for name, one in self._given.items()}
+        if kind in KINDS:
+            return {name: decoded(kind, one.modality) for name, one in self._given.items()}
         raise UserError(f"{self.name}: at the input one of {', '.join(KINDS)} can stand in, got {kind!r}")
 
 

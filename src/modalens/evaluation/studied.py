@@ -35,6 +35,8 @@ class FromFiles:
         self._folder, self._files, self._device = folder, files, resolve_device(device)
         self._first = self._load(self.seeds[0])
         self.modalities = self._first.model.modalities
+        if through := sorted(self._first.model.encoders):
+            raise UserError(f"{name}: expected a model of cached features, got one that learns through {through[0]!r}")
         # A model's own shape may also tell what is no axis.
         self.shapes = {
             name: {axis: self._first.model.shapes[name][axis] for axis in self._first.sources[name]["axes"]}

@@ -2,13 +2,19 @@
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
+import pandas as pd
+
+from modalens.evaluation import baselines
 from modalens.evaluation.ablation import FROM_FILE, ModalityAblator
 from modalens.evaluation.baselines import BLANK, NOISES
 from modalens.evaluation.networks import Array, TorchNetwork
 from modalens.evaluation.predict import TestSet
+from modalens.modalities import load_modality
 from modalens.models import TrainedModel
 from modalens.training import dataset
+from modalens.training.stored import StoredRows
 from modalens.utils import hdf5
 from modalens.utils.errors import UserError
 
@@ -21,11 +27,15 @@ def read(
     features: Mapping[str, Path],
     replacements: Mapping[str, Path],
     kinds: Sequence[str],
+    decoded: Mapping[str, Path] | None = None,
+    entries: Mapping[str, Any] | None = None,
 ) -> TestSet:
     """What the model looks at, and nothing made with other settings than what it learnt from.
 
     test: test.csv of a split. features: modality -> folder of {shard}.h5. replacements: modality -> file of stage
-    `replacements`, for the kinds of FROM_FILE. Raises UserError for what is not there or was made otherwise.
+    `replacements`, for the kinds of FROM_FILE. decoded, entries: modality -> folder of its decoded form and entry of a
+    resolved config, for a model that reads that, batch by batch. Raises UserError for what is not there or was made
+    otherwise.
     """
     table = dataset.read_split(test)
     if table.empty:
@@ -35,6 +45,12 @@ def read(
     lacking: dict[str, Array] = {}
     stand_ins: dict[str, dict[str, Array]] = {kind: {} for kind in FROM_FILE if kind in kinds}
     for name in trained.model.modalities:
+        if name in trained.model.encoders:
+            rows[name] = _stored(trained, name, table, (decoded or {}).get(name))
+            for kind in stand_ins:
+                entry = (entries or {})[name]
+                stand_ins[kind][name] = baselines.decoded(kind, load_modality(entry["kind"], entry["decode"]))
+            continue
         if name not in features:
             raise UserError(f"the model looks at {name!r}, whose features are not given")
         check_same(trained.sources[name], dataset.read_source(features[name], table), features[name])
@@ -53,6 +69,15 @@ def read(
                 if kind in stand_ins:
                     stand_ins[kind][name] = part
     return TestSet(table, trained.labels, truth.numpy(), rows, stand_ins, lacking, trained.model.learns)
+
+
+def _stored(trained: TrainedModel, name: str, table: pd.DataFrame, folder: Path | None) -> Any:
+    if folder is None:
+        raise UserError(f"the model reads what {name!r} is decoded to, whose folder is not given")
+    if dataset.lacking(table, name).any():
+        raise UserError(f"the model reads what {name!r} is decoded to, which some clips lack")
+    check_same(trained.sources[name]["preprocessing"], dataset.read_source(folder, table), folder)
+    return StoredRows(folder, table)
 
 
 def ablator(trained: TrainedModel, test: TestSet, batch: int) -> ModalityAblator:

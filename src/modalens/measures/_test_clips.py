@@ -29,6 +29,22 @@ def drawn_clips(clips: Clips, most: int, seed: int) -> Clips:
     return Clips(clips.table.iloc[rows].reset_index(drop=True), clips.labels, clips.truth[rows], features)
 
 
+def having(clips: Clips, modality: str) -> Array:
+    """(N,) whether a clip has a modality: where studies keep clips that lack one, its features are a stand-in."""
+    if "lacks" not in clips.table:
+        return np.ones(len(clips.table), bool)
+    lacks = clips.table["lacks"].fillna("").map(lambda text: modality in str(text).split(","))
+    return ~lacks.to_numpy(bool)
+
+
+def exchanged(clips: Clips, modality: str, draw: np.random.Generator) -> Array:
+    """(N,) the place of the clip whose modality each clip is given: of another group, as `other_groups` draws them. A
+    clip that lacks it gives none, and keeps what stands for it."""
+    found, own = np.arange(len(clips.table)), np.flatnonzero(having(clips, modality))
+    found[own] = own[other_groups(clips.table["group"].iloc[own], draw)]
+    return found
+
+
 def other_groups(groups: pd.Series, draw: np.random.Generator) -> Array:
     """(N,) the place of a clip of another group for each clip: a permutation, where no group holds more than half.
 

@@ -13,7 +13,7 @@ from modalens.measures._patch_rows import Asked, example_rows, modality_rows, pa
 from modalens.measures._patch_values import Game, exact_values, sampled_values
 from modalens.measures._patches import patches as patches_of
 from modalens.measures._studied import Array, Clips, StudiedModel
-from modalens.measures._test_clips import drawn_clips, multimodal, other_groups
+from modalens.measures._test_clips import drawn_clips, exchanged, having, multimodal
 from modalens.utils.errors import UserError
 from modalens.utils.suggest import suggest
 
@@ -58,10 +58,11 @@ class MmShap(Measure):
     ) -> None:
         """models: by name, those of several modalities by default. clips: of the test at most, drawn at random; 0 is
         all. patches: of each modality at most. grid: {modality: {axis: parts}} instead. exact: patches of all
-        modalities up to which every coalition is asked. permutations: pairs of an order and its reverse a clip, even.
-        payoff: probability or log_probability of the target: the class that is predicted of the whole clip, or the
-        label. replacement: mean@input, blank@input, gaussian@input or shuffle@input (the same places of a clip of
-        another group). examples: single clips of which every patch is told."""
+        modalities up to which every coalition is asked. permutations: pairs of an order and its reverse a clip,
+        even. payoff: probability or log_probability of the target: the class that is predicted of the whole clip, or
+        the label. replacement: mean@input, blank@input, gaussian@input or shuffle@input (the same places of a clip
+        of another group); a clip that lacks a modality keeps what stands for it, whose patches are worth nothing.
+        examples: single clips of which every patch is told."""
         if permutations < 2 or permutations % 2:
             raise UserError(f"mm_shap: permutations: expected an even number, 2 or more, got {permutations}")
         for name, value, least in (("clips", clips, 0), ("patches", patches, 1), ("examples", examples, 0)):
@@ -140,10 +141,14 @@ class MmShap(Measure):
         """modality -> (N, ...), one for each clip."""
         count = len(test.truth)
         if self.replacement == SHUFFLE:
-            others = other_groups(test.table["group"], draw)
-            return {name: rows[others] for name, rows in test.features.items()}
-        given = model.stand_ins(self.replacement, seed)
-        return {name: given[name][draw.integers(len(given[name]), size=count)] for name in model.modalities}
+            return {name: rows[exchanged(test, name, draw)] for name, rows in test.features.items()}
+        given, found = model.stand_ins(self.replacement, seed), {}
+        for name in model.modalities:
+            found[name] = given[name][draw.integers(len(given[name]), size=count)]
+            if not (there := having(test, name)).all():
+                # What a clip lacks cannot be taken from it: its patches are worth nothing.
+                found[name][~there] = test.features[name][~there]
+        return found
 
     def _worth(self, target: Array) -> Any:
         def worth(said: Array, clips: Array) -> Array:

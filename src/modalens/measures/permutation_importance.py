@@ -13,7 +13,7 @@ import pandas as pd
 from modalens.measures._asked import axes_of, counted, embeddings, log_probabilities
 from modalens.measures._base import Measure
 from modalens.measures._studied import Array, Clips, StudiedModel
-from modalens.measures._test_clips import multimodal, other_groups
+from modalens.measures._test_clips import exchanged, multimodal
 from modalens.stats.bootstrap import Bootstrap, kind_of
 from modalens.stats.metrics import TOP, ConfusionCounts, CountAxes, check_metrics, named
 from modalens.utils.errors import UserError
@@ -27,7 +27,8 @@ class PermutationImportance(Measure):
 
     What a clip is given is real, as its own was, and comes from a clip of another group (source video, speaker); where
     no group holds more than half of the clips each clip's is given to exactly one other. The replacement shuffle@input
-    is one such exchange, between clips; here the chance of a single one is averaged away, and what is left is told.
+    is one such exchange, between clips; here the chance of a single one is averaged away, and what is left is told. A
+    clip that lacks the modality takes no part in its exchanges.
     """
 
     needs = "model"
@@ -106,7 +107,7 @@ class PermutationImportance(Measure):
     def _others(self, name: str, clips: Clips) -> list[Array]:
         """For each exchange, (N,) the place of the clip whose modality each clip is given."""
         draw = np.random.default_rng([self.seed, zlib.crc32(name.encode())])
-        return [other_groups(clips.table["group"], draw) for _ in range(self.exchanges)]
+        return [exchanged(clips, name, draw) for _ in range(self.exchanges)]
 
     def _over_exchanges(
         self, exchanged: Sequence[ConfusionCounts], bootstrap: Bootstrap, axes: CountAxes

@@ -16,6 +16,7 @@ from modalens.stats.metrics import LOWEST_LOG_PROBABILITY, Array
 from modalens.stats.predictions import CLASS
 from modalens.utils.errors import UserError
 from modalens.utils.extras import not_installed
+from modalens.utils.suggest import suggest
 
 # Clips for each entry of a table of labels and cells: with fewer, what is left of its bias is as large as the parts.
 CLIPS_PER_ENTRY = 3
@@ -31,8 +32,8 @@ class Pid(Measure):
     tables is taken off by the bootstrap. Of three modalities or more, two at a time; the others are withheld.
 
     cells: at most, and no fewer than the classes, where the test clips allow as many; the values are empty where there
-    are not CLIPS_PER_ENTRY clips to each entry of a table (classes x min(cells, classes)). replacement: one, several,
-    or None for all that were evaluated.
+    are not CLIPS_PER_ENTRY clips to each entry of a table (classes x min(cells, classes)). models: by name, those of
+    several modalities by default. replacement: one, several, or None for all that were evaluated.
     """
 
     reads_probabilities = True
@@ -40,6 +41,7 @@ class Pid(Measure):
     def __init__(
         self,
         *,
+        models: list[str] | None = None,
         cells: int = 8,
         replacement: str | list[str] | None = None,
         bootstrap: int = 1000,
@@ -48,6 +50,7 @@ class Pid(Measure):
     ) -> None:
         if cells < 2:
             raise UserError(f"pid: cells: expected 2 or more, got {cells}")
+        self.models = models
         self.cells = cells
         self.replacement = replacement
         self.seed = seed
@@ -75,8 +78,12 @@ class Pid(Measure):
             # A model of bare decisions has no probabilities.
             if frame[names].notna().all(axis=None):
                 models[str(name)] = Coalitions(frame, str(name), **self.resampling)
+        if unknown := sorted(set(self.models or ()) - set(models)):
+            raise UserError(f"pid: models: no model {unknown[0]!r} with probabilities; {suggest(unknown[0], models)}")
         rows: list[dict[str, Any]] = []
         for scores in models.values():
+            if self.models is not None and scores.model not in self.models:
+                continue
             for key, pair, sources in self._sources(scores, models):
                 rows += self._rows({"model": scores.model, **key}, pair, sources, names)
         columns = ["model", "notion", "replacement", "modality", "other", "part", "value", "low", "high"]

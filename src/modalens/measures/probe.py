@@ -9,6 +9,7 @@ import pandas as pd
 from modalens.measures._asked import axes_of, counted, embeddings
 from modalens.measures._base import Measure
 from modalens.measures._studied import Array, StudiedModel
+from modalens.measures._test_clips import multimodal
 from modalens.stats.bootstrap import Bootstrap, kind_of
 from modalens.stats.coalitions import model_of
 from modalens.stats.metrics import Array as Numbers
@@ -27,8 +28,8 @@ class Probe(Measure):
     that was trained on the modality alone from the same seed. The open question of the relevancy study, section 5.
 
     Trained on the training clips, its penalty chosen by the validation clips' log-probability, tested on the test
-    clips. An embedding with steps is averaged over them. strengths: of the data against the penalty, scikit-learn's C.
-    metrics: of stats.metrics.METRICS.
+    clips. An embedding with steps is averaged over them. models: joint ones by name, all of them by default. strengths:
+    of the data against the penalty, scikit-learn's C. metrics: of stats.metrics.METRICS.
     """
 
     needs = "model"
@@ -36,6 +37,7 @@ class Probe(Measure):
     def __init__(
         self,
         *,
+        models: list[str] | None = None,
         metrics: Sequence[str] = ("accuracy", "balanced_accuracy", "log_probability"),
         strengths: Sequence[float] = STRENGTHS,
         bootstrap: int = 1000,
@@ -45,6 +47,7 @@ class Probe(Measure):
         check_metrics("probe: metrics", metrics)
         if not strengths or min(strengths) <= 0:
             raise UserError(f"probe: strengths: expected numbers above 0, got {list(strengths)}")
+        self.models = models
         self.metrics = tuple(metrics)
         self.strengths = tuple(strengths)
         self.resampling: dict[str, Any] = {"replicates": bootstrap, "confidence": confidence, "seed": seed}
@@ -62,9 +65,7 @@ class Probe(Measure):
         by_name = {model.name: model for model in models}
         probed: dict[tuple[str, str], dict[str, Numbers]] = {}  # the models trained alone serve every joint one
         rows: list[dict[str, Any]] = []
-        for model in models:
-            if len(model.modalities) < 2:
-                continue
+        for model in multimodal("probe", models, self.models):
             axes = axes_of(model.clips("test"), model.seeds)
             bootstrap = Bootstrap(len(axes.groups), len(axes.seeds), **self.resampling)
             size = {"clips": len(model.clips("test").table), "groups": len(axes.groups), "seeds": len(axes.seeds)}

@@ -9,6 +9,7 @@ and called an exit inside a task a timeout.)
 import contextlib
 import multiprocessing
 import os
+import pickle
 import signal
 import time
 from collections.abc import Callable, Iterable, Iterator
@@ -17,6 +18,7 @@ from multiprocessing.connection import Connection, wait
 from typing import Any
 
 from modalens.media.worker_process import Outcome, serve
+from modalens.plugins import files
 from modalens.utils.errors import UserError
 
 __all__ = ["Outcome", "Task", "map_clips"]
@@ -132,7 +134,11 @@ class _Worker:
         # Only what a worker needs: the page's process, say, has imported much else.
         context.set_forkserver_preload(sorted({self._function.__module__, serve.__module__} - {"__main__"}))
         self.pipe, theirs = context.Pipe()
-        self._process = context.Process(target=serve, args=(theirs, self._function, self._memory_mb), daemon=True)
+        # The server has the plugins of when it was started: the function of another one is read after they are told.
+        function = pickle.dumps(self._function)
+        self._process = context.Process(
+            target=serve, args=(theirs, function, files.paths(), self._memory_mb), daemon=True
+        )
         self._process.start()
         theirs.close()
         self._ready, self._given, self.deadline = False, 0, time.monotonic() + START_S

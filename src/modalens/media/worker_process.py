@@ -4,6 +4,7 @@ import contextlib
 import ctypes
 import math
 import os
+import pickle
 import resource
 import select
 import signal
@@ -11,13 +12,15 @@ import sys
 import threading
 import time
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from multiprocessing import forkserver
 from multiprocessing.connection import Connection
+from pathlib import Path
 from typing import Any
 
 from modalens.media.failure_causes import ClipError, ClipNote, one_line
+from modalens.plugins import files
 
 GRACE_S = 10.0  # a worker's own limit comes after that of the stage, which says what it was
 PR_SET_PDEATHSIG = 1
@@ -37,8 +40,11 @@ class Outcome:
     notes: tuple[tuple[str, str], ...] = ()
 
 
-def serve(pipe: Connection, function: Callable, memory_mb: int) -> None:
-    """The worker's life: one answer for each clip, until the pipe closes."""
+def serve(pipe: Connection, function: bytes, plugin_files: Sequence[Path], memory_mb: int) -> None:
+    """The worker's life: one answer for each clip, until the pipe closes. function: pickled, perhaps a plugin's."""
+    if files.paths() != plugin_files:
+        files.use(plugin_files)
+    called: Callable = pickle.loads(function)
     os.setsid()
     _end_with_parent(pipe)
     # Decoders print bytes of the file (dmlc/decord#299): no log wants them.
@@ -56,7 +62,7 @@ def serve(pipe: Connection, function: Callable, memory_mb: int) -> None:
         except EOFError:
             return
         _limit_own_time(timeout_s + GRACE_S)
-        outcome = _called(function, args, memory_mb)
+        outcome = _called(called, args, memory_mb)
         signal.setitimer(signal.ITIMER_REAL, 0)  # none while it waits for the next clip
         pipe.send(outcome)
 

@@ -4,10 +4,13 @@ from modalens.models._base import Batches, Features, Model, TrainedModel, build,
 from modalens.models._fitted import mean_of, shape_of
 from modalens.models._shapes import Shape, Shapes
 from modalens.models._targets import outputs_of, read_labels, score
+from modalens.models._through import FROZEN, Learnt
 
 __all__ = [
+    "FROZEN",
     "Batches",
     "Features",
+    "Learnt",
     "Model",
     "Shape",
     "Shapes",

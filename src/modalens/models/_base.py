@@ -12,6 +12,7 @@ from modalens.models._fitted import Fitted, fitted, seen
 from modalens.models._networks import CellsNetwork
 from modalens.models._shapes import Shapes
 from modalens.models._targets import label_loss, outputs_of
+from modalens.models._through import Learnt, Through
 from modalens.plugins import registry
 from modalens.plugins.options import parameters, resolve
 from modalens.stats.targets import CLASSES
@@ -19,7 +20,7 @@ from modalens.utils import checksums, torch_file
 from modalens.utils.errors import UserError
 
 # What a model file holds beside the parameters: what the model is built from, and what is known of its training.
-DESCRIBES = ("name", "options", "shapes", "target")
+DESCRIBES = ("name", "options", "shapes", "encoders", "target")
 RESTORED = ("labels", "sources", "embedding_means", "embedding_stds", "balancing", "temperature", "scale")
 
 LEFT_OUT = ("step_size",)  # sizes of layers that 0 leaves out
@@ -51,6 +52,7 @@ class Model(nn.Module):
         self.modalities = tuple(sorted(networks))
         # A plain dict: teachers are neither trained, nor moved, nor saved with their student.
         self.teachers: dict[str, Model] = {}
+        self.encoders: dict[str, Learnt] = {}  # of modalities whose decoded form the model reads
         self.networks = nn.ModuleDict({name: networks[name] for name in self.modalities})
         self.normalizers = nn.ModuleDict({name: fitted(self.shapes[name]) for name in self.modalities})
         self.fusion = fusion
@@ -62,10 +64,18 @@ class Model(nn.Module):
         for name in list(self.normalizers):
             self.normalizers[name] = fitted(self.shapes[name])
 
+    def learn_through(self, encoders: Mapping[str, Learnt], saved: bool = False) -> None:
+        """Put encoders before the normalizers of these modalities. saved: their trained weights follow."""
+        for name, learnt in encoders.items():
+            if name in self.normalizers:
+                self.encoders[name] = learnt
+                self.normalizers[name] = Through(self.shapes[name], learnt, saved)
+
     def fit_normalizer(self, batches: Mapping[str, Iterable[Tensor]]) -> None:
-        """batches: the training clips' features by modality, in pieces that fit in memory."""
+        """batches: the training clips' features by modality, in pieces that fit in memory, gone through more than
+        once."""
         for name in self.normalizers:
-            pieces = list(batches[name])
+            pieces = batches[name]
             normalizer = self._normalizer(name)
             normalizer.fit(pieces)
             network = dict(self.networks.items()).get(name)
@@ -75,7 +85,8 @@ class Model(nn.Module):
 
     def share_normalizer(self, other: "Model") -> None:
         """Take over what another seed has fitted on the same clips."""
-        self.normalizers.load_state_dict(other.normalizers.state_dict())
+        for name in self.normalizers:
+            self._normalizer(name).share(other._normalizer(name))
         for name, network in self.networks.items():
             if isinstance(network, CellsNetwork):
                 network.mean.copy_(other.networks[name].get_buffer("mean"))
@@ -151,6 +162,7 @@ class TrainedModel:
             "options": self.model.options,
             "shapes": self.model.shapes,
             "target": self.model.learns,
+            "encoders": {name: learnt.as_data() for name, learnt in self.model.encoders.items()},
             "labels": self.labels,
             "sources": self.sources,
             "embedding_means": self.embedding_means,
@@ -206,6 +218,7 @@ def load_model(path: str | Path) -> TrainedModel:
     try:
         target, labels = content["target"], content["labels"]
         model = build(content["name"], content["shapes"], outputs_of(target, labels), content["options"], target)
+        model.learn_through({name: Learnt(**given) for name, given in content["encoders"].items()}, saved=True)
         for method, options in content["balancing"].items():
             registry.load("balancing", method).adapt(model, options)
         model.load_state_dict(content["state"])

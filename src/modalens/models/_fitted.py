@@ -25,6 +25,10 @@ class Fitted(nn.Module):
         """batches: (b, ...) of the training clips."""
         raise NotImplementedError
 
+    def share(self, other: "Fitted") -> None:
+        """Take over what another one of the same shape has fitted on the same clips."""
+        self.load_state_dict(other.state_dict())
+
     def training_mean(self) -> Tensor:
         """(1, ...) of `shape`: what stands for a clip of which nothing is known."""
         raise NotImplementedError

@@ -14,7 +14,7 @@ from torch import Tensor
 
 from modalens.fusions import build
 from modalens.models._base import Features, Model
-from modalens.models._networks import PooledLayer, StepLayer, mlp_head, sizes
+from modalens.models._networks import CellsNetwork, PooledLayer, StepLayer, mlp_head, sizes
 from modalens.models._shapes import Shapes, is_spectrogram
 from modalens.utils.errors import UserError
 
@@ -37,6 +37,7 @@ class Distillation(Model):
         dropout: float = 0.0,
         temperature: float = 1.0,
         weights: Mapping[str, float] | None = None,
+        standardise: bool = False,
         fusion: str = "concat",
         fusion_options: Mapping[str, Any] | None = None,
     ) -> None:
@@ -45,8 +46,11 @@ class Distillation(Model):
         temperature softens teachers and student alike in the KL terms; the terms are not rescaled by its square. The
         paper gives neither it nor weights: the plain sum is 1 and 1. The student's sizes are the experts', also ours.
         fusion: any of fusions/ that serves the intermediate stage; the paper's is concat.
+
+        standardise: cells of a spectrogram are standardised over the training clips before the layer, and no ReLU
+        follows it, as with `convolution: false` of late fusion: for a few hundred clips of real sound.
         """
-        spectrogram = partial(PooledLayer, size=spectrogram_size)
+        spectrogram: Any = partial(CellsNetwork if standardise else PooledLayer, size=spectrogram_size)
         vectors = partial(StepLayer, size=sequence_size)
         networks = {
             name: (spectrogram if is_spectrogram(shapes[name]) else vectors)(shapes[name]) for name in sorted(shapes)

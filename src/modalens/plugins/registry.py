@@ -12,9 +12,7 @@ Nothing is imported to find a name: sources are read, so that a config is checke
 import ast
 import importlib
 import importlib.util
-import os
 import re
-import sys
 from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import cache
@@ -70,10 +68,7 @@ def use(plugin_files: Iterable[str | Path]) -> None:
             raise UserError(f"config: plugins: not found: {path}")
         if [other.stem for other in paths].count(path.stem) > 1:
             raise UserError(f"config: plugins: two files are called {path.name}; give each a name of its own")
-    os.environ[files.ENVIRONMENT] = os.pathsep.join(map(str, paths))
-    files.__path__ = list(dict.fromkeys(str(path.parent) for path in paths))
-    for module in [name for name in sys.modules if name.startswith(f"{files.__name__}.")]:
-        del sys.modules[module]  # of another study, perhaps of the same name
+    files.use(paths)
     members.cache_clear()
     parse.cache_clear()
 

@@ -87,7 +87,14 @@ class ModelScores:
         if self.target != CLASSES:
             return False
         counts = self.full[0].sum(axis=1)
-        return bool(counts.max() / counts.sum() > 1 / len(self.classes) + IMBALANCE)
+        return bool(counts.max() / counts.sum() > 1 / np.count_nonzero(counts) + IMBALANCE)
+
+    @property
+    def rarest(self) -> tuple[str, int]:
+        """The class with the fewest test clips, of those that have any, and how many. Of classes only."""
+        counts = self.full[0].sum(axis=1)
+        place = int(np.where(counts > 0, counts, np.inf).argmin())
+        return self.classes[place], int(counts[place])
 
 
 def read_scores(path: Path, replacements: list[str]) -> ModelScores:

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from math import isnan
 from typing import Any
 
+import numpy as np
 import pandas as pd
 
 from modalens.curation.splitting import off
@@ -16,6 +17,8 @@ from modalens.stats.targets import CLASSES, MULTILABEL, TARGETS, in_words
 TOLERANCE = 0.10
 # Drops under two stand-ins that differ by less are told apart in the tables, not in the first lines.
 CONTRADICTION = 0.2
+# Under so many clips of a class the calibration finds intervals of balanced accuracy that cover too little.
+FEW_OF_A_CLASS = 20
 
 
 @dataclass
@@ -71,7 +74,7 @@ def find(study: Study, task: str) -> Finding:
                 _one(probes, model=model, modality=modality),
             )
         )
-    chance = 1 / len(scored.classes) if scored.imbalanced else scored.chance
+    chance = 1 / np.count_nonzero(scored.full[0].sum(axis=1)) if scored.imbalanced else scored.chance
     full = next((part.drop for part in parts if part.drop), None)
     finding = Finding(task, model, metric, chance, parts, full, payoff=payoff)
     if full is None or any(part.drop is None for part in parts):
@@ -210,10 +213,24 @@ def caveats(study: Study, weights: dict[str, str]) -> list[str]:
     said.append(f"Tested on {least}{clips:,} clips of {groups:,} groups, trained from {seeds} seed{'s' * (seeds > 1)}.")
     if groups < 30:
         said.append(f"Only {groups} test groups in the smallest task: the intervals are rough.")
+    said += [rare_class(study, task) for task in study.scores]
     said += [f"Splits of {task}: {text}." for task, text in uneven_splits(study).items()]
     said.append(disagreement(study))
     said.append(lost_clips(study.attrition()))
     return [text for text in said if text]
+
+
+def rare_class(study: Study, task: str) -> str:
+    """Where a task is told in balanced accuracy, in which each class counts as much, and one has few test clips."""
+    scored = study.scores[task][study.headline(task)]
+    if not scored.imbalanced or scored.rarest[1] >= FEW_OF_A_CLASS:
+        return ""
+    name, clips = scored.rarest
+    share = 100 / np.count_nonzero(scored.full[0].sum(axis=1))
+    return (
+        f"{task}: the class {name!r} has {clips} test clip{'s' * (clips > 1)} and makes {share:.0f} % of the balanced "
+        "accuracy: its intervals are rough, mostly too narrow."
+    )
 
 
 def uneven_splits(study: Study) -> dict[str, str]:

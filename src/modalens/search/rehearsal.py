@@ -14,12 +14,15 @@ import torch
 from torch import Tensor
 
 from modalens.balancing import Learner, apply_balancing
+from modalens.config.modalities import learnt as learnt_through
+from modalens.encoders import Encoder
 from modalens.fusions import Fusion
-from modalens.models import Model, Shapes, build, shape_of
+from modalens.models import FROZEN, Model, Shapes, build, shape_of
 from modalens.plugins import blame, introspection, registry
 from modalens.plugins.options import resolve
 from modalens.search.space import apply_overrides
 from modalens.tracking import mlflow_database
+from modalens.training import augmentation
 from modalens.utils.errors import UserError
 from modalens.utils.tensors import eval_mode
 
@@ -47,6 +50,8 @@ def problems(config: Config) -> list[str]:
         for where, settings in _settings(name, config):
             with _noted(found, f"config: {where}"):
                 _try(name, config["models"][name], settings, shapes, learnt)
+        with _noted(found, f"config: models.{name}.training"):
+            _try_decoded(config["models"][name], config)
     for name, given in config["relevance"]["measures"].items():
         with _noted(found, f"config: relevance.measures.{name}"):
             maker = registry.load("measures", name)
@@ -139,6 +144,21 @@ def _expect_joined(model: Model, features: dict[str, Tensor]) -> None:
                 f"{blame.where('fusions', model.options['fusion'])}: expected vectors (clips, size) "
                 f"{(CLIPS, fusion.size)}, got {got}"
             )
+
+
+def _try_decoded(model: Config, config: Config) -> None:
+    """What a model learns through, and how training clips are changed, without a weight being read."""
+    through = learnt_through(model)
+    axes = {}
+    for name in model["modalities"]:
+        entry = config["modalities"][name]
+        maker = registry.load("encoders", entry["encoder"])
+        if name in through and model["training"]["encoders"][name] != FROZEN and maker.network is Encoder.network:
+            raise UserError(f"encoders.{name}: nothing in {entry['encoder']} can be learnt; expected `frozen`")
+        with contextlib.suppress(UserError, ValueError):
+            kind, plugin = ("modalities", "kind") if name in through else ("encoders", "encoder")
+            axes[name] = tuple(introspection.attribute(kind, entry[plugin], "axes"))
+    augmentation.made(model["training"]["augment"], axes)
 
 
 def _expect_logits(learner: Learner, logits: Any) -> None:

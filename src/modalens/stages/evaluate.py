@@ -34,8 +34,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--made", type=cli.mapping, default={}, help="{model: {modalities, code: digest}}, JSON")
     parser.add_argument("--seeds", type=int, nargs="+", required=True)
     parser.add_argument("--test", type=Path, required=True, help="test.csv of the split")
-    parser.add_argument("--modalities", type=pair, nargs="+", required=True, help="MODALITY=FOLDER of {shard}.h5")
+    parser.add_argument("--modalities", type=pair, nargs="*", default=[], help="MODALITY=FOLDER of {shard}.h5")
     parser.add_argument("--replacements", type=pair, nargs="*", default=[], help="MODALITY=FILE of stage replacements")
+    parser.add_argument("--decoded", type=pair, nargs="*", default=[], help="MODALITY=FOLDER, for models that read it")
+    parser.add_argument("--entries", type=cli.mapping, default={}, help="`modalities` of the config, JSON, for these")
     parser.add_argument("--conditions", nargs="*", default=list(KINDS), help="KIND@STAGE to withhold modalities by")
     parser.add_argument(
         "--output", type=Path, required=True, help="folder of MODEL.parquet, predictions, and MODEL.json"
@@ -69,23 +71,27 @@ def _of_model(
 ) -> tuple[pd.DataFrame, list[records.Run]]:
     """Predictions of all seeds of a model, and their runs."""
     tables, runs, test = [], [], None
-    folders, stand_ins = dict(arguments.modalities), dict(arguments.replacements)
+    folders, stand_ins, decoded = map(dict, (arguments.modalities, arguments.replacements, arguments.decoded))
     for seed in arguments.seeds:
         path = folder / str(seed) / "model.pt"
         trained = load_model(path)
-        test = test or ours.read(trained, arguments.test, folders, stand_ins, arguments.conditions)
+        test = test or ours.read(
+            trained, arguments.test, folders, stand_ins, arguments.conditions, decoded, arguments.entries
+        )
         trained.model.to(where)
         table = predict(ours.ablator(trained, test, arguments.batch_size), test, arguments.conditions, seed)
         tables.append(table)
         runs.append(_run(table, {"model": folder.name} | arguments.key, seed, arguments))
-        runs[-1].model = records.Model(
-            str(path),
-            trained.labels,
-            {name: list(trained.model.shapes[name].values()) for name in trained.model.modalities},
-            {name: str(folders[name]) for name in trained.model.modalities},
-            str(test.table["clip_id"].iloc[0]),
-            trained.model.learns,
-        )
+        # What MLflow loads reads features, not what clips are decoded to.
+        if not trained.model.encoders:
+            runs[-1].model = records.Model(
+                str(path),
+                trained.labels,
+                {name: list(trained.model.shapes[name].values()) for name in trained.model.modalities},
+                {name: str(folders[name]) for name in trained.model.modalities},
+                str(test.table["clip_id"].iloc[0]),
+                trained.model.learns,
+            )
         main = TARGETS[target_of(table)].metrics[0]
         log.info("%s seed %d: %s %.3f", folder.name, seed, main, runs[-1].metrics[main])
     return _with_prior(pd.concat(tables, ignore_index=True), arguments.test.parent), runs
@@ -96,15 +102,16 @@ def _made(folder: Path, arguments: argparse.Namespace) -> str:
     stated = arguments.made.get(folder.name, {})
     contents = [folder / str(seed) / "model.pt" for seed in arguments.seeds]
     contents += [arguments.test, *(arguments.test.with_name(f"{name}.csv") for name in ("classes", "train"))]
-    looked_at = stated.get("modalities", [name for name, _ in arguments.modalities])
-    read = [path for name, of in arguments.modalities if name in looked_at for path in sorted(of.glob("*.h5"))]
+    given = [*arguments.modalities, *arguments.decoded]
+    looked_at = stated.get("modalities", [name for name, _ in given])
+    read = [path for name, of in given if name in looked_at for path in sorted(of.glob("*.h5"))]
     read += [path for name, path in arguments.replacements if name in looked_at]
     states = [path.stat() for path in read]
     return files.digest(
         stated,
         [hashlib.sha256(path.read_bytes()).hexdigest() for path in contents if path.is_file()],
         [[state.st_size, state.st_mtime_ns] for state in states],
-        [arguments.seeds, arguments.conditions, arguments.device, arguments.key],
+        [arguments.seeds, arguments.conditions, arguments.device, arguments.key, arguments.entries],
     )
 
 

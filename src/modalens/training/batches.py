@@ -1,24 +1,30 @@
 """Training data for S stacked seeds: shared features, per-seed shuffling, per-seed teacher targets."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Self
+from typing import Any, Self
 
 import torch
 from torch import Tensor
 
 from modalens.balancing import Learner
+from modalens.training.augmentation import Augmenter
 from modalens.training.dataset import FeatureDataset
+from modalens.training.stored import ahead
 from modalens.utils.tensors import Tensors, index_seeds
+
+Batch = tuple[Tensors, Tensor]
 
 
 @dataclass
 class SeedBatches:
-    """Clips of a split for S seeds. targets: {name: (S, N, ...)}, by each seed's own teachers."""
+    """Clips of a split for S seeds. targets: {name: (S, N, ...)}, by each seed's own teachers. augmenter: of training
+    clips."""
 
     clips: FeatureDataset
     targets: Tensors
     device: torch.device
+    augmenter: Augmenter | None = None
 
     @classmethod
     @torch.no_grad()
@@ -35,9 +41,30 @@ class SeedBatches:
         joined = [{name: torch.cat([answer[name] for answer in own]) for name in own[0]} for own in answers]
         return cls(clips, {name: torch.stack([own[name] for own in joined]) for name in joined[0]}, device)
 
-    def training_batch(self, rows: Tensor) -> tuple[Tensors, Tensor]:
-        """rows: (S, B), each seed's own clips -> {name: (S, B, ...)}, labels (S, B), of tags (S, B, tags)."""
+    def training_batches(self, generators: Sequence[torch.Generator], size: int) -> Iterator[Batch]:
+        """All clips in an order that each seed's generator draws, and how they are augmented with it."""
+        orders = [torch.randperm(len(self.clips), generator=one) for one in generators]
+        rows = torch.stack(orders).to(self.clips.labels.device).split(size, dim=1)
+        if not self.augmenter:
+            return self._in_turn(self.training_batch, rows)
+        wanted = (len(self.clips), self.augmenter.numbers)
+        numbers = torch.stack([torch.rand(wanted, generator=one) for one in generators]).split(size, dim=1)
+        return self._in_turn(lambda both: self.training_batch(*both), zip(rows, numbers, strict=True))
+
+    def shared_batches(self, size: int, seeds: int) -> Iterator[Batch]:
+        """All clips in order, the same for all seeds."""
+        starts = range(0, len(self.clips), size)
+        return self._in_turn(lambda start: self.shared_batch(slice(start, start + size), seeds), starts)
+
+    def _in_turn(self, read: Callable[[Any], Batch], asked: Iterable[Any]) -> Iterator[Batch]:
+        return ahead(read, asked) if self.clips.is_stored else map(read, asked)
+
+    def training_batch(self, rows: Tensor, numbers: Tensor | None = None) -> Batch:
+        """rows: (S, B), each seed's own clips -> {name: (S, B, ...)}, labels (S, B), of tags (S, B, tags). numbers:
+        (S, B, K) from 0 to 1, by which they are augmented."""
         features, labels = self.clips.batch(rows.flatten(), self.device)
+        if self.augmenter and numbers is not None:
+            features = self.augmenter(features, numbers.flatten(0, 1).to(self.device))
         first = torch.arange(len(rows), device=rows.device).unsqueeze(1) * len(self.clips)
         flat = {name: values.flatten(0, 1) for name, values in self.targets.items()}
         features |= index_seeds(flat, (first + rows).flatten().to(self.device))
@@ -45,7 +72,7 @@ class SeedBatches:
             0, rows.shape
         )
 
-    def shared_batch(self, rows: slice, seeds: int) -> tuple[Tensors, Tensor]:
+    def shared_batch(self, rows: slice, seeds: int) -> Batch:
         """The same clips for all seeds: {name: (S, B, ...)}, labels (S, B)."""
         features, labels = self.clips.batch(rows, self.device)
         wide = {name: values.expand(seeds, *values.shape) for name, values in features.items()}

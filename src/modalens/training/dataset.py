@@ -12,6 +12,7 @@ from torch import Tensor
 
 from modalens.models import read_labels
 from modalens.stats.targets import CLASSES, MULTILABEL
+from modalens.training.stored import StoredRows
 from modalens.utils import hdf5
 from modalens.utils.csv_tables import read_table
 from modalens.utils.errors import UserError
@@ -21,45 +22,63 @@ Folders = Mapping[str, Path]  # modality -> folder of {shard}.h5
 
 @dataclass
 class FeatureDataset:
-    """features: {modality: (N, ...)} as stored. labels: (N,) class indices or numbers, or
-    (N, tags). lacks: {modality: (N,)} whose features are
-    a stand-in, for those that some clip lacks."""
+    """features: {modality: (N, ...)} as stored; decoded rows stay in their files. labels: (N,) class indices or
+    numbers, or (N, tags). lacks: {modality: (N,)} whose features are a stand-in, for those that some clip lacks. axes:
+    {modality: of a row}, for what is augmented."""
 
-    features: dict[str, Tensor]
+    features: dict[str, Tensor | StoredRows]
     labels: Tensor
     lacks: dict[str, Tensor] = field(default_factory=dict)
+    axes: dict[str, tuple[str, ...]] = field(default_factory=dict)
 
     def __len__(self) -> int:
         return len(self.labels)
 
     def batch(self, rows: Tensor | slice, device: torch.device) -> tuple[dict[str, Tensor], Tensor]:
         """Some clips, on the device: {modality: (B, ...)}, (B,). rows: a slice, or indices where the clips are."""
-        features = {name: _taken(values, rows).to(device) for name, values in self.features.items()}
-        return features, _taken(self.labels, rows).to(device)
+        features = {name: _taken(values, rows, device).to(device) for name, values in self.features.items()}
+        return features, _taken(self.labels, rows, device).to(device)
 
-    def present(self, modality: str) -> Tensor:
+    @property
+    def is_stored(self) -> bool:
+        """Whether a batch waits for files."""
+        return any(isinstance(values, StoredRows) for values in self.features.values())
+
+    def present(self, modality: str) -> Tensor | StoredRows:
         """(M, ...) of the clips that have it."""
         values = self.features[modality]
-        return values[~self.lacks[modality]] if modality in self.lacks else values
+        return values[~self.lacks[modality]] if modality in self.lacks and isinstance(values, Tensor) else values
 
     def to_device(self, device: torch.device) -> "FeatureDataset":
         """All on the device if its free memory holds them twice, else as they are: a batch at a time goes there."""
         values = (*self.features.values(), self.labels)
         if device.type != "cuda" or 2 * sum(value.nbytes for value in values) > torch.cuda.mem_get_info(device)[0]:
             return self
-        features = {name: value.to(device) for name, value in self.features.items()}
-        return FeatureDataset(features, self.labels.to(device), self.lacks)
+        features = {
+            name: value.to(device) if isinstance(value, Tensor) else value for name, value in self.features.items()
+        }
+        return FeatureDataset(features, self.labels.to(device), self.lacks, self.axes)
 
 
-def _taken(values: Tensor, rows: Tensor | slice) -> Tensor:
+def _taken(values: Tensor | StoredRows, rows: Tensor | slice, device: torch.device) -> Tensor:
+    if isinstance(values, StoredRows):
+        found = values.take(rows)
+        # Only from pinned memory does a copy to the GPU not wait for what the GPU is doing.
+        return found.pin_memory() if device.type == "cuda" else found
     # Not values[rows] for a tensor of rows: on the CPU it takes several times as long with float16.
     return values[rows] if isinstance(rows, slice) else values.index_select(0, rows)
 
 
-def batches(values: Tensor, size: int) -> Iterator[Tensor]:
-    """(N, ...) -> (size, ...) views in order."""
-    for start in range(0, len(values), size):
-        yield values[start : start + size]
+class Pieces:
+    """(N, ...) -> (size, ...) in order, views of what lies in memory, as often as they are gone through."""
+
+    def __init__(self, values: Tensor | StoredRows, size: int) -> None:
+        self._values, self._size = values, size
+
+    def __iter__(self) -> Iterator[Tensor]:
+        for start in range(0, len(self._values), self._size):
+            some = slice(start, start + self._size)
+            yield self._values.take(some) if isinstance(self._values, StoredRows) else self._values[some]
 
 
 def read_split(path: Path) -> pd.DataFrame:

@@ -60,11 +60,12 @@ class Dynamics:
     def _accuracy(self, kept: str, ensemble: Ensemble, validation: SeedBatches, size: int) -> Tensor:
         """(S,)."""
         hits = torch.zeros(len(ensemble), device=ensemble.device)
-        for start in range(0, len(validation.clips), size):
-            features, labels = validation.shared_batch(slice(start, start + size), len(ensemble))
+        for features, labels in validation.shared_batches(size, len(ensemble)):
             for name in self._modalities:
                 if name != kept:
-                    features[name] = self._means[name].to(features[name].dtype).expand_as(features[name])
+                    # Of features: a model that reads decoded rows takes them, too.
+                    mean = self._means[name]
+                    features[name] = mean.to(ensemble.device).expand(*labels.shape, *mean.shape[1:])
             hits += (ensemble.terms(features, labels)["logits"].argmax(2) == labels).sum(1)
         return hits / len(validation.clips)
 

@@ -14,6 +14,7 @@ from modalens.balancing import Balancing, Learner, unwrap
 from modalens.models import Features, Model
 from modalens.stats.calibration import calibrated
 from modalens.stats.targets import CLASSES
+from modalens.training.augmentation import Augmenter
 from modalens.training.batches import SeedBatches
 from modalens.training.checkpoint import Checkpoint, random_state, set_random_state
 from modalens.training.dataset import FeatureDataset
@@ -38,9 +39,13 @@ class TrainingOptions:
 
     patience: optimizer steps without a calibrated validation loss lower by history.LEAST_PROGRESS before stopping; at
     least history.LEAST_EPOCHS epochs. Steps, since a small data set has few of them in an epoch. precision: float32, or
-    bfloat16 for the forward and backward pass; weights, validation and checkpoints stay float32. seeds_per_batch: most
+    bfloat16 for the forward and backward pass, or auto, which is bfloat16 on CUDA alone; weights, validation and
+    checkpoints stay float32. seeds_per_batch: most
     seeds that are trained as one; 0: all of them on a GPU, one on a CPU. dynamics: the history says how each modality
     is learnt, at the price of a look at the validation clips per epoch and modality.
+
+    encoders: {modality: frozen, unfrozen or {last_layers: n}} whose decoded form the model reads, through the encoder.
+    augment: {modality: options of augmentation.Augmentation}, of training clips.
     """
 
     epochs: int = 500
@@ -53,6 +58,8 @@ class TrainingOptions:
     precision: str = "float32"
     seeds_per_batch: int = 0
     dynamics: bool = False
+    encoders: dict[str, Any] = field(default_factory=dict)
+    augment: dict[str, Any] = field(default_factory=dict)
 
     def stop_reason(self, history: History) -> str:
         return stop_reason(history, patience=self.patience, epochs=self.epochs, steps=self.steps)
@@ -171,6 +178,7 @@ def _begin(
 ) -> _State:
     ensemble = Ensemble(models, training.precision)
     batches = {name: SeedBatches.from_models(models, part, training.batch_size) for name, part in clips.items()}
+    batches["train"].augmenter = Augmenter.of(training.augment, clips["train"].axes, unwrap(models[0]))
     orders = [_Seed(torch.Generator().manual_seed(seed)) for seed in seeds]
     torch.manual_seed(seeds[0] + DROPOUT)
     optimizer = AdamW(ensemble, training.learning_rate, training.weight_decay)
@@ -182,11 +190,9 @@ def _begin(
 def _learn(state: _State, training: TrainingOptions) -> list[dict[str, float]]:
     state.ensemble.train()
     batches = state.batches["train"]
-    count = len(batches.clips)
-    orders = [torch.randperm(count, generator=state.seeds[place].order) for place in state.learning]
-    meter = Meter(count, _target(state))
-    for rows in torch.stack(orders).to(batches.clips.labels.device).split(training.batch_size, dim=1):
-        features, labels = batches.training_batch(rows)
+    generators = [state.seeds[place].order for place in state.learning]
+    meter = Meter(len(batches.clips), _target(state))
+    for features, labels in batches.training_batches(generators, training.batch_size):
         directions, terms = gradients(state.ensemble, features, labels)
         if state.dynamics:
             state.dynamics.add(directions)
@@ -228,8 +234,7 @@ def _measure(state: _State, split: str, training: TrainingOptions) -> tuple[Mete
     state.ensemble.train(False)
     batches = state.batches[split]
     meter, logits = Meter(len(batches.clips), _target(state)), []
-    for start in range(0, len(batches.clips), training.batch_size):
-        features, labels = batches.shared_batch(slice(start, start + training.batch_size), len(state.ensemble))
+    for features, labels in batches.shared_batches(training.batch_size, len(state.ensemble)):
         terms = state.ensemble.terms(features, labels)
         meter.add(terms, labels)
         logits.append(terms["logits"].float())

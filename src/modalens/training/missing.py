@@ -59,6 +59,8 @@ class Missing:
         """{modality: (N, ...)} of the clips in the order of their ids, as many as there are; what it was given stays as
         it is. files: modality -> file of stage `replacements`, for the kinds of ROWS."""
         found = dict(features)
+        if not found:
+            return found
         for name, lacks in self.lacking(len(next(iter(features.values())))).items():
             if name in features and lacks.any():
                 values = features[name].clone()

@@ -3,7 +3,7 @@
 import argparse
 import hashlib
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -12,10 +12,10 @@ import torch
 from torch import Tensor
 
 from modalens.balancing import Learner, apply_balancing, unwrap
-from modalens.models import Model, Shape, Shapes, build, load_model, mean_of, outputs_of, shape_of
+from modalens.models import Learnt, Model, Shape, Shapes, build, load_model, mean_of, outputs_of, shape_of
 from modalens.plugins.options import resolve
 from modalens.stats.targets import CLASSES, REGRESSION, TARGETS
-from modalens.training import dataset, ensemble, loop
+from modalens.training import augmentation, dataset, decoded, ensemble, loop
 from modalens.training.missing import Missing
 from modalens.utils import device
 from modalens.utils.cli import mapping, pair
@@ -24,7 +24,7 @@ from modalens.utils.errors import UserError
 
 BATCH = 64  # clips at once where their number changes no result
 TRIED = 4  # clips on which the stacked seeds have to agree with each of them alone
-PRECISIONS = ("float32", "bfloat16")
+PRECISIONS = ("float32", "bfloat16", "auto")
 
 
 @dataclass
@@ -46,6 +46,7 @@ class Job:
     digest: str
     target: str = CLASSES  # of stats.targets
     scale: tuple[float, float] = (0.0, 1.0)  # mean and deviation of the training labels where these are numbers
+    encoders: dict[str, Learnt] = field(default_factory=dict)  # of modalities whose decoded form the model reads
 
 
 def add_arguments(line: argparse.ArgumentParser) -> None:
@@ -54,7 +55,9 @@ def add_arguments(line: argparse.ArgumentParser) -> None:
     line.add_argument("--options", type=mapping, default={}, help="the model's options, JSON")
     line.add_argument("--training", type=mapping, default={}, help="the loop's options, JSON")
     line.add_argument("--balancing", type=mapping, default={}, help="{name: options} of modalens/balancing, JSON")
-    line.add_argument("--modalities", type=pair, nargs="+", required=True, help="MODALITY=FOLDER of {shard}.h5")
+    line.add_argument("--modalities", type=pair, nargs="*", default=[], help="MODALITY=FOLDER of {shard}.h5")
+    line.add_argument("--decoded", type=pair, nargs="*", default=[], help="MODALITY=FOLDER, for training.encoders")
+    line.add_argument("--entries", type=mapping, default={}, help="`modalities` of the config, JSON, for these")
     line.add_argument("--missing", type=mapping, default={}, help="training clips without a modality, JSON")
     line.add_argument("--replacements", type=pair, nargs="*", default=[], help="MODALITY=FILE of stage replacements")
     line.add_argument("--teachers", type=pair, nargs="*", default=[], help="NAME=FOLDER of {seed}/model.pt")
@@ -66,12 +69,12 @@ def read(arguments: argparse.Namespace) -> Job:
     """Opens train.csv, validation.csv and the label column of classes.csv, and nothing else of the splits."""
     splits, folders = arguments.splits, dict(arguments.modalities)
     training = loop.TrainingOptions(**resolve(loop.TrainingOptions, arguments.training, "training"))
-    if training.precision not in PRECISIONS:
-        raise UserError(f"training.precision: expected {' or '.join(PRECISIONS)}, got {training.precision!r}")
     where = device.resolve_device(training.device)
+    training = replace(training, precision=_precision(training.precision, where))
     labels = read_table(splits / "classes.csv")["label"].tolist()
     tables = {name: dataset.read_split(splits / f"{name}.csv") for name in ("train", "validation")}
     everything = pd.concat(tables.values())
+    learnt = decoded.read(arguments.entries, dict(arguments.decoded), training.encoders, everything)
     sources = {modality: dataset.read_source(folder, everything) for modality, folder in folders.items()}
     missing = Missing(**resolve(Missing, arguments.missing, "missing"))
     for name, table in tables.items():
@@ -90,16 +93,25 @@ def read(arguments: argparse.Namespace) -> Job:
         for modality, values in features["train"].items()
     }
     _stand_in(features, lacks, shapes)
+    if gone := [name for name in learnt if missing.shares.get(name)]:
+        raise UserError(f"missing.shares.{gone[0]}: expected cached features, got training.encoders.{gone[0]}")
     features["train"] = missing.replace(features["train"], shapes, dict(arguments.replacements))
+    axes = {name: tuple(source["axes"]) for name, source in sources.items()} | {
+        n: one.axes for n, one in learnt.items()
+    }
+    augmentation.made(training.augment, axes)
+    sources |= {name: one.source for name, one in learnt.items()}
+    shapes |= {name: one.shape for name, one in learnt.items()}
     # Nobody forges features to resume a checkpoint: the quickest hash will do.
     target = arguments.target
     scale = dataset.scale_of(tables["train"]) if target == REGRESSION else (0.0, 1.0)
     clips, digest = {}, hashlib.sha1(usedforsecurity=False)
     for name, table in tables.items():
         values = dataset.label_values(table, labels, splits / f"{name}.csv", target, scale)
-        whole = dataset.FeatureDataset(features.pop(name), values, lacks[name])
+        rows = features.pop(name) | {modality: one.rows(table) for modality, one in learnt.items()}
+        whole = dataset.FeatureDataset(rows, values, lacks[name], axes)
         for part in (*whole.features.values(), whole.labels):
-            digest.update(part.numpy().data.cast("B"))
+            digest.update(part.numpy().data.cast("B") if isinstance(part, Tensor) else part.digest())
         clips[name] = whole.to_device(where)
     return Job(
         model=arguments.model,
@@ -117,7 +129,16 @@ def read(arguments: argparse.Namespace) -> Job:
         digest=digest.hexdigest(),
         target=target,
         scale=scale,
+        encoders={name: one.learnt for name, one in learnt.items()},
     )
+
+
+def _precision(asked: str, where: torch.device) -> str:
+    if asked not in PRECISIONS:
+        raise UserError(f"training.precision: expected one of {', '.join(PRECISIONS)}, got {asked!r}")
+    if asked != "auto":
+        return asked
+    return "bfloat16" if where.type == "cuda" and torch.cuda.is_bf16_supported() else "float32"
 
 
 def _lacks(table: pd.DataFrame, modalities: Iterable[str]) -> dict[str, Tensor]:
@@ -133,7 +154,7 @@ def _stand_in(
     for modality in {name for split in lacks.values() for name in split}:
         values = features["train"][modality]
         there = ~lacks["train"].get(modality, torch.zeros(len(values), dtype=torch.bool))
-        mean = mean_of(shapes[modality], dataset.batches(values[there], BATCH)).to(values.dtype)
+        mean = mean_of(shapes[modality], dataset.Pieces(values[there], BATCH)).to(values.dtype)
         for name, split in lacks.items():
             if modality in split:
                 features[name][modality][split[modality]] = mean
@@ -165,7 +186,9 @@ def _new(job: Job, seed: int, fitted: Model | None) -> Learner:
     """A model as it is before its first step. fitted: another seed's, whose normalizers are the same."""
     torch.manual_seed(seed)
     outputs = outputs_of(job.target, job.labels)
-    model = build(job.model, job.shapes, outputs, job.options, job.target).to(job.device)
+    model = build(job.model, job.shapes, outputs, job.options, job.target)
+    model.learn_through(job.encoders)
+    model.to(job.device)
     if job.teachers and not model.takes_teachers:
         raise UserError(f"models.{job.model} takes no teachers")
     for name, folder in job.teachers.items():
@@ -173,7 +196,7 @@ def _new(job: Job, seed: int, fitted: Model | None) -> Learner:
     if fitted:
         model.share_normalizer(fitted)
     else:
-        model.fit_normalizer({name: dataset.batches(job.train.present(name), BATCH) for name in job.train.features})
+        model.fit_normalizer({name: dataset.Pieces(job.train.present(name), BATCH) for name in job.train.features})
     model.initialise_from_teachers()
     # Last: what a method draws for itself leaves the model's own initial values as they are without it.
     return apply_balancing(model, job.balancing)

@@ -170,6 +170,29 @@ def batches(path: str | Path, size: int, wanted: Collection[str] | None = None) 
             yield [names[place] for place in some], np.asarray(rows)
 
 
+class Reader:
+    """Single rows of a file that stays open: what is read again and again, in any order. Raises UserError as `read`."""
+
+    def __init__(self, path: str | Path) -> None:
+        self._path, self._open = path, contextlib.ExitStack()
+        self._file = self._open.enter_context(_open(path))
+        self._places = {text.decode(): place for place, text in enumerate(self._file["ids"][:])}
+
+    def read(self, wanted: Sequence[str]) -> Array:
+        """(N, ...) of these ids, at least one, in their order."""
+        missing = [clip_id for clip_id in wanted if clip_id not in self._places]
+        if missing:
+            raise UserError(f"{self._path} lacks {len(missing)} of {len(wanted)} clips, first {missing[0]!r}")
+        try:
+            data = self._file["data"]
+            return np.stack([data[self._places[clip_id]] for clip_id in wanted])
+        except (OSError, KeyError, RuntimeError, ValueError) as error:
+            raise damaged(self._path, error) from error
+
+    def close(self) -> None:
+        self._open.close()
+
+
 def shape(path: str | Path) -> tuple[int, ...]:
     with _open(path) as file:
         return tuple(file["data"].shape) if "data" in file else (0,)

@@ -1,0 +1,122 @@
+"""Two more tables for docs/calibration: what `pid` is off by, and what no estimator of a Shapley value could go below.
+
+pid.csv: settings of two modalities with 2,000 clips, against the decomposition (BROJA) of the joint distribution.
+floor.csv: mean absolute error of the Shapley values that one has who knows what all trainings say of each cell on
+average, and has only the clips of the test set: nothing is left to be estimated but how common the cells are.
+"""
+
+import argparse
+import sys
+import time
+import zlib
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+from calibration_sampling import TRAININGS, Cells, cells_of, truth
+from calibration_settings import WORLDS, Setting, settings
+
+from modalens.measures.pid import Pid
+from modalens.stats.coalitions import coalitions, shapley_values, to_text
+from modalens.stats.information import decomposition
+
+DOCS = Path(__file__).resolve().parents[1] / "docs" / "calibration"
+CLIPS, SEEDS = 2000, 3
+MOST_CLASSES = 8  # cells of `pid`: of more classes its cells are as many as these
+PARTS = {"redundant": "redundant", "unique": "unique_audio", "unique_other": "unique_video", "synergy": "synergy"}
+
+
+def sampled(setting: Setting, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
+    """cell and group of each clip, as in calibration_sampling.draw."""
+    cells = cells_of(setting.world)
+    groups = setting.clips // setting.per_group
+    cell = rng.choice(len(cells.chance), size=(groups, setting.per_group), p=cells.chance / cells.chance.sum())
+    cell = np.where(rng.random(cell.shape) < setting.alike, cell[:, :1], cell).ravel()
+    return cell, np.repeat(np.arange(groups), setting.per_group)
+
+
+def predictions(cells: Cells, noise: float, cell: np.ndarray, seeds: int, rng: np.random.Generator) -> pd.DataFrame:
+    """The table that `pid` reads."""
+    names = [f"c{index:02d}" for index in range(cells.classes)]
+    ids = [f"clip{index:05d}" for index in range(len(cell))]
+    frames = []
+    for kept in coalitions(cells.joint.modalities):
+        _, told = cells.answers(kept, seeds, noise, rng)
+        for seed in range(seeds):
+            values = told[seed, cell]
+            frame = pd.DataFrame(np.exp(values), columns=[f"p_{name}" for name in names])
+            frame["clip_id"] = frame["group"] = ids
+            label = cells.label[cell]
+            frame["label"], frame["predicted"] = np.array(names)[label], np.array(names)[values.argmax(1)]
+            frame["log_probability"] = values[np.arange(len(cell)), label]
+            withheld = "" if kept == cells.joint.modalities else "blank@input"
+            frames.append(frame.assign(model="joint", seed=seed, coalition=to_text(kept), replacement=withheld))
+    return pd.concat(frames, ignore_index=True)
+
+
+def of_pid(sets: int) -> pd.DataFrame:
+    """setting, noise, part: truth, bias and mean absolute error over test sets, in bits, and how often the interval
+    held the truth."""
+    rows = []
+    for name, world in WORLDS.items():
+        cells = cells_of(name)
+        if len(cells.joint.modalities) > 2 or world.handicap or cells.classes > MOST_CLASSES:
+            continue
+        known = decomposition(cells.joint)
+        for noise in (0.0, 1.0):
+            rng, started = np.random.default_rng(zlib.crc32(f"{name} {noise}".encode())), time.perf_counter()
+            found = []
+            for _ in range(sets):
+                cell, _ = sampled(Setting(name, CLIPS), rng)
+                table = Pid(bootstrap=200)(predictions(cells, noise, cell, SEEDS, rng)).set_index("part")
+                found.append(table.loc[list(PARTS), ["value", "low", "high"]].to_numpy())
+            for place, part in enumerate(PARTS.values()):
+                value, low, high = np.array(found)[:, place].T
+                true = known[part]
+                held = (low <= true + 1e-3) & (true - 1e-3 <= high)  # a bit in a thousand is nothing
+                row = {"setting": name, "noise": noise, "part": part, "truth": true, "bias": (value - true).mean()}
+                rows.append(row | {"mae": np.abs(value - true).mean(), "coverage": held.mean(), "sets": sets})
+            print(f"{time.perf_counter() - started:6.1f} s  {name}, noise {noise:g}", file=sys.stderr, flush=True)
+    return pd.DataFrame(rows)
+
+
+def of_floor(sets: int) -> pd.DataFrame:
+    """setting, metric, modality: mean absolute error of `used` Shapley values where only the clips are a sample."""
+    rows = []
+    for setting in settings():
+        if setting.clips < CLIPS:
+            continue
+        cells, known = cells_of(setting.world), truth(setting.world, setting.noise)
+        rng, names = np.random.default_rng(zlib.crc32(setting.name.encode())), cells.joint.modalities
+        # Few trainings will do: their mean differs from that of all by the same in every test set.
+        told = {}
+        part = max(1, min(TRAININGS, 4_000_000 // (len(cells.chance) * cells.classes)))
+        for kept in coalitions(names):
+            _, values = cells.answers(kept, part, setting.noise, rng)
+            told[kept] = np.take_along_axis(values, cells.label[None, :, None], 2)[:, :, 0].mean(0)
+        for metric, each in (("accuracy", known.right), ("log_probability", told)):
+            true = shapley_values({kept: float(cells.chance @ values) for kept, values in each.items()})
+            off = []
+            for _ in range(sets):
+                share = np.bincount(sampled(setting, rng)[0], minlength=len(cells.chance)) / setting.clips
+                found = shapley_values({kept: float(share @ values) for kept, values in each.items()})
+                off.append([abs(found[name] - true[name]) for name in names])
+            rows += [
+                {"setting": setting.name, "metric": metric, "of": name, "floor": value, "sets": sets}
+                for name, value in zip(names, np.mean(off, axis=0), strict=True)
+            ]
+    return pd.DataFrame(rows)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--sets", type=int, default=200, help="test sets of each setting, of the floor")
+    parser.add_argument("--pid-sets", type=int, default=10, help="the same of pid, which takes longer")
+    parser.add_argument("--output", type=Path, default=DOCS)
+    arguments = parser.parse_args()
+    for name, table in (("floor", of_floor(arguments.sets)), ("pid", of_pid(arguments.pid_sets))):
+        table.round(4).to_csv(arguments.output / f"{name}.csv", index=False, lineterminator="\n")
+
+
+if __name__ == "__main__":
+    main()
