@@ -1,3 +1,5 @@
+from itertools import pairwise
+
 import _study
 import pytest
 import torch
@@ -208,3 +210,91 @@ def test_several_seeds_are_stacked_normalisation_included(frozen):
         model.initialise_from_teachers()
         models.append(model)
     assert can_be_stacked(models, clips(), LABELS)
+
+
+# At the paper's size: an image encoder's last map 2048 x 7 x 7 and 121 tokens of 768 numbers
+
+
+FULL = {"image": {"height": 7, "width": 7, "channel": 2048}, "text": {"token": 121, "channel": 768}}
+PAPERS = {"square": True, "step_size": 0, "sequence_size": 0, "hidden": [], "plain_weight": 0.0}
+
+
+@pytest.fixture(scope="module")
+def full():
+    torch.manual_seed(0)
+    return build("guidance", FULL, 2, {"target": "image", "guide": "text", **PAPERS})
+
+
+def batch(count=2):
+    draw = torch.Generator().manual_seed(0)
+    return {name: torch.randn(count, *shape.values(), generator=draw) for name, shape in FULL.items()}
+
+
+def test_at_full_size_tokens_are_a_square_of_11_and_the_fusion_has_1024_channels(full):
+    given = batch()
+    positions = full.networks["image"].positions(given["image"])
+    shown = full.guide_network.positions(given["text"])
+    with torch.no_grad():
+        attention = full.attention(positions, shown)
+    assert full.attention.grid == (11, 11)
+    assert attention.shape == (2, 121, 121)
+    torch.testing.assert_close(attention.sum(2), torch.ones(2, 121))
+    convolutions = [layer for layer in full.attention.convolutions if isinstance(layer, torch.nn.Conv2d)]
+    assert [one.in_channels for one in convolutions] == [2048 + 768, 256, 512]
+    assert convolutions[-1].out_channels == 1024
+    kinds = [type(layer).__name__ for layer in full.attention.convolutions]
+    assert kinds == ["Conv2d", "ReLU", "BatchNorm2d"] * 3
+
+
+def test_at_full_size_every_parameter_learns_and_their_number_follows_from_the_papers_sizes(full):
+    terms = full.train().loss(batch(4), torch.tensor([0, 1, 0, 1]))
+    gradients = torch.autograd.grad(terms["loss"], list(full.parameters()))
+    assert all(one.isfinite().all() and one.any() for one in gradients)
+    sizes = [2048 + 768, 256, 512, 1024]
+    fusion = sum(9 * before * after + 3 * after for before, after in pairwise(sizes))
+    queries_and_keys = 2 * 1024 * 64
+    assert sum(values.numel() for values in full.attention.parameters()) == fusion + queries_and_keys
+    assert sum(values.numel() for values in full.head.parameters()) == 2048 * 2 + 2
+    assert sum(values.numel() for values in full.parameters()) == fusion + queries_and_keys + 2048 * 2 + 2
+
+
+def test_a_token_stands_beside_the_part_of_the_picture_that_covers_its_cell():
+    """A map of 11 x 11 needs no bringing to the grid: cell by cell, row after row."""
+    shapes = {"image": {"height": 11, "width": 11, "channel": 3}, "text": {"token": 121, "channel": 2}}
+    model = build("guidance", shapes, 2, {"target": "image", "guide": "text", **PAPERS, **SMALL})
+    rows = torch.randn(1, 11, 11, 3)
+    assert torch.equal(model.attention.on_grid(model.networks["image"].positions(rows)), rows.flatten(1, 2))
+    wider = build("guidance", {**shapes, "image": {"height": 22, "width": 22, "channel": 3}}, 2, model.options)
+    large = torch.randn(1, 22, 22, 3)
+    cells = functional.avg_pool2d(large.movedim(-1, 1), 2).flatten(2).transpose(1, 2)
+    found = wider.attention.on_grid(wider.networks["image"].positions(large))
+    torch.testing.assert_close(found, cells)
+
+
+def test_at_full_size_inference_is_the_image_path_alone(full):
+    """The pooled map through one layer: as late fusion of the image alone, parameter by parameter."""
+    torch.manual_seed(0)
+    plain = build("late_fusion", {"image": FULL["image"]}, 2, {"step_size": 0, "sequence_size": 0, "hidden": []})
+    given = {"image": batch()["image"]}
+    assert {name: values.shape for name, values in of_target(full).items()} == {
+        name: values.shape for name, values in plain.named_parameters()
+    }
+    assert torch.equal(full.eval()(given), plain.eval()(given))
+
+
+def test_the_reweighted_picture_alone_is_what_is_learnt_from(full):
+    terms = full.train().loss(batch(), torch.tensor([0, 1]))
+    assert torch.equal(terms["loss"], terms["loss_guided"])
+
+
+@pytest.mark.parametrize(
+    ("shapes", "options", "said"),
+    [
+        ({**FULL, "text": {"token": 128, "channel": 768}}, {}, "got 7 x 7 and 128"),
+        ({**FULL, "image": {"time": 49, "channel": 2048}}, {}, "got 1 x 49 and 121"),
+        (FULL, {"sequence_size": 4}, "step_size: expected at least 1, or 0 with sequence_size 0"),
+    ],
+)
+def test_what_is_no_square_is_said(shapes, options, said):
+    with pytest.raises(UserError, match=said):
+        build("guidance", shapes, 2, {"target": "image", "guide": "text", **PAPERS, **SMALL, **options})

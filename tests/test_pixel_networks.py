@@ -366,3 +366,46 @@ def test_encoders_of_other_libraries_say_which_environment_they_need():
     names = registry.names("encoders")
     found = {name for name in names if introspection.attribute("encoders", name, "environment", "") == "encoders"}
     assert found == wanted | {"monocular_depth"}
+
+
+def test_torchvisions_last_map_is_that_of_its_features_and_others_are_refused():
+    options = {"model": "mobilenet_v2", "weights": "untrained", "pool": "none", "side": 64, "precision": "float32"}
+    rows = pixels(2, 64, 64)
+    encoder = load_encoder("image_network", options, CPU)
+    torch.manual_seed(0)
+    with torch.inference_mode():
+        wanted = torchvision.models.mobilenet_v2().eval().features(normalised(rows, *IMAGENET))
+    found = encoder.encode(rows)
+    assert encoder.axes == type(encoder).axes_of(pool="none") == ("height", "width", "channel")
+    assert found.shape == (2, 2, 2, 1280)
+    torch.testing.assert_close(found.float(), wanted.movedim(1, -1), **CLOSE)
+    with pytest.raises(UserError, match="needs a network of torchvision with `features`, such as mobilenet_v2"):
+        load_encoder("image_network", {**options, "model": "resnet18"}, CPU)
+
+
+@pytest.mark.parametrize(
+    ("name", "options", "shape"),
+    [
+        ("image_network", {"model": "resnet18", "side": 32}, (3, 40, 40)),
+        ("frame_network", {"model": "resnet18", "side": 32}, (3, 2, 40, 40)),
+        ("image_network", {"model": "mobilenet_v3_small", "side": 32}, (3, 40, 40)),
+        ("resnet50", {}, (3, 2, 32, 32)),
+        ("video_network", {"model": "r3d_18", "side": 32}, (3, 4, 40, 40)),
+    ],
+)
+def test_what_is_learnt_through_begins_as_what_features_are_cached_by_and_takes_a_gradient(name, options, shape):
+    encoder = load_encoder(name, {**options, "weights": "untrained", "precision": "float32"}, CPU)
+    cached = encoder.encode(pixels(*shape))
+    network = encoder.network().requires_grad_(True).eval()
+    found = network(pixels(*shape))
+    torch.testing.assert_close(found.float(), cached.float(), **CLOSE)
+    gradients = torch.autograd.grad(found.sum(), list(network.parameters()))
+    assert all(one.isfinite().all() for one in gradients)
+
+
+def test_depth_is_learnt_through_as_it_is_cached():
+    depth = torch.randint(0, 6000, (2, 4, 32, 32), generator=torch.Generator().manual_seed(0)).to(torch.uint16)
+    for name, options in (("depth_network", {"model": "resnet18"}), ("depth_video", {"model": "r3d_18"})):
+        encoder = load_encoder(name, {**options, "weights": "untrained", "precision": "float32", "side": 32}, CPU)
+        with torch.no_grad():
+            torch.testing.assert_close(encoder.network().eval()(depth), encoder.encode(depth).float(), **CLOSE)

@@ -55,6 +55,12 @@ class Encoder:
         if "weights" not in options:
             cls(torch.device("cpu"), **options)
 
+    @classmethod
+    def axes_of(cls, **options: Any) -> tuple[str, ...]:
+        """The axes that these options lead to, as far as that is known without weights: what a config is tried on."""
+        del options
+        return cls.axes
+
     def encode(self, batch: Tensor) -> Tensor:
         """batch: (B, ...) of the decoded form. Returns (B, *axes), on any device, which become `dtype`."""
         raise NotImplementedError

@@ -2,14 +2,14 @@
 
 from typing import Any
 
-from torch import Tensor
+from torch import Tensor, nn
 
 from modalens.encoders._networks import PRETRAINED, Source, library, load_state, read_state
 from modalens.encoders._pixels import IMAGENET_MEAN, IMAGENET_STD, Output, PixelNetwork
 from modalens.utils.suggest import suggest
 
 LIBRARIES = ("torchvision", "timm", "open_clip", "transformers")
-WITH_PLACES = ("timm",)  # libraries whose networks all can give their last map
+WITH_PLACES = ("timm", "torchvision")  # libraries whose networks, or many of them, can give their last map
 
 
 def load_picture_network(source: Source, *, places: bool = False, fold: bool = True) -> PixelNetwork:
@@ -20,18 +20,28 @@ def load_picture_network(source: Source, *, places: bool = False, fold: bool = T
         raise source.refuse(f"`none` needs a network of {', '.join(WITH_PLACES)}, got {source.library}'s", "pool")
     with library(source.where):
         if source.library == "torchvision":
-            return _of_torchvision(source, fold)
+            return _of_torchvision(source, places, fold)
         if source.library == "timm":
             return _of_timm(source, places)
         return _of_open_clip(source) if source.library == "open_clip" else _of_transformers(source)
 
 
-def _of_torchvision(source: Source, fold: bool) -> PixelNetwork:
+def _of_torchvision(source: Source, places: bool, fold: bool) -> PixelNetwork:
     import torchvision
 
     from modalens.encoders import _torchvision
 
-    return _torchvision.load(source, torchvision.models, fold=fold)
+    found = _torchvision.load(source, torchvision.models, fold=fold)
+    if places:
+        if not isinstance(getattr(found.network, "features", None), nn.Sequential):
+            raise source.refuse("`none` needs a network of torchvision with `features`, such as mobilenet_v2", "pool")
+        found.network = Output(found.network, _features)
+    return found
+
+
+def _features(network: Any, pixels: Tensor) -> Tensor:
+    found: Tensor = network.features(pixels)
+    return found
 
 
 def _of_timm(source: Source, places: bool) -> PixelNetwork:

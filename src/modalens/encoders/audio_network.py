@@ -74,6 +74,10 @@ class AudioNetwork(Encoder):
         self.weights, self.batch_size = source.identity(self._network), batch_size
         self._pool, self._layer, self._precision = pool, layer, precision
 
+    @classmethod
+    def axes_of(cls, **options: Any) -> tuple[str, ...]:
+        return cls.axes if options["pool"] == "none" else ("channel",)
+
     @torch.inference_mode()
     def encode(self, batch: Tensor) -> Tensor:
         """batch: int16 (B, S) at 16 kHz. Returns float16 (B, *axes) on the device."""

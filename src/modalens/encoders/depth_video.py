@@ -4,6 +4,7 @@ each frame as a grey picture, frozen.
 The picture is that of `depth_network`: near is bright, far is dark and unseen is black.
 """
 
+from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -37,4 +38,7 @@ class DepthVideo(VideoNetwork):
     @torch.inference_mode()
     def encode(self, batch: Tensor) -> Tensor:
         """batch: uint16 (B, T, H, W), 0 where nothing was seen. Returns float16 (B, channel) on the device."""
-        return super().encode(as_pictures(batch.to(self.device).float(), self._near, self._far))
+        return super().encode(batch.to(self.device))
+
+    def _features(self, run: Callable[[Tensor], Tensor], batch: Tensor) -> Tensor:
+        return super()._features(run, as_pictures(batch.float(), self._near, self._far))

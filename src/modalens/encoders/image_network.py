@@ -48,7 +48,8 @@ class ImageNetwork(Encoder):
         weights: "pretrained", the library's name of one set of several (`IMAGENET1K_V1`), a file with a state dict, or
         "untrained", drawn from `seed`. arguments: of the library's definition in place of its own, when untrained.
 
-        pool: "mean" gives a vector as the network does, "none" its last map (height, width, channel), timm only. side:
+        pool: "mean" gives a vector as the network does, "none" its last map (height, width, channel), of timm
+        and of torchvision's with `features`. side:
         pixels that the picture is scaled to, 0 for what the weights were trained with. precision: "auto" is bfloat16
         where the device multiplies it natively, float32 elsewhere. batch_size: pictures at once.
         """
@@ -67,6 +68,10 @@ class ImageNetwork(Encoder):
         self.options = source.options | {"pool": pool, "side": found.side, "precision": precision}
         self.weights, self.batch_size = found.weights, batch_size
         self._source, self._run = source, found.prepare(device, precision)
+
+    @classmethod
+    def axes_of(cls, **options: Any) -> tuple[str, ...]:
+        return (*cls.axes[:-1], "height", "width", "channel") if options["pool"] == "none" else cls.axes
 
     @torch.inference_mode()
     def encode(self, batch: Tensor) -> Tensor:

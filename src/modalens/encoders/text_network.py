@@ -66,6 +66,10 @@ class TextNetwork(Encoder):
         self._tokens: Callable[[list[str]], dict[str, Tensor]] = found.tokens
         self._precision = precision
 
+    @classmethod
+    def axes_of(cls, **options: Any) -> tuple[str, ...]:
+        return ("token", "channel") if options["pool"] == "none" else cls.axes
+
     @torch.inference_mode()
     def encode(self, batch: Tensor) -> Tensor:
         """batch: uint8 (B, bytes), zeros after a text's end. Returns float16 (B, channel) or (B, token, channel)."""

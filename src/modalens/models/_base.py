@@ -23,7 +23,7 @@ from modalens.utils.errors import UserError
 DESCRIBES = ("name", "options", "shapes", "encoders", "target")
 RESTORED = ("labels", "sources", "embedding_means", "embedding_stds", "balancing", "temperature", "scale")
 
-LEFT_OUT = ("step_size",)  # sizes of layers that 0 leaves out
+LEFT_OUT = ("step_size", "sequence_size")  # sizes of layers that 0 leaves out
 
 Features = Mapping[str, Tensor]
 Batches = Iterable[tuple[Features, Tensor]]  # ({modality: (B, ...)}, labels (B,)), once through

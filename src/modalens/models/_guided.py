@@ -5,14 +5,15 @@ one a cell of the spectrogram network's mels x steps. `grid` says how they lie, 
 """
 
 from collections.abc import Sequence
-from math import prod
+from math import isqrt, prod
 
 import torch
 from torch import Tensor, nn
 
-from modalens.models._networks import SequenceNetwork, SpectrogramNetwork, as_sequence
+from modalens.models._networks import MeanNetwork, SequenceNetwork, SpectrogramNetwork, as_sequence
 from modalens.models._sequences import averaging
-from modalens.models._shapes import Shape, places
+from modalens.models._shapes import CHANNEL, Shape, places
+from modalens.utils.errors import UserError
 
 
 class SpectrogramPositions(SpectrogramNetwork):
@@ -52,7 +53,25 @@ class SequencePositions(SequenceNetwork):
         return self.linear(positions.mean(1)).relu()
 
 
-Positions = SpectrogramPositions | SequencePositions
+class MeanPositions(MeanNetwork):
+    """Vectors as they are: cells of a network's last map, tokens. forward is its own: read(positions(features))."""
+
+    def __init__(self, shape: Shape) -> None:
+        super().__init__(shape)
+        *rows, steps = places(shape)
+        self.grid = (prod(rows), steps)
+        self.position_size = shape[CHANNEL]
+
+    def positions(self, features: Tensor) -> Tensor:
+        """(B, ..., D) -> (B, N, D)."""
+        return as_sequence(features)
+
+    def read(self, positions: Tensor) -> Tensor:
+        """(B, N, D) -> (B, D)."""
+        return positions.mean(1)
+
+
+Positions = SpectrogramPositions | SequencePositions | MeanPositions
 
 
 class GuidedAttention(nn.Module):
@@ -65,12 +84,26 @@ class GuidedAttention(nn.Module):
 
     resampling: Tensor
 
-    def __init__(self, target: Positions, guide: Positions, fused: Sequence[int], size: int) -> None:
-        """fused: channels after each convolution. size: of queries and keys."""
+    def __init__(
+        self, target: Positions, guide: Positions, fused: Sequence[int], size: int, *, square: bool = False
+    ) -> None:
+        """fused: channels after each convolution. size: of queries and keys. square: the guide's positions are laid out
+        as a square, to whose grid the target's are brought: the map is one of these."""
         super().__init__()
         self.grid = target.grid
         rows, steps = guide.grid
-        if self.grid[0] == 1:
+        self._square = square
+        if square:
+            side = isqrt(rows * steps)
+            if side * side != rows * steps or self.grid[0] == 1:
+                raise UserError(
+                    f"models.guidance.square: expected a target with rows and a square number of the guide's positions "
+                    f"such as 121, got {target.grid[0]} x {target.grid[1]} and {rows * steps}"
+                )
+            self._folded = 1
+            resampling = torch.kron(averaging(self.grid[0], side), averaging(self.grid[1], side))
+            self.grid = (side, side)
+        elif self.grid[0] == 1:
             # A run of steps has no rows to lay mels beside: they are further channels of their step.
             self._folded, resampling = rows, averaging(steps, self.grid[1])
         else:
@@ -89,10 +122,15 @@ class GuidedAttention(nn.Module):
         self.queries = nn.Linear(channels, size, bias=False)
         self.keys = nn.Linear(channels, size, bias=False)
 
+    def on_grid(self, target: Tensor) -> Tensor:
+        """Positions of the target (B, N, C) -> those that the map re-weights."""
+        return self.resampling @ target if self._square else target
+
     def forward(self, target: Tensor, guide: Tensor) -> Tensor:
         if self._folded > 1:
             guide = guide.unflatten(1, (self._folded, -1)).transpose(1, 2).flatten(2)
-        both = torch.cat([target, self.resampling @ guide], 2).transpose(1, 2)
+        guide = guide if self._square else self.resampling @ guide
+        both = torch.cat([self.on_grid(target), guide], 2).transpose(1, 2)
         fusion = self.convolutions(both.unflatten(2, self.grid)).flatten(2).transpose(1, 2)
         queries, keys = self.queries(fusion), self.keys(fusion)
         return (queries @ keys.transpose(1, 2) * keys.shape[2] ** -0.5).softmax(2)

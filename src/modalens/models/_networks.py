@@ -110,6 +110,17 @@ class StepLayer(nn.Module):
         return self.linear(as_sequence(features).mean(1)).relu()
 
 
+class MeanNetwork(nn.Module):
+    """Vectors (B, ..., channel) -> (B, channel): their mean, nothing else."""
+
+    def __init__(self, shape: Shape) -> None:
+        super().__init__()
+        self.size = shape[CHANNEL]
+
+    def forward(self, features: Tensor) -> Tensor:
+        return as_sequence(features).mean(1)
+
+
 def as_sequence(features: Tensor) -> Tensor:
     """(B, channel) or (B, ..., channel) -> (B, steps, channel)."""
     return features.unsqueeze(1) if features.dim() == 2 else features.flatten(1, -2)
@@ -139,6 +150,8 @@ def unimodal_networks(
         spectrogram = partial(SpectrogramNetwork, size=spectrogram_size, channels=channels)
 
     def sequence(shape: Shape) -> nn.Module:
+        if not sequence_size:
+            return MeanNetwork(shape)
         return SequenceNetwork(shape, sequence_size, step_size) if step_size else StepLayer(shape, sequence_size)
 
     return {name: (spectrogram if is_spectrogram(shapes[name]) else sequence)(shapes[name]) for name in sorted(shapes)}
@@ -146,7 +159,10 @@ def unimodal_networks(
 
 def sizes(networks: Mapping[str, nn.Module]) -> dict[str, int]:
     """Of the embeddings."""
-    return {name: network.linear.out_features for name, network in networks.items()}  # type: ignore[union-attr, misc]
+    return {
+        name: network.size if isinstance(network, MeanNetwork) else network.linear.out_features  # type: ignore[union-attr, misc]
+        for name, network in networks.items()
+    }
 
 
 class WithShortcut(nn.Module):

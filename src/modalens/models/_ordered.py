@@ -64,5 +64,7 @@ def ordered(
         if tuple(shapes[name]) not in RUNS:
             axes = ", ".join(shapes[name])
             raise UserError(f"sequences.{name}: expected vectors over time or tokens, got the axes ({axes})")
+        if not sequence_size:
+            raise UserError(f"models: sequences: {name}: expected sequence_size from 1, got 0")
         found[name] = KINDS[kind](shapes[name], sequence_size, step_size or sequence_size)
     return found

@@ -14,7 +14,7 @@ from torch import Tensor
 
 from modalens.fusions import build
 from modalens.models._base import Features, Model
-from modalens.models._networks import CellsNetwork, PooledLayer, StepLayer, mlp_head, sizes
+from modalens.models._networks import CellsNetwork, MeanNetwork, PooledLayer, StepLayer, mlp_head, sizes
 from modalens.models._shapes import Shapes, is_spectrogram
 from modalens.utils.errors import UserError
 
@@ -51,7 +51,7 @@ class Distillation(Model):
         follows it, as with `convolution: false` of late fusion: for a few hundred clips of real sound.
         """
         spectrogram: Any = partial(CellsNetwork if standardise else PooledLayer, size=spectrogram_size)
-        vectors = partial(StepLayer, size=sequence_size)
+        vectors: Any = partial(StepLayer, size=sequence_size) if sequence_size else MeanNetwork
         networks = {
             name: (spectrogram if is_spectrogram(shapes[name]) else vectors)(shapes[name]) for name in sorted(shapes)
         }

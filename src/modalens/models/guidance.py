@@ -5,6 +5,12 @@ is image and text, laid out as one square grid: 121 words become 11 x 11 cells b
 steps take the place of grid positions, for the features of both are sequences in time: words, frames or spectrogram
 steps of the guide are averaged, or repeated, until there is one for each of the target's. Where the target is
 the spectrogram network's mels x steps, a guide without rows is laid beside every row.
+
+`square: true, step_size: 0, sequence_size: 0, hidden: [], plain_weight: 0` is the paper's own form: tokens as a square
+beside the image encoder's last map, which is brought to that grid, pooled and classified by one layer. Both encoders
+learn where `training.encoders` says so (config/papers/guidance.yaml). How the map is brought to the grid, the
+convolutions' kernels and first sizes, and the attention's size are not in the paper: ours are means over the cells that
+are covered, 3 x 3, and the defaults below.
 """
 
 from collections.abc import Sequence
@@ -16,7 +22,13 @@ from torch.nn import functional
 from modalens.fusions import build
 from modalens.models._base import Features, Model
 from modalens.models._fitted import fitted
-from modalens.models._guided import GuidedAttention, Positions, SequencePositions, SpectrogramPositions
+from modalens.models._guided import (
+    GuidedAttention,
+    MeanPositions,
+    Positions,
+    SequencePositions,
+    SpectrogramPositions,
+)
 from modalens.models._networks import mlp_head, sizes
 from modalens.models._shapes import Shapes, is_spectrogram
 from modalens.utils.errors import UserError
@@ -40,6 +52,7 @@ class Guidance(Model):
         plain_weight: float = 1.0,
         fused: Sequence[int] = (256, 512, 1024),
         attention_size: int = 64,
+        square: bool = False,
         spectrogram_size: int = 512,
         channels: int = 16,
         sequence_size: int = 400,
@@ -55,7 +68,9 @@ class Guidance(Model):
         re-weighted target. The paper trains by the re-weighted one alone, 0, and does not say how the head learns to
         read the other: ours is 1. By 0 a spectrogram as target, whose cells are read in their places, answered the
         known-answer clips at chance without its guide. attention_size is ours. guide_frozen: the guide's network stays
-        as its teacher, a trained expert, made it. The other sizes are the experts'.
+        as its teacher, a trained expert, made it. square: the guide's positions are laid out as a square, to whose grid
+        the target's are brought. The other sizes are the experts'; by step_size and sequence_size 0 positions stay what
+        they are, and their mean is the embedding.
         """
         if target == guide:
             raise UserError(f"models.guidance: target and guide are both {target!r}; name two modalities")
@@ -67,6 +82,10 @@ class Guidance(Model):
         def network(name: str) -> Positions:
             if is_spectrogram(shapes[name]):
                 return SpectrogramPositions(shapes[name], spectrogram_size, channels)
+            if not sequence_size:
+                return MeanPositions(shapes[name])
+            if not step_size:
+                raise UserError("models.guidance.step_size: expected at least 1, or 0 with sequence_size 0")
             return SequencePositions(shapes[name], sequence_size, step_size)
 
         networks = {target: network(target)}
@@ -77,9 +96,9 @@ class Guidance(Model):
         self.target, self.guide, self.plain_weight = target, guide, plain_weight
         self.guide_frozen = guide_frozen
         self.guide_network = network(guide)
-        self.attention = GuidedAttention(networks[target], self.guide_network, fused, attention_size)
-        # Only its positions are looked at.
-        del self.guide_network.linear
+        self.attention = GuidedAttention(networks[target], self.guide_network, fused, attention_size, square=square)
+        if not isinstance(self.guide_network, MeanPositions):
+            del self.guide_network.linear  # only its positions are looked at
         self.guide_network.requires_grad_(not guide_frozen)
         self.normalizers[guide] = fitted(self.shapes[guide])
 
@@ -116,12 +135,12 @@ class Guidance(Model):
         return {"loss": loss + self.plain_weight * plain, "logits": logits, "loss_guided": loss}
 
     def reweighted(self, features: Features) -> tuple[Tensor, Tensor]:
-        """The target's positions (B, N, C), and those sums of them that the attention map makes."""
+        """The target's positions (B, N, C), and the sums that the attention map makes of them, brought to its grid."""
         network: Positions = self.networks[self.target]  # type: ignore[assignment]
         positions = network.positions(self.normalizers[self.target](features[self.target]))
         guide = self.guide_network.positions(self.normalizers[self.guide](features[self.guide]))
         attention: Tensor = self.attention(positions, guide)
-        return positions, torch.matmul(attention, positions)
+        return positions, torch.matmul(attention, self.attention.on_grid(positions))
 
     def _read(self, positions: Tensor) -> Tensor:
         network: Positions = self.networks[self.target]  # type: ignore[assignment]

@@ -42,10 +42,11 @@ class LateFusion(Model):
         """Spectrograms and vectors each have their sub-network, by their axes; joined in alphabetical order.
 
         The paper gives 512 for the log-mel, and 400 for the video's vectors. Convolution channels, step_size (the
-        first layer on vectors; 0: none, one layer reads their mean) and the head's hidden sizes are ours. The paper
-        names no dropout. fusion: any that serves the intermediate stage; the sub-networks of a seed begin alike
-        whatever it is. sequences: {modality: convolution or lstm} for vectors over time or tokens whose order is to be
-        seen; the mean over steps, which the others take, does not see it.
+        first layer on vectors; 0: none, one layer reads their mean; sequence_size 0: no layer at all, the head reads
+        their mean) and the head's hidden sizes are ours. The paper names no dropout. fusion: any that serves the
+        intermediate stage; the sub-networks of a seed begin alike whatever it is. sequences: {modality: convolution or
+        lstm} for vectors over time or tokens whose order is to be seen; the mean over steps, which the others take,
+        does not see it.
 
         For a few hundred clips of real sound, `convolution: false`, `shortcut: true` and `dropout: 0.5` come nearer to
         a logistic regression on the same features: spectrograms go through standardised cells and one linear layer in

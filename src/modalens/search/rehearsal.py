@@ -81,8 +81,9 @@ def _shapes(config: Config) -> Shapes:
     """Made-up shapes of the modalities whose encoder states its axes."""
     shapes = {}
     for name, entry in config["modalities"].items():
-        with contextlib.suppress(UserError, ValueError):
-            axes = tuple(introspection.attribute("encoders", entry["encoder"], "axes"))
+        with contextlib.suppress(UserError, ValueError, AttributeError, TypeError):
+            maker = registry.load("encoders", entry["encoder"])
+            axes = tuple(maker.axes_of(**resolve(maker, entry["options"], name)))
             if set(axes) <= set(SIZES):
                 shapes[name] = shape_of(axes, torch.zeros(1, *(SIZES[axis] for axis in axes)), name)
     return shapes
