@@ -291,6 +291,7 @@ def test_reading_predictions_takes_no_class_probabilities(tmp_path):
     names = [*CLASSES, *map(str, range(50))]
     for name in names:
         table[f"p_{name}"] = np.float32(1 / len(names))
+    table["log_probability"] = np.log(1 / len(names))
     table.to_parquet(tmp_path / "m.parquet")
     frame = relevance.read_predictions([tmp_path / "m.parquet"])
     assert not [name for name in frame.columns if name.startswith("p_")]

@@ -128,7 +128,7 @@ def listing(
         columns += [f"without {name}", f"changed without {name}, %", f"drop without {name}, nats"]
         part = parts[name].loc[clips_there[:limit]]
         for row, without, changed, drop in zip(rows, part["without"], part["changed"], part["drop"], strict=True):
-            row += [without, round(100 * changed), round(float(drop), 2)]
+            row += [without, round(100 * changed), f"{float(drop) + 0.0:.2f}".replace("-0.00", "0.00")]
         if verdicts:
             columns.append(f"{name} is")
             for row in rows:

@@ -13,6 +13,7 @@ from modalens.reporting.study_results import Study
 
 KNOWN = ("leave_one_out", "shapley", "sample_relevance")  # the page has a place for each
 SHOWN_ROWS = 200
+LONGEST_TITLE = 40  # letters
 VALUES = ("value", "difference", "drop")
 AXES = ("level", "epoch")
 DRAWN_POINTS = 2000
@@ -33,7 +34,7 @@ def sections(study: Study, task: str) -> list[dict[str, Any]]:
         columns = [name for name in columns if not (ordered[name] == "").all()]
         found.append({
             "name": name,
-            "title": name.replace("_", " ").capitalize(),
+            "title": title(name),
             "words": describe(name),
             "columns": columns,
             "rows": ordered[columns].head(SHOWN_ROWS).to_dict("records"),
@@ -41,6 +42,12 @@ def sections(study: Study, task: str) -> list[dict[str, Any]]:
             "numbers": [name for name in columns if pd.api.types.is_numeric_dtype(ordered[name])],
         })  # fmt: skip
     return found
+
+
+def title(measure: str) -> str:
+    """What stands before the colon of that line, else the measure's name."""
+    before, colon, _ = describe(measure).partition(":")
+    return before if colon and len(before) <= LONGEST_TITLE else measure.replace("_", " ").capitalize()
 
 
 def summaries(table: pd.DataFrame) -> pd.DataFrame:
@@ -74,32 +81,34 @@ def chart(study: Study, task: str, name: str) -> RenderedChart | None:
     if table.empty or ((table["low"] > table[value]) | (table["high"] < table[value])).any():
         return None
     table = table.assign(modality=table["modality"].fillna("").replace("", "all") if "modality" in table else "all")
+    if "other" in table:
+        table["modality"] += " and " + table["other"]
     menus = [column for column in MENUS if column in table and len(set(table[column])) > 1]
     for column in menus:
         table[column] = table[column].fillna("").replace("", "none")
-    title = name.replace("_", " ")
+    words = title(name).lower() if title(name)[1:2].islower() else title(name)
     choices = [charts.choice(menu.replace("_", " "), menu, _order(table[menu], study.replacement)) for menu in menus]
     if axis:
         columns = [axis, "modality", value, "low", "high", *menus]
-        made = charts.curves(charts.rounded(table, columns).head(DRAWN_POINTS), axis, value, title)
+        made = charts.curves(charts.rounded(table, columns).head(DRAWN_POINTS), axis, value, words)
     else:
         columns = ["row", "modality", value, "low", "high", "clear", *menus]
         shown = charts.rounded(table.assign(row=_names(table, menus)), columns)
         shown = shown.groupby(menus, sort=False).head(DRAWN_ROWS) if menus else shown.head(DRAWN_ROWS)
-        made = charts.points(shown.head(DRAWN_POINTS), value, "row", title)
-    return render(f"{task}-{name}", charts.chosen(made, choices), f"{task}: {title} with intervals")
+        made = charts.points(shown.head(DRAWN_POINTS), value, "row", words)
+    return render(f"{task}-{name}", charts.chosen(made, choices), f"{task}: {words} with intervals")
 
 
 def _names(table: pd.DataFrame, menus: Sequence[str]) -> list[str]:
     """Of each row, the words that tell it from the others."""
-    words = [
+    telling = [
         column
         for column in table
-        if column not in {"task", "model", "modality", "clear", *menus}
+        if column not in {"task", "model", "modality", "other", "clear", *menus}
         and not pd.api.types.is_numeric_dtype(table[column])
         and len(set(table[column])) > 1
     ]
-    shown = table[words].fillna("").astype(str)
+    shown = table[telling].fillna("").astype(str)
     return [", ".join(filter(None, row)) for row in shown.itertuples(index=False)]
 
 
