@@ -2,11 +2,15 @@
 
 import os
 import shutil
+import sys
 from pathlib import Path
 
 import pytest
+from _checkout import ROOT
 from synthetic import write_study
 from test_report import CLASSES, IGNORED, SYNERGY, compare, measure, models, write_page
+
+import modalens
 
 pytestmark = pytest.mark.slow
 
@@ -188,3 +192,18 @@ def test_hostile_names_do_nothing_in_the_browser_either(visit, tmp_path):
     assert page.title() == "A planted study"
     assert page.locator("img[src=x]").count() == 0
     assert page.said == []
+
+
+@pytest.mark.parametrize("size", ["20,000 clips, 10 classes", "5,000 clips, 1,000 classes"])
+def test_a_page_of_many_clips_or_classes_stays_below_5_mb_and_opens(visit, tmp_path, monkeypatch, size):
+    monkeypatch.syspath_prepend(str(ROOT / "benchmarks"))
+    sys.modules.pop("page", None)
+    import page as benchmark
+
+    monkeypatch.setattr(benchmark, "SEEDS", 2)
+    path = tmp_path / "report.html"
+    modalens.report(benchmark.predictions(*benchmark.SIZES[size]), path, bootstrap=100)
+    assert path.stat().st_size < 5e6
+    opened = visit(path)
+    turn_to(opened, "task-1")
+    assert opened.said == []

@@ -103,6 +103,13 @@ class Page(HTMLParser):
         assert self.open.pop() == tag
 
 
+@pytest.mark.usefixtures("html")
+def test_a_still_drawing_is_one_picture_with_words_and_no_parts_without_any(study):
+    for path in (study / "report" / "figures").glob("*.svg"):
+        drawing = path.read_text(encoding="utf-8")
+        assert drawing.count('role="') == drawing.count('<svg role="img" aria-label="') == 1
+
+
 def test_page_is_well_formed_asks_nothing_of_the_network_and_its_links_lead_somewhere(study, html):
     page = Page(html)
     assert page.open == []

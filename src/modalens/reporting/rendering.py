@@ -61,6 +61,8 @@ def render(name: str, chart: alt.TopLevelMixin, words: str) -> RenderedChart:
     svg = vl_convert.vegalite_to_svg(still)
     png = vl_convert.svg_to_png(svg, scale=PNG_SCALE)
     svg = _own_ids(svg, re.sub(r"\W", "_", name))
+    # The drawing is one picture to who cannot see it; its marks have no words, and parts without any are a fault.
+    svg = re.sub(r' (?:role="graphics-\w+"|aria-roledescription="[^"]*")', "", svg)
     svg = svg.replace("<svg ", f'<svg role="img" aria-label="{_attribute(words)}" ', 1)
     return RenderedChart(name, json.dumps(spec, ensure_ascii=False, separators=(",", ":")), svg, png, words)
 
