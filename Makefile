@@ -37,6 +37,7 @@ bench: $(VENV)/ready ## ratios against what a user would pick instead, in minute
 
 calibration: $(VENV)/ready ## intervals, tests and sentences against answers that are known -> docs/calibration
 	PYTHONPATH=$(PYTHONPATH):benchmarks OPENBLAS_NUM_THREADS=1 python benchmarks/calibration.py --cores $(CORES)
+	PYTHONPATH=$(PYTHONPATH):benchmarks OPENBLAS_NUM_THREADS=1 python benchmarks/calibration_parts.py
 	PYTHONPATH=$(PYTHONPATH):benchmarks python benchmarks/calibration_figures.py
 
 docs: $(VENV)/ready ## the documentation in site/, warnings as errors

@@ -1,8 +1,9 @@
 """Two more tables for docs/calibration: what `pid` is off by, and what no estimator of a Shapley value could go below.
 
 pid.csv: settings of two modalities with 2,000 clips, against the decomposition (BROJA) of the joint distribution.
-floor.csv: mean absolute error of the Shapley values that one has who knows what all trainings say of each cell on
-average, and has only the clips of the test set: nothing is left to be estimated but how common the cells are.
+floor.csv: mean absolute error of the Shapley values (`used`) of who has only a sample of one kind and knows the rest.
+`clips`: the test clips, and what all trainings say of each cell on average. `trainings`: as many trainings as the
+setting has, and the true distribution of the clips. An estimator has both against it.
 """
 
 import argparse
@@ -80,8 +81,19 @@ def of_pid(sets: int) -> pd.DataFrame:
     return pd.DataFrame(rows)
 
 
+def trained(cells: Cells, setting: Setting, metric: str, rng: np.random.Generator) -> dict[tuple[str, ...], float]:
+    """coalition -> what the setting's trainings reach on all clips there are."""
+    game = {}
+    for kept in coalitions(cells.joint.modalities):
+        predicted, told = cells.answers(kept, setting.seeds, setting.noise, rng)
+        right = predicted == cells.label
+        of_truth = np.take_along_axis(told, cells.label[None, :, None], 2)[:, :, 0]
+        game[kept] = float((right if metric == "accuracy" else of_truth).mean(0) @ cells.chance)
+    return game
+
+
 def of_floor(sets: int) -> pd.DataFrame:
-    """setting, metric, modality: mean absolute error of `used` Shapley values where only the clips are a sample."""
+    """setting, metric, modality: mean absolute error where only the clips, or only the trainings, are a sample."""
     rows = []
     for setting in settings():
         if setting.clips < CLIPS:
@@ -96,15 +108,14 @@ def of_floor(sets: int) -> pd.DataFrame:
             told[kept] = np.take_along_axis(values, cells.label[None, :, None], 2)[:, :, 0].mean(0)
         for metric, each in (("accuracy", known.right), ("log_probability", told)):
             true = shapley_values({kept: float(cells.chance @ values) for kept, values in each.items()})
-            off = []
-            for _ in range(sets):
-                share = np.bincount(sampled(setting, rng)[0], minlength=len(cells.chance)) / setting.clips
-                found = shapley_values({kept: float(share @ values) for kept, values in each.items()})
-                off.append([abs(found[name] - true[name]) for name in names])
-            rows += [
-                {"setting": setting.name, "metric": metric, "of": name, "floor": value, "sets": sets}
-                for name, value in zip(names, np.mean(off, axis=0), strict=True)
-            ]
+            shares = (np.bincount(sampled(setting, rng)[0], minlength=len(cells.chance)) for _ in range(sets))
+            of_clips = [{kept: float(one @ values) / setting.clips for kept, values in each.items()} for one in shares]
+            of_trainings = [trained(cells, setting, metric, rng) for _ in range(sets)]
+            for name in names:
+                row = {"setting": setting.name, "metric": metric, "of": name, "sets": sets}
+                for what, games in (("clips", of_clips), ("trainings", of_trainings)):
+                    row[what] = np.mean([abs(shapley_values(game)[name] - true[name]) for game in games])
+                rows.append(row)
     return pd.DataFrame(rows)
 
 
@@ -112,9 +123,12 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--sets", type=int, default=200, help="test sets of each setting, of the floor")
     parser.add_argument("--pid-sets", type=int, default=10, help="the same of pid, which takes longer")
+    parser.add_argument("--only", nargs="+", default=["floor", "pid"])
     parser.add_argument("--output", type=Path, default=DOCS)
     arguments = parser.parse_args()
-    for name, table in (("floor", of_floor(arguments.sets)), ("pid", of_pid(arguments.pid_sets))):
+    makers = {"floor": lambda: of_floor(arguments.sets), "pid": lambda: of_pid(arguments.pid_sets)}
+    for name in arguments.only:
+        table = makers[name]()
         table.round(4).to_csv(arguments.output / f"{name}.csv", index=False, lineterminator="\n")
 
 

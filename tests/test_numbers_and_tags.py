@@ -117,6 +117,19 @@ def test_of_tags_it_is_never_called_additive_by_numbers_of_another_metric():
     assert judge(evidence).lead == "both count"
 
 
+def test_compare_refuses_numbers_in_one_line_in_place_of_taking_each_for_a_class(tmp_path):
+    from modalens.commands import compare
+    from modalens.utils import cli
+
+    rows = {"clip_id": ["a", "b"], "label": ["1.0", "2.0"], "predicted": ["1.5", "2.5"], "target": "regression"}
+    for name in ("one", "other"):
+        pd.DataFrame({**rows, "coalition": "audio"}).to_csv(tmp_path / f"{name}.csv", index=False)
+    line = [str(tmp_path / "one.csv"), str(tmp_path / "other.csv"), "--output", str(tmp_path / "out")]
+    with pytest.raises(UserError, match=r"expected classes, got numbers or tags"):
+        compare.main(cli.parse(compare, line))
+    assert not (tmp_path / "out").exists()
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("kind", ["regression", "multilabel"])
 @pytest.mark.parametrize("model", ["late_fusion", "logistic"])

@@ -48,8 +48,8 @@ def test_the_same_clips_with_another_label_need_another_modality(tmp_path):
             parts.append(trained(features, labels[which], seed, "joint", test, symbols[which], ("audio", "video")))
         tables[task] = pd.concat(parts)
     text = read(tables, tmp_path / "page.html", replacement="mean@input")
-    assert "video dominates" in text
-    assert "audio dominates" in text
+    assert "seen – video dominates" in text
+    assert "heard – audio dominates" in text
 
 
 def wide(draw, count):

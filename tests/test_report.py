@@ -260,7 +260,7 @@ def test_one_test_group_and_one_seed_still_give_a_page_without_intervals(tmp_pat
     html = write_page(measure(root))
     assert "too few test groups to tell" in html
     assert "no interval" in html
-    assert "Only 1 seed: make no claim of fewer than five." in html
+    assert "Only 1 seed: all that is said is of this one model" in html
     assert "No clip was lost." in html
 
 

@@ -14,6 +14,7 @@ from modalens.reporting.study_results import Study
 from modalens.stats.paired import aligned, compare, judge
 from modalens.stats.prediction_files import load_predictions
 from modalens.stats.predictions import CLASS
+from modalens.stats.targets import CLASSES, target_of
 from modalens.terminal import tables
 from modalens.terminal.run import printable
 from modalens.utils import csv_tables, files, parquet
@@ -48,7 +49,16 @@ def main(arguments: argparse.Namespace) -> None:
     sources = [_source(text) for text in arguments.sources]
     settings = {"replicates": arguments.bootstrap, "confidence": arguments.confidence}
     found, notes = [], []
-    for task in _tasks(sources, arguments.task):
+    tasks = _tasks(sources, arguments.task)
+    of_classes = [task for task in tasks if not any(_of_another_target(source, task) for source in sources)]
+    if left := sorted(set(tasks) - set(of_classes)):
+        text = (
+            f"compare: {', '.join(left)}: expected classes, got numbers or tags (only a study's leaderboard has those)"
+        )
+        if not of_classes:
+            raise UserError(text)
+        print(f"{text}; left out")
+    for task in of_classes:
         operands = _named([pair for source in sources for pair in _read(source, task)])
         if len(operands) < 2:
             raise UserError(f"compare: expected two models or more, got {', '.join(operands)}")
@@ -105,6 +115,13 @@ def _tasks(sources: list[Source], asked: str | None) -> list[str]:
     if not asked and len(shared) > 1 and not all(source.study for source in sources):
         raise UserError(f"compare: name the table's task with --task; the studies have {', '.join(shared)}")
     return [asked] if asked else shared
+
+
+def _of_another_target(source: Source, task: str) -> bool:
+    if source.study is not None:
+        path = source.path / "evaluate" / task / f"{source.model or source.study.headline(task)}.parquet"
+        return path.is_file() and "target" in parquet.columns(path)
+    return target_of(load_predictions(source.path)) != CLASSES
 
 
 def _read(source: Source, task: str) -> Iterator[tuple[str, pd.DataFrame]]:

@@ -83,7 +83,7 @@ def sentences(study: Study, board: pd.DataFrame, choices: list[dict[str, Any]]) 
     used = ", ".join(map(str, study.config["search"]["seeds"]))
     said.append(
         f"Settings were searched: for each model and task the best of {number} trial{'s' * (most > 1)}, the config's "
-        f"own first, by the calibrated cross-entropy of the validation labels, trained from seed {used}. The search "
+        f"own first, by the calibrated loss on the validation clips, trained from seed {used}. The search "
         "read no test clip."
     )
     missing = sorted(set(board["model"]) - {row["model"] for row in choices})

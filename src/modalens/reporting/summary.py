@@ -206,8 +206,10 @@ def caveats(study: Study, weights: dict[str, str]) -> list[str]:
             said.append(f"The encoder {entry['encoder']} was not trained: results of {modality} are a lower bound.")
     scored = [models[study.headline(task)] for task, models in study.scores.items()]
     seeds = min(one.seeds for one in scored)
-    if seeds < 5:
-        said.append(f"Only {seeds} seed{'s' * (seeds > 1)}: make no claim of fewer than five.")
+    if seeds == 1:
+        said.append("Only 1 seed: all that is said is of this one model; another training may tell otherwise.")
+    elif seeds < 5:
+        said.append(f"Only {seeds} seeds: make no claim from fewer than five.")
     groups, clips = min(one.groups for one in scored), min(one.clips for one in scored)
     least = "at least " if len({(one.clips, one.groups, one.seeds) for one in scored}) > 1 else ""
     said.append(f"Tested on {least}{clips:,} clips of {groups:,} groups, trained from {seeds} seed{'s' * (seeds > 1)}.")

@@ -184,7 +184,8 @@ def _points(rate: float, *, up: bool = False) -> str:
     points = 100 * rate
     if up:
         points = ceil(points) if points >= 1 else ceil(10 * points) / 10
-    return f"{points:.0f} points" if points >= 1 or points == 0 else f"{points:.1f} points"
+    text = f"{points:.0f}" if points >= 1 or points == 0 else f"{points:.1f}"
+    return f"{text} point{'s' * (text != '1')}"
 
 
 def _join(names: Sequence[str]) -> str:
