@@ -143,8 +143,9 @@ def seconds(names: list[str], sizes: list[int], rounds: int) -> dict[str, dict[i
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    # What compares models of several lengths costs what coalition_values does.
-    names = [name for name in registry.names("measures") if name != "length_contribution"]
+    # What compares models of several lengths costs what coalition_values does; one at the input, what encoders do.
+    others = ("length_contribution", "mm_shap_input")
+    names = [name for name in registry.names("measures") if name not in others]
     parser.add_argument("--measures", nargs="+", default=names)
     parser.add_argument("--clips", type=int, nargs="+", default=[500, 1000, 2000])
     parser.add_argument("--rounds", type=int, default=2)
