@@ -56,6 +56,17 @@ def test_a_list_becomes_a_config_that_runs_with_its_speakers_as_groups(here, cap
     assert "only 2 test groups" in said
 
 
+def test_a_column_of_numbers_is_a_task_of_regression_where_it_is_named(here, capsys):
+    csv = listing(here, valence=[number / 7 for number in range(ROWS)])
+    config = written(csv, "--tasks", "mood", "valence")
+    assert config["targets"] == {"valence": "regression"}
+    assert "numbers from 0 to 8.42857" in capsys.readouterr().out
+    assert "targets" not in written(csv, "--overwrite")
+    assert (
+        "# And these, of numbers, with targets: {NAME: regression}: [valence]" in csv.with_suffix(".yaml").read_text()
+    )
+
+
 def test_a_config_that_is_there_stays_unless_one_says_so(here):
     csv = listing(here)
     written(csv)

@@ -200,6 +200,9 @@ def written(name: str, plan: Plan, columns: list[Column], rows: int) -> str:
         for column in columns
         if column.role == "label" and column.name not in {*plan.tasks, *plan.columns.values()}
     ]
+    of_a_number = {column.name for column in columns if column.role == "number"}
+    of_numbers = [task for task in plan.tasks if plan.columns.get(task, task) in of_a_number]
+    numbers = sorted(of_a_number - {plan.columns.get(task, task) for task in plan.tasks})
     dataset: dict[str, Any] = {"name": "folder", "csv": plan.csv} | ({"media": plan.media} if plan.media else {})
     dataset |= {"columns": plan.columns} if plan.columns else {}
     lines = [
@@ -211,7 +214,9 @@ def written(name: str, plan: Plan, columns: list[Column], rows: int) -> str:
         "",
         "# Label columns, all over the same clips.",
         f"tasks: {_flow(plan.tasks)}",
+        *([f"targets: {_flow(dict.fromkeys(of_numbers, 'regression'))}"] if of_numbers else []),
         *([f"# These could be tasks too: {_flow(others)}"] if others else []),
+        *([f"# And these, of numbers, with targets: {{NAME: regression}}: {_flow(numbers)}"] if numbers else []),
     ]
     grouped = "group" in plan.columns or any(column.name == "group" for column in columns)
     if not grouped:
