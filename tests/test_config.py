@@ -20,6 +20,8 @@ def test_schema_is_itself_valid():
 def test_every_config_in_the_repository_resolves(path, monkeypatch):
     # As where `make weights` has run; the configs name its folder.
     monkeypatch.setattr("modalens.config.modalities.Path.exists", lambda _: True)
+    # And where the studies' own features lie.
+    monkeypatch.setattr("modalens.media.own_features.shape_of", lambda _: (6,))
     resolved = resolve.resolve(resolve.load(path))
     assert resolved["report"]["model"] in resolved["models"]
 

@@ -54,6 +54,7 @@ def make_manifest(root, dataset: dict, tasks: list[str], **more) -> pd.DataFrame
         "tasks": tasks,
         "shards": 1,
         "clip_ids": None,
+        "targets": {},
         "columns": [],
         "file_columns": [],
         "media": "required",

@@ -4,6 +4,7 @@ import json
 import shutil
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any, ClassVar
 
 import numpy as np
 import pandas as pd
@@ -88,6 +89,7 @@ class Pixels:
     """Mean colour of each frame."""
 
     input, axes, weights, batch_size, dtype = "frames", ("time", "channel"), "none", 2, "float16"
+    expected: ClassVar[dict[str, Any]] = {}
 
     def __init__(self, options):
         self.options = options

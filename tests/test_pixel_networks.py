@@ -321,7 +321,6 @@ def test_code_in_a_file_of_weights_does_not_run(tmp_path, capsys):
         ("image_network", {"library": "tensorflow"}, "options.library: expected one of torchvision, timm"),
         ("image_network", {"weights": "IMAGENET"}, "expected pretrained, untrained, IMAGENET1K_V1, IMAGENET1K_V2 or a"),
         ("image_network", {"weights": "./none.pth"}, r"options.weights: not found: \./none\.pth"),
-        ("image_network", {"pool": "none"}, "options.pool: `none` needs a network of timm, got torchvision's"),
         ("image_network", {"pool": "max"}, "options.pool: expected mean or none, got 'max'"),
         ("image_network", {"side": -1}, "options.side: expected at least 0, got -1"),
         ("image_network", {"precision": "half"}, "options.precision: expected one of auto"),

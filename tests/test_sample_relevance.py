@@ -86,8 +86,8 @@ def test_a_single_seed_tells_no_verdict_and_a_text_that_is_a_formula_is_neutrali
     assert set(found["verdict"]) == {"cannot tell"}
     assert found["drop_low"].isna().all()
     assert "'=audio" in set(found["clip_id"])
-    assert [neutral(text) for text in ("+1", "-x", "@a", "=b", "\tc", "a=b", "")] == [
-        "'+1", "'-x", "'@a", "'=b", "'\tc", "a=b", "",
+    assert [neutral(text) for text in ("+x", "-x", "@a", "=b", "\tc", "a=b", "")] == [
+        "'+x", "'-x", "'@a", "'=b", "'\tc", "a=b", "",
     ]  # fmt: skip
 
 
