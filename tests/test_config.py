@@ -29,6 +29,8 @@ def test_every_config_in_the_repository_resolves(path, monkeypatch):
 @pytest.mark.parametrize(
     ("change", "line"),
     [
+        ({"results": "-rf"}, "config: results: expected a path without braces"),
+        ({"splits": {"seed": -1}}, "config: splits.seed: -1 is less than the minimum of 0"),
         ({"trainig": {}}, "config: unknown key 'trainig'; did you mean 'training'?"),
         ({"training": {"epochs": "ten"}}, 'config: training.epochs: expected an integer, got "ten"'),
         ({"seeds": []}, "config: seeds: "),

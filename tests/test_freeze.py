@@ -179,6 +179,15 @@ def test_a_list_from_the_web_describes_no_files_of_this_machine(tmp_path, monkey
         dataset.manifest()
 
 
+@pytest.mark.parametrize("content", [b'{"mood": [1', b'[1, 2, "mood"]', b"{\xff}", b'{"mood": "x"}'])
+def test_damaged_answers_beside_a_list_are_one_line(tmp_path, content):
+    (tmp_path / "frozen.csv").write_text("clip_id,source,mood\na,c.mp4,x\n")
+    (tmp_path / "answers.json").write_bytes(content)
+    with pytest.raises(UserError, match=r"answers\.json: (no readable JSON|expected \{task: its answer\})") as caught:
+        Frozen(["mood"], csv=str(tmp_path / "frozen.csv")).answers()
+    assert "\n" not in str(caught.value)
+
+
 def test_addresses_and_drawings_stay_as_they_are_and_files_count_from_the_media_folder(listed):
     text = "clip_id,source,mood\na,youtube:abcdefghijk,x\nb,known_answer:video=0&audio=1,y\nc,c.mp4,x\n"
     assert listed(text, media="/m")["source"].tolist() == [

@@ -273,6 +273,29 @@ def test_check_and_counts_know_what_modalities_read_of_a_list_without_media(here
     assert "mood: 60 clips of 60 sources" in capsys.readouterr().out
 
 
+def test_check_counts_the_clips_that_are_used_and_says_what_numbers_are_and_tries_the_plugins(here, capsys):
+    csv = listing(here)
+    table = pd.read_csv(csv).rename(columns={"file": "recording"}).assign(clip_id=[f"c{row}" for row in range(ROWS)])
+    table["words"] = ["" if row < 10 else "some words" for row in range(ROWS)]
+    table["price"] = [row / 4 for row in range(ROWS)]
+    table.to_csv(csv, index=False)
+    config = {
+        "name": "m",
+        "dataset": {"name": "folder", "csv": str(csv)},
+        "tasks": ["mood", "price"],
+        "modalities": {"words": {"kind": "text", "encoder": "term_counts"}},
+        "relevance": {"measures": {"mm_shap": {"permutations": 3}}},
+    }
+    (here / "m.yaml").write_text(yaml.safe_dump(config))
+    with pytest.raises(UserError, match="2 to mend"):
+        cli.call(check, ["m.yaml"])
+    said = capsys.readouterr().out
+    assert "look at: 10 of 60 clips lack words (10) and are left out; splits.incomplete: keep uses them" in said
+    assert "task mood: 50 clips of 50 groups" in said
+    assert "to mend: task price: 50 different numbers; write `targets: {price: regression}`, or class names" in said
+    assert "mm_shap: permutations: expected an even number" in said
+
+
 def test_check_of_the_demo_finds_nothing_to_mend(capsys):
     cli.call(check, [Path(__file__).parents[1] / "config/config.yaml"])
     said = capsys.readouterr().out

@@ -65,6 +65,11 @@ def test_an_option_that_cannot_be_is_one_line_before_anything_runs(config: dict[
     assert "\n" not in line
 
 
+def test_an_address_that_no_mlflow_understands_is_said_before_anything_runs() -> None:
+    (line,) = problems(mlflow={"tracking_uri": "foo://bar"})
+    assert line.startswith("config: mlflow.tracking_uri: expected an address of MLflow (sqlite, http")
+
+
 def test_misspelt_and_missing_weights_are_said_without_reading_any() -> None:
     def study(weights: str) -> dict[str, Any]:
         return {"audio": "log_mel", "video": {"encoder": "resnet50", "options": {"weights": weights}}}

@@ -77,6 +77,9 @@ def test_a_secret_that_is_not_there_is_one_line(value, tmp_path, monkeypatch):
     [
         ({"download": {"proxy": "http://ann:s3cret@proxy:3128"}}, "download.proxy: expected env:NAME or file:PATH"),
         ({"mlflow": {"tracking_uri": "https://ann:s3cret@mlflow"}}, "mlflow.tracking_uri: expected env:NAME"),
+        ({"download": {"proxy": "ann:s3cret@proxy.lan:3128"}}, "download.proxy: expected env:NAME or file:PATH"),
+        ({"mlflow": {"tracking_uri": "postgresql://db/x?user=u&password=s3cret"}}, "mlflow.tracking_uri: expected env"),
+        ({"mlflow": {"tracking_uri": "postgresql://ann:s3cret's@db/x"}}, "mlflow.tracking_uri: expected env:NAME"),
         ({"dataset": {"name": "folder", "csv": "https://a:s3cret@h/x.csv", "media": "m"}}, "dataset.csv: expected an"),
         ({"dataset": {"name": "vggsound", "csv": ["x", "https://a:s3cret@h/y.csv"]}}, r"dataset.csv\[1\]: expected an"),
     ],

@@ -10,6 +10,7 @@ from modalens.commands._survey import Survey, of_study
 from modalens.config import yaml_file
 from modalens.config.mistakes import mistakes
 from modalens.curation import manifest
+from modalens.search import rehearsal
 from modalens.utils.errors import UserError
 
 
@@ -27,6 +28,7 @@ def main(arguments: argparse.Namespace) -> None:
             f"({', '.join(study['models'])}), {len(study['seeds'])} seeds"
         )
         found.add(of_lists(study, [task for task in study["tasks"] if task in config["tasks"]]))
+        found.mistakes += rehearsal.problems(study)
     found.show()
     if found.mistakes:
         raise UserError(f"{arguments.config}: {len(set(found.mistakes))} to mend before the study can run")

@@ -26,7 +26,9 @@ Config = dict[str, Any]
 # The schema's patterns in words. \Z, since $ also stands before a newline at the end.
 PATTERNS = {
     r"^[A-Za-z0-9][A-Za-z0-9_.-]*\Z": "a name of letters, digits, _ . and -, with a letter or digit first",
-    r"^[^{}\x00-\x1f]+\Z": "a path without braces, which are Snakemake's, and without control characters",
+    r"^[^-{}\x00-\x1f][^{}\x00-\x1f]*\Z": (
+        "a path without braces, which are Snakemake's, without control characters, and with no - first"
+    ),
     r"^[a-z][a-z0-9_]*\Z": "a name of small letters, digits and _, with a letter first",
     r"^(balancing|(options|training|missing)\.[A-Za-z0-9_.]+)\Z": "balancing, options., training. or missing.NAME",
     r"^(options|training|balancing)\.[A-Za-z0-9_.]+\Z": "options.NAME, training.NAME or balancing.NAME",

@@ -55,7 +55,12 @@ class Frozen(Dataset):
         path = Path(self.csv).with_name("answers.json")
         if self.remote or not path.exists():
             return {}
-        known = json.loads(path.read_text(encoding="utf-8"))
+        try:
+            known = json.loads(path.read_text(encoding="utf-8"))
+        except (ValueError, RecursionError) as error:
+            raise UserError(f"{path}: no readable JSON ({str(error)[:100]}); delete it, or fetch it anew") from error
+        if not isinstance(known, dict) or not all(isinstance(known.get(task, {}), dict) for task in self.tasks):
+            raise UserError(f"{path}: expected {{task: its answer}}; delete it, or fetch it anew")
         return {task: known[task] for task in self.tasks if task in known}
 
     def inputs(self) -> list[Path]:

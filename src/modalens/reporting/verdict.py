@@ -6,11 +6,12 @@ sentence says so with the smallest drop that it could have shown. A coalition *s
 against all modalities.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from math import ceil, isnan, nan
+from math import ceil, floor, isnan, nan
 
 from modalens.stats.coalitions import Coalition, coalitions
+from modalens.stats.targets import IN_WORDS
 
 MARGIN = 0.05  # a rate that falls by less than this hardly matters
 
@@ -81,7 +82,8 @@ def judge(evidence: Evidence) -> Verdict:
             return Verdict("no better than chance", f"{reached}: less than {_points(MARGIN)} above chance, if at all.")
         return Verdict(
             "cannot tell whether anything was learned",
-            f"{reached}: on the same clips between {_signed(above.low)} and {_signed(above.high)} above it.",
+            f"{reached}: on the same clips between {_signed(above.low, floor)} and "
+            f"{_signed(_possible(evidence, above.high), ceil)} above it.",
         )
     if above.high <= MARGIN:
         bound = _points(above.high, up=True)
@@ -175,8 +177,14 @@ def _moves(full: float, drop: Estimate, *, first: bool = False) -> str:
     return f"is {to}, a drop between {_signed(drop.low)} and {_signed(drop.high)}"
 
 
-def _signed(rate: float) -> str:
-    return f"{round(rate, 2) + 0.0:+.2f}"  # no minus before nothing
+def _signed(rate: float, to: Callable[[float], int] = round) -> str:
+    """to: bounds are rounded outward, so that one beside zero is not told as zero."""
+    return f"{to(round(100 * rate, 6)) / 100 + 0.0:+.2f}"  # no minus before nothing
+
+
+def _possible(evidence: Evidence, above: float) -> float:
+    """No score of classes or tags is over 1."""
+    return above if evidence.metric == IN_WORDS["r2"] else min(above, 1 - evidence.chance)
 
 
 def _points(rate: float, *, up: bool = False) -> str:

@@ -7,8 +7,10 @@ import contextlib
 import json
 import sys
 from collections.abc import Iterator
+from importlib.metadata import entry_points
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import torch
 from torch import Tensor
@@ -24,12 +26,14 @@ from modalens.search.space import apply_overrides
 from modalens.tracking import mlflow_database
 from modalens.training import augmentation
 from modalens.utils.errors import UserError
+from modalens.utils.suggest import suggest
 from modalens.utils.tensors import eval_mode
 
 Config = dict[str, Any]
 # Of what an encoder gives, whose true sizes are known once it has run.
 SIZES = {"mel": 64, "time": 64, "token": 16, "height": 8, "width": 8, "channel": 32}
 CLIPS, CLASSES = 4, 3
+STORES = ("sqlite", "http", "https", "file", "postgresql", "mysql", "mssql", "databricks", "databricks-uc", "uc")
 LOCKED_S = 5.0  # that a database may be somebody else's
 
 
@@ -59,9 +63,20 @@ def problems(config: Config) -> list[str]:
     if (cookies := config["download"]["cookies"]) and not Path(cookies).is_file():
         found.append(f"config: download.cookies: not found: {cookies} (paths count from {Path.cwd()})")
     with _noted(found, "config: mlflow.tracking_uri"):
+        _check_scheme(config["mlflow"]["tracking_uri"])
         if path := mlflow_database.database(config["mlflow"]["tracking_uri"]):
             mlflow_database.check_database(path, LOCKED_S)
     return list(dict.fromkeys(found))
+
+
+def _check_scheme(uri: str) -> None:
+    """Raises UserError for an address that no MLflow understands; its own are those of its tracking stores."""
+    scheme = urlsplit(uri).scheme.partition("+")[0]
+    known = {"", "env", *STORES, *(point.name for point in entry_points(group="mlflow.tracking_store"))}
+    if scheme not in known:
+        raise UserError(
+            f"expected an address of MLflow ({', '.join(STORES)}), got {scheme}:; {suggest(scheme, STORES)}"
+        )
 
 
 @contextlib.contextmanager

@@ -9,9 +9,9 @@ from modalens.stats.metrics import CHUNK, Array
 from modalens.stats.targets import Counts
 from modalens.utils.errors import UserError
 
-# A rate lies from 0 to 1; a difference of rates from -1 to 1; a loss below 0, most of it from few clips; a real number
-# (a difference of losses, R2) anywhere.
-Kind = Literal["rate", "difference", "loss", "real"]
+# A rate lies from 0 to 1; a difference of rates from -1 to 1; a loss below 0, most of it from few clips; what is
+# explained (R2) below 1, and what it lacks is a loss; a real number (a difference of losses) anywhere.
+Kind = Literal["rate", "difference", "loss", "explained", "real"]
 UNBOUNDED = ("log_probability", "r2", "negative_mse")
 LARGEST = 50.0  # of a logarithm, which would overflow
 POWER = 0.8  # of the smallest difference that a test set is said to be able to show
@@ -19,7 +19,7 @@ POWER = 0.8  # of the smallest difference that a test set is said to be able to 
 
 def kind_of(metric: str, *, difference: bool) -> Kind:
     if metric in UNBOUNDED:
-        return "real" if difference or metric == "r2" else "loss"
+        return "real" if difference else "explained" if metric == "r2" else "loss"
     return "difference" if difference else "rate"
 
 
@@ -92,10 +92,11 @@ class Bootstrap:
         error = float(np.sqrt(variance))
         if kind == "rate":
             return (*self._wilson(min(max(estimate, 0.0), 1.0), float(variance), t), error)
-        if kind == "loss" and estimate < 0:
+        whole = 1.0 if kind == "explained" else 0.0
+        if kind in ("loss", "explained") and (lost := estimate - whole) < 0:
             # Of its logarithm: clips that are seldom and cost much are missing from a small test set.
-            factor = float(np.exp(min(-t * error / estimate, LARGEST)))
-            return estimate * factor, estimate / factor, error
+            factor = float(np.exp(min(-t * error / lost, LARGEST)))
+            return whole + lost * factor, whole + lost / factor, error
         low, high = estimate - t * error, estimate + t * error
         return (max(low, -1.0), min(high, 1.0), error) if kind == "difference" else (low, high, error)
 

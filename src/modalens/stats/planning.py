@@ -7,7 +7,8 @@ from modalens.stats.bootstrap import POWER
 
 
 def smallest_drop(groups: int, confidence: float = 0.95, power: float = POWER) -> float:
-    """The smallest drop of accuracy that so many independent test clips, or groups, show with `power`, at best.
+    """The smallest drop of accuracy that so many independent test clips, or groups, show with `power`, at best; a
+    smaller one is shown by luck.
 
     At best: all predictions that change become wrong, and the seeds agree. Then the number that change is binomial, and
     the interval of `stats.bootstrap` excludes zero from some number on; the drop is the rate that reaches this number

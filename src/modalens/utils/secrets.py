@@ -66,6 +66,16 @@ def refuse(value: Any, where: str) -> None:
         raise UserError(
             f"config: {where}: expected {place}, got a password in {redacted(value)!r}, which all would read"
         )
+    elif isinstance(value, str) and where in PLACES and _may_hold_one(value):
+        # Not repeated: without a scheme, or with odd letters, nobody knows where the password ends.
+        raise UserError(f"config: {where}: expected env:NAME or file:PATH, got what may be a password, for all to read")
+
+
+def _may_hold_one(value: str) -> bool:
+    kind, _, rest = value.partition(":")
+    if kind == "env" or kind.startswith("sqlite") or (kind == "file" and not rest.startswith("//")):
+        return False
+    return (":" in value and "@" in value) or bool(_QUERY.search(value))
 
 
 # Keys whose value is asked for by `resolved`.
