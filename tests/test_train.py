@@ -320,7 +320,7 @@ def test_what_a_search_chose_takes_the_place_of_the_settings(study):
 
 
 def test_an_unknown_precision_is_refused(study):
-    with pytest.raises(UserError, match=r"training\.precision: expected float32 or bfloat16, got 'half'"):
+    with pytest.raises(UserError, match=r"training\.precision: expected one of float32, bfloat16, auto, got 'half'"):
         _study.trained(study, precision="half")
 
 

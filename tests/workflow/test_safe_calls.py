@@ -39,7 +39,7 @@ def test_a_dry_run_of_a_new_study_shows_the_whole_plan_and_leaves_no_folder(stud
     plan = study.plan()
     once = {"splits": 1, "duplicates": 1, "leaderboard": 1, "report": 1, "track": 1, "train": 1, "evaluate": 1}
     shards = {"clips": 2, "frames": 2, "waveforms": 2, "features": 4, "fingerprints": 2}
-    assert plan == {**once, **shards, "feature_list": 2, "replacements": 2, "relevance": 4}
+    assert plan == {**once, **shards, "feature_list": 2, "replacements": 2, "relevance": 7, "relevance_of_models": 2}
     assert not results(study).parent.exists()
     study.snakemake("--lint")
     assert not results(study).parent.exists()

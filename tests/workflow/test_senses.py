@@ -45,7 +45,7 @@ def shapley(study, task, model="late_fusion", replacement="mean@input"):
 
 
 def test_five_modalities_get_the_worth_that_is_known_of_them(checkout):
-    study = checkout(small("known_senses", 400, tasks=["everywhere", "sum", "written"]))
+    study = checkout(small("known_senses", 700, tasks=["everywhere", "sum", "written"]))
     study.snakemake()
     assert study.plan() == {}, "a finished study has nothing to do"
     answers = json.loads((study.results / "manifest" / "answers.json").read_text())
