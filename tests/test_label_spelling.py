@@ -16,6 +16,7 @@ NFC, NFD = "caf\u00e9", "cafe\u0301"
     [
         ["Happy", "happy", "HAPPY"], [NFC, NFD], ["1", "1.0", "01"], ["Straße", "STRASSE"],
         ["very  happy", "very happy", "very_happy", "Very-Happy"], ["ﬁre", "fire"], ["-1", "-1.00"],
+        ["happy", "hap\u200bpy", "happ\u00ady"], ["1", "1e0", "١"],
     ],
 )  # fmt: skip
 def test_spellings_of_one_label_are_counted_with_their_clips(labels):

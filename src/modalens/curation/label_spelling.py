@@ -7,13 +7,33 @@ from collections.abc import Mapping
 
 SHOWN = 3
 # How programs write that there is no value. Here an empty cell says so, as a class may be called `None`.
-MISSING = {"nan", "na", "n/a", "#n/a", "<na>", "none", "null", "nil", "-", "--", "?", "missing"}
+MISSING = {
+    "nan",
+    "-nan",
+    "na",
+    "n/a",
+    "n.a.",
+    "#na",
+    "#n/a",
+    "<na>",
+    "nat",
+    "1.#qnan",
+    "none",
+    "null",
+    "nil",
+    "-",
+    "--",
+}
+MISSING |= {"?", "missing"}
 
 
 def canonical(label: str) -> str:
-    """Equal for labels that differ by case, Unicode form, blanks, _ and -, or as a number is written (1, 1.0, 01)."""
+    """Equal for labels that differ by case, Unicode form, letters that are not seen, blanks, _ and -, or as a number is
+    written (1, 1.0, 01, 1e0)."""
     folded = unicodedata.normalize("NFKC", unicodedata.normalize("NFKC", label).casefold())
-    if re.fullmatch(r"[+-]?[0-9]+(\.[0-9]*)?", folded):
+    # Zero-width spaces and joiners, soft hyphens, marks of direction.
+    folded = "".join(letter for letter in folded if unicodedata.category(letter) != "Cf") or folded
+    if re.fullmatch(r"[+-]?\d+(\.\d*)?(e[+-]?\d{1,2})?", folded):
         return repr(float(folded))
     return re.sub(r"[\s_-]+", " ", folded).strip() or folded
 
