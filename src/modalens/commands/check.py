@@ -10,7 +10,6 @@ from modalens.commands._survey import Survey, of_study
 from modalens.config import yaml_file
 from modalens.config.mistakes import mistakes
 from modalens.curation import manifest
-from modalens.search import rehearsal
 from modalens.utils.errors import UserError
 
 
@@ -28,6 +27,8 @@ def main(arguments: argparse.Namespace) -> None:
             f"({', '.join(study['models'])}), {len(study['seeds'])} seeds"
         )
         found.add(of_lists(study, [task for task in study["tasks"] if task in config["tasks"]]))
+        from modalens.search import rehearsal  # imports PyTorch: seconds, which a list that cannot be read does without
+
         found.mistakes += rehearsal.problems(study)
     found.show()
     if found.mistakes:
