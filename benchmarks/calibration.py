@@ -35,6 +35,7 @@ from modalens.stats.leaderboard import NOT_DISTINGUISHABLE, ranking
 DOCS = Path(__file__).resolve().parents[1] / "docs" / "calibration"
 METRICS = ("accuracy", "log_probability")
 PERMUTATIONS, LEVEL, TASK = 999, 0.05, "task"
+PART = 100  # test sets of a recount that a process makes at a time
 Rows = list[dict[str, Any]]
 Found = dict[tuple[str, ...], tuple[float, float, float, float]]  # (truth, estimate, low, high)
 
@@ -223,10 +224,10 @@ def _interval_row(name: tuple[str, ...], values: np.ndarray) -> dict[str, Any]:
     return row | {"coverage": covered.mean(), "width": (high - low).mean(), "sets": len(values)}
 
 
-def recount(name: str, rows: pd.DataFrame, sets: int) -> pd.DataFrame:
-    """rows: of tests.csv, of one setting -> the same with `recount`: how often each was found in other test sets."""
+def recount(name: str, part: int, sets: int) -> dict[tuple[str, str, bool], int]:
+    """How often each test of a setting found something in other test sets, by test, of what, and whether it is there."""
     setting = next(one for one in settings() if one.name == name)
-    rng = np.random.default_rng(zlib.crc32(f"again {name}".encode()))
+    rng = np.random.default_rng(zlib.crc32(f"again {name} {part}".encode()))
     known = truth(setting.world, setting.noise)
     hits: dict[tuple[str, str, bool], int] = defaultdict(int)
     for _ in range(sets):
@@ -234,17 +235,27 @@ def recount(name: str, rows: pd.DataFrame, sets: int) -> pd.DataFrame:
         loss = LeaveOneOut(metrics=METRICS, permutations=PERMUTATIONS).of([test.joint])
         for key, hit in tests_of({"leave_one_out": loss.to_dict("records")}, test, known).items():
             hits[key] += bool(hit)
-    found = [hits[row["test"], row["of"], row["there"]] / sets for row in rows.to_dict("records")]
-    return rows.assign(recount=found, recount_sets=sets)
+    return hits
 
 
 def _recount_all(folder: Path, sets: int, cores: int) -> None:
     """The tests that found too much where nothing is: is it the luck of few test sets?"""
     table = pd.read_csv(folder / "tests.csv")
     high = table[~table["there"] & (table["found"] > LEVEL)]
+    parts = -(-sets // PART)
     with ProcessPoolExecutor(cores) as pool:
-        running = [pool.submit(recount, str(name), rows, sets) for name, rows in high.groupby("setting", sort=False)]
-        again = pd.concat([one.result() for one in running])
+        # Whole at a time: the settings of the most clips, which last longest, come last in the table.
+        keys = [(str(name), part) for name in reversed(high["setting"].unique()) for part in range(parts)]
+        counts = list(pool.map(recount, *zip(*keys, strict=True), [PART] * len(keys)))
+    found = [
+        sum(
+            hits.get((row["test"], row["of"], row["there"]), 0)
+            for (name, _), hits in zip(keys, counts, strict=True)
+            if name == row["setting"]
+        )
+        for row in high.to_dict("records")
+    ]
+    again = high.assign(recount=np.array(found) / (parts * PART), recount_sets=parts * PART)
     again.round(4).to_csv(folder / "recount.csv", index=False, lineterminator="\n")
 
 
