@@ -225,7 +225,7 @@ def _interval_row(name: tuple[str, ...], values: np.ndarray) -> dict[str, Any]:
 
 
 def recount(name: str, part: int, sets: int) -> dict[tuple[str, str, bool], int]:
-    """How often each test of a setting found something in other test sets, by test, of what, and whether it is there."""
+    """How often each test of a setting finds something in other test sets, by test, of what, and whether it is there"""
     setting = next(one for one in settings() if one.name == name)
     rng = np.random.default_rng(zlib.crc32(f"again {name} {part}".encode()))
     known = truth(setting.world, setting.noise)
