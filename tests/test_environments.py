@@ -10,6 +10,7 @@ import yaml
 from _checkout import ROOT
 from packaging.requirements import Requirement
 
+from modalens.modalities import load_modality
 from modalens.plugins import introspection, registry
 
 RULES = "".join(path.read_text() for path in sorted((ROOT / "workflow" / "rules").glob("*.smk")))
@@ -41,6 +42,9 @@ def stages() -> dict[str, str]:
         if environment and stage:
             # The first: what a stage with a rule in two environments imports as it starts is there in both.
             found.setdefault(stage[1], environment[1])
+        elif stage and "entry_of['environment']" in rule:
+            # Importing every modality needs no more than the least of their environments.
+            found[stage[1]] = "media"
         elif stage and "encoder_environment" in rule:
             # Importing every encoder needs no more than the least of their environments.
             found[stage[1]] = "torch"
@@ -93,7 +97,8 @@ def imports(environment: str, *modules: str) -> str:
 
 
 def test_every_stage_has_an_environment():
-    named = set(stages().values()) | set(of_encoders().values())
+    faces = load_modality("video", {"region": "face"}).environment
+    named = set(stages().values()) | set(of_encoders().values()) | {faces}
     assert named == {path.stem for path in (ROOT / "envs").glob("*.yaml")}
     assert stages()["features"] == stages()["replacements"] == "torch"
     assert stages()["decode"] == "media"

@@ -137,7 +137,9 @@ MADE = {
         *(f"modalities/{form['modality']}" for form in FORMS.values()),
     ),
     **{
-        folder: made("media", "stages/decode", f"modalities/{form['modality']}")
+        folder: made(
+            form["environment"], "stages/decode", f"modalities/{form['modality']}"
+        )
         for folder, form in FORMS.items()
     },
     **{

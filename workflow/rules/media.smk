@@ -78,7 +78,7 @@ for form, entry_of in FORMS.items():
         benchmark:
             f"{R}/benchmarks/{form}/{{shard}}.tsv"
         conda:
-            "../../envs/media.yaml"
+            f"../../envs/{entry_of['environment']}.yaml"
         threads: STUDY["media"]["threads"]
         resources:
             mem_mb=decoders_mb,

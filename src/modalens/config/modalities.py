@@ -128,7 +128,8 @@ def _source(entry: Config) -> str:
 
 
 def forms(config: Config) -> dict[str, Config]:
-    """Decoded forms of a resolved config by folder: {modality (its kind), decode, columns, store, keep, longest (s)}.
+    """Decoded forms of a resolved config by folder: {modality (its kind), decode, columns, store, keep, longest (s),
+    environment}.
 
     A form is decoded once for all modalities that share its options. Its folder is called as the form; where a modality
     reads columns, or is not called as its kind, as the form and the modality.
@@ -145,6 +146,7 @@ def forms(config: Config) -> dict[str, Config]:
             "store": entry["decode"]["file"] if _source(entry) == "store" else "",
             "keep": keep,
             "longest": longest if _source(entry) == "media" else None,
+            "environment": load_modality(entry["kind"], entry["decode"]).environment,
         }
     return dict(sorted(found.items()))
 

@@ -26,6 +26,7 @@ from modalens.media.windows import window
 
 Frames = NDArray[np.uint8]
 Region = tuple[float, float, float, float]  # left, top, right, bottom of a picture, in shares of its sides
+Part = Region | str  # a region, or the part of a face that is looked for in each frame
 WHOLE: Region = (0.0, 0.0, 1.0, 1.0)
 # decord has wheels for Linux on x86-64 only, and an FFmpeg of its own: it is imported where it is asked for.
 DECODERS = ("decord", "pyav") if find_spec("decord") else ("pyav",)
@@ -77,26 +78,41 @@ def read_frames(
     crop: int,
     decoders: tuple[str, ...] = ("pyav",),
     rate: float = 0.0,
-    region: Region = WHOLE,
+    region: Part = WHOLE,
 ) -> tuple[Frames, str]:
     """Frames (count, crop, crop, 3) uint8 RGB as they are shown, and the decoder's name.
 
     Upright, mirrored where the display matrix says so, of square pixels: the shorter side is resized to `resize`, then
     the centre `crop` is taken. start_s, end_s: None is the start or the end of the video. decoders: the first that can
     be trusted with the file is used. rate: frames a second, of a stretch around the window's middle; 0, or of a
-    window that is shorter: spread over all of it. region: what is seen of the picture. Raises ClipError; "damaged" when
-    one of the sampled frames does not decode, or FFmpeg complains of the container. Warns with ClipNote: cut_short,
-    late_start.
+    window that is shorter: spread over all of it. region: what is seen of the picture; "face" and "mouth" are looked
+    for in each of the sampled frames, and not in those of decord. Raises ClipError; "damaged" when one of the sampled
+    frames does not decode, or FFmpeg complains of the container, "no_face". Warns with ClipNote: cut_short, late_start,
+    lost_face.
     """
     line, begin, end = _window(path, start_s, end_s)
     indices = frame_indices(line.times, *stretch(begin, end, count, rate), count)
     wanted, places = np.unique(indices, return_inverse=True)
-    frames = _decord_frames(path, line, wanted, resize, crop, region) if "decord" in decoders else None
-    used = "decord"
+    frames, used = None, "decord"
+    if "decord" in decoders and not isinstance(region, str):
+        frames = _decord_frames(path, line, wanted, resize, crop, region)
     if frames is None:
         used = "pyav"
-        frames = [fit(frame, resize, crop, region) for frame in frames_at(path, line, line.ticks[wanted])]
+        frames = list(_seen(frames_at(path, line, line.ticks[wanted]), resize, crop, region))
     return np.stack(frames)[places], used
+
+
+def _seen(frames: Iterator[Frames], resize: int, crop: int, region: Part) -> Iterator[Frames]:
+    """What is seen of each frame."""
+    if not isinstance(region, str):
+        for frame in frames:
+            yield fit(frame, resize, crop, region)
+        return
+    from modalens.media.faces import regions  # PyTorch: seconds, and not everywhere
+
+    held = list(frames)
+    for frame, square in zip(held, regions(held, region), strict=True):
+        yield fit(frame, crop, crop, square)
 
 
 def _window(path: str | Path, start_s: float | None, end_s: float | None) -> tuple[Timeline, float, float]:
@@ -122,7 +138,7 @@ def read_key_frames(
     count: int,
     resize: int,
     crop: int,
-    region: Region = WHOLE,
+    region: Part = WHOLE,
 ) -> tuple[Frames, str, float, int]:
     """Like read_frames, but of the key frames nearest in time to the centres of the parts: these decode by themselves.
 
@@ -137,7 +153,7 @@ def read_key_frames(
         raise ClipError("damaged", f"no key frame before {end:.2f} s")
     errors = np.abs(times[None, :] - centres(begin, end, count)[:, None])
     wanted, places = np.unique(errors.argmin(axis=1), return_inverse=True)
-    frames = [fit(frame, resize, crop, region) for frame in frames_at(path, line, line.keys[wanted])]
+    frames = list(_seen(frames_at(path, line, line.keys[wanted]), resize, crop, region))
     return np.stack(frames)[places], "pyav", round(float(errors.min(axis=1).max()), 3), len(wanted)
 
 

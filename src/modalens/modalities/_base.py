@@ -37,6 +37,7 @@ class Modality:
     shown_axes: axes of features that run down and along the picture that `show` makes, with a minus sign before one
     that runs up: there parts of a clip that matter are drawn.
     keep: whether decoded rows stay after the features are made, where the config does not say.
+    environment: of envs/, in which its jobs decode.
     seconds: of a clip that a row holds at most, set by the constructor; None: as long as the clip is. The least of a
     study's modalities that read media is the window of all of them.
     """
@@ -52,11 +53,15 @@ class Modality:
     unique: ClassVar[bool] = True
     shown_axes: ClassVar[tuple[str, str] | None] = None
     keep: ClassVar[bool] = False
+    environment: str = "media"
     seconds: float | None = None
 
     def attributes(self) -> dict[str, Any]:
         """JSON values that decoded rows and the features made of them bear: rows made with other ones never mix."""
         raise NotImplementedError
+
+    def check(self) -> None:
+        """Raises UserError, before anything runs, for what decoding needs beside its options and is not there."""
 
     def attempts(self) -> list[Attempt]:
         """(function, options), the best first; each runs in a process that may be killed, on the clips that killed the

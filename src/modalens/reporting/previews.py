@@ -80,7 +80,7 @@ def _decoded(study: Study, entry: dict[str, Any], kind: Modality, clip_ids: list
         from modalens.media.decode_shard import windows  # what decodes: not in every environment
 
         function, options = kind.attempts()[0]
-    except ImportError as error:
+    except (ImportError, UserError) as error:
         log.info("no pictures of clips whose frames are gone: nothing decodes here (%s)", error)
         return
     sources: dict[str, tuple[Any, ...]] = {}

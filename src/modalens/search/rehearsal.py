@@ -19,6 +19,7 @@ from modalens.balancing import Learner, apply_balancing
 from modalens.config.modalities import learnt as learnt_through
 from modalens.encoders import Encoder
 from modalens.fusions import Fusion
+from modalens.modalities import load_modality
 from modalens.models import FROZEN, Model, Shapes, build, shape_of
 from modalens.plugins import blame, introspection, registry
 from modalens.plugins.options import resolve
@@ -40,14 +41,17 @@ LOCKED_S = 5.0  # that a database may be somebody else's
 def problems(config: Config) -> list[str]:
     """What of a resolved config cannot work, a line each; [] if nothing is known against it.
 
-    Encoders check their options without reading weights; models learn one batch of noise, by each end of what a search
-    draws; measures are made; the cookies file and MLflow's database are looked at.
+    Encoders check their options without reading weights, modalities that what decodes is there; models learn one batch
+    of noise, by each end of what a search draws; measures are made; the cookies file and MLflow's database are looked
+    at.
     """
     found: list[str] = []
     for name, entry in config["modalities"].items():
         with _noted(found, f"config: modalities.{name}.options"):
             maker = registry.load("encoders", entry["encoder"])
             maker.check(**resolve(maker, entry["options"], f"config: modalities.{name}.options"))
+        with _noted(found, f"config: modalities.{name}.decode"):
+            load_modality(entry["kind"], entry["decode"]).check()
     shapes = _shapes(config)
     learnt: dict[str, Model] = {}
     for name in sorted(config["models"], key=lambda name: len(config["models"][name]["teachers"])):
