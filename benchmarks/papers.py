@@ -7,6 +7,7 @@ cannot say is in docs/papers/. Prints Markdown; the papers' figures are those of
 """
 
 import argparse
+import json
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -15,6 +16,7 @@ import pandas as pd
 from modalens.reporting import published
 
 MISSING = "–"
+LATENCY = "latency_ms"  # no part of a study: benchmarks/latency.py measures it
 OURS = {"top1": "accuracy", "top3": "top3_accuracy", "top5": "top5_accuracy"}  # where a paper calls it otherwise
 
 
@@ -31,9 +33,46 @@ class Table:
     rows: tuple[tuple[str, str, str], ...]
 
 
+PICTURES = ("precision", "recall", "accuracy", "latency_ms")
+CLIPS = (
+    ("rn50", "RN50"),
+    ("rn101", "RN101"),
+    ("vit_b_32", "ViT-B/32"),
+    ("vit_b_16", "ViT-B/16"),
+    ("vit_l_14", "ViT-L/14"),
+)
 RGBD = ("addition", "concat", "max", "product", "average", "gated", "rgb_only", "depth_only", "mult_concat")
 CODES = ("mult_concat", "concat", "lmf")
 TABLES = {
+    "guidance_table1": Table(
+        "Zhao et al. 2023, Table 1",
+        ("twitch_violence",),
+        PICTURES,
+        (
+            *((f"CLIP without training, {words}", f"clip_{name}", f"clip_{name}") for name, words in CLIPS),
+            ("MiniLM without training, of the title", "", "title_zero_shot"),
+            ("logistic regression on MiniLM of the title", "", "title_learnt"),
+        ),
+    ),
+    "guidance_table2": Table(
+        "Zhao et al. 2023, Table 2",
+        ("twitch_violence",),
+        PICTURES,
+        tuple((f"MobileOne-S{size}", f"mobileone_s{size}", f"mobileone_s{size}") for size in range(5)),
+    ),
+    "guidance_table3": Table(
+        "Zhao et al. 2023, Table 3",
+        ("twitch_violence",),
+        PICTURES,
+        (
+            ("CLIP without training", "clip_vit_b_16", ""),
+            ("the image encoder alone (MobileOne-S4)", "mobileone_s4", "plain"),
+            ("guidance network, text encoder frozen", "guidance_frozen", "guided_text_frozen"),
+            ("guidance network, text encoder learnt", "guidance_unfrozen", "guided_text_learnt"),
+            ("guidance network that also learns the unguided picture (ours)", "", "guided_and_plain"),
+            ("logistic regression on the image encoder's features (ours)", "", "logistic"),
+        ),
+    ),
     "balance_mla_table1": Table(
         "BalanceMLA, Table 1",
         ("lrw", "lrw1000"),
@@ -112,12 +151,14 @@ TABLES = {
 }
 
 
-def laid_out(table: Table, studies: list[Path]) -> pd.DataFrame:
-    """The paper's rows; a column each data set and metric of the paper, then each task of ours, in percent."""
+def laid_out(table: Table, studies: list[Path], latency: Path | None = None) -> pd.DataFrame:
+    """The paper's rows; a column each data set and metric of the paper, then each task of ours, in percent. latency:
+    results of benchmarks/latency.py, in milliseconds a picture."""
     facts = pd.read_csv(published.FACTS)
     facts = facts[facts["paper"] == table.paper]
     ours = [(study, one) for study in studies for one in sorted((study / "leaderboard").glob("*.csv"))]
     boards = {f"{study.name}, {one.stem}": pd.read_csv(one).set_index("model") for study, one in ours}
+    timed = json.loads(latency.read_text())["milliseconds"] if latency else {}
     lines = []
     for words, published_as, mine in table.rows:
         line = {"": words}
@@ -125,10 +166,15 @@ def laid_out(table: Table, studies: list[Path]) -> pd.DataFrame:
             for metric in table.metrics:
                 here = (facts["dataset"] == dataset) & (facts["model"] == published_as) & (facts["metric"] == metric)
                 found = facts.loc[here, "value"]
-                line[f"paper: {dataset} {metric}"] = f"{found.iloc[0]:.1f}" if len(found) else MISSING
+                digits = 2 if metric == LATENCY else 1
+                line[f"paper: {dataset} {metric}"] = f"{found.iloc[0]:.{digits}f}" if len(found) else MISSING
         for name, board in boards.items():
-            for metric in table.metrics:
+            for metric in (one for one in table.metrics if one != LATENCY):
                 line[f"here: {name} {metric}"] = _measured(board, mine, OURS.get(metric, metric))
+        for pictures, times in timed.items():
+            line[f"here: ms a picture, {pictures} a call"] = (
+                f"{times[published_as]:.2f}" if published_as in times else MISSING
+            )
         lines.append(line)
     return pd.DataFrame(lines)
 
@@ -147,11 +193,12 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("table", choices=sorted(TABLES))
     parser.add_argument("studies", type=Path, nargs="+", help="results of finished studies")
+    parser.add_argument("--latency", type=Path, help="results of benchmarks/latency.py")
     arguments = parser.parse_args()
     for study in arguments.studies:
         if not (study / "leaderboard").is_dir():
             raise SystemExit(f"{study}: expected the results of a finished study, got no folder leaderboard in it")
-    print(laid_out(TABLES[arguments.table], arguments.studies).to_markdown(index=False))
+    print(laid_out(TABLES[arguments.table], arguments.studies, arguments.latency).to_markdown(index=False))
 
 
 if __name__ == "__main__":

@@ -1,6 +1,7 @@
 """Tables of the source papers: every published figure has its row, and ours stand beside it."""
 
 import importlib.util
+import json
 from pathlib import Path
 
 import pandas as pd
@@ -42,3 +43,18 @@ def test_a_study_s_results_stand_beside_the_paper_s_and_what_was_not_measured_is
     assert row["here: mine, letter accuracy"] == "93.5 [89.8, 95.9]"
     assert row["here: mine, letter f1"] == "93.0 ± 1.2"
     assert table.loc["2-layer BGRU", "here: mine, letter accuracy"] == "–"
+
+
+def test_latency_of_a_picture_stands_beside_the_paper_s_in_milliseconds(papers, tmp_path):
+    (tmp_path / "mine/leaderboard").mkdir(parents=True)
+    pd.DataFrame({"model": ["mobileone_s0"], "accuracy": [0.5], "accuracy_std": [0.01], "metric": ["f1"]}).to_csv(
+        tmp_path / "mine/leaderboard/category.csv", index=False
+    )
+    times = {"1": {"mobileone_s0": 1.234}, "32": {"mobileone_s0": 0.056}}
+    (tmp_path / "latency.json").write_text(json.dumps({"milliseconds": times}))
+    table = papers.laid_out(papers.TABLES["guidance_table2"], [tmp_path / "mine"], tmp_path / "latency.json")
+    row = table.set_index("").loc["MobileOne-S0"]
+    assert row["paper: twitch_violence latency_ms"] == "0.11"
+    assert row["here: mine, category accuracy"] == "50.0 ± 1.0"
+    assert [row[f"here: ms a picture, {one} a call"] for one in (1, 32)] == ["1.23", "0.06"]
+    assert "here: mine, category latency_ms" not in table

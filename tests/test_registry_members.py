@@ -101,9 +101,11 @@ MODELS = {
     # A weight per class and pooled feature: 16 mels x 4 steps, 3 frames of 24; a bias per class.
     "logistic": ({}, (16 * 4 + 3 * 24 + 1) * CLASSES),
     "transformer": (STEPS, encoders(2) + head(2 * D)),
+    # A caption of 24 numbers a class.
+    "zero_shot": ({"target": "video", "captions": {"a": "a", "b": "b", "c": "c"}, "scale": 300.0}, 24 * CLASSES),
 }
 # Modalities that a model's default options name; those of `only` it states itself.
-NAMED = {"guidance": PAIR}
+NAMED = {"guidance": PAIR, "zero_shot": ("video",)}
 
 SIZES = {"audio": 5, "text": 3, "video": 4}
 MODALITIES = [("video",), PAIR, tuple(SHAPES)]

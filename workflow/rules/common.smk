@@ -191,6 +191,19 @@ def encoder_environment(wildcards):
     return f"../../envs/{name}.yaml"
 
 
+def learning_environment(*models):
+    """The same where a model itself runs a network: one that it learns through, or that reads its captions."""
+    used = [
+        attribute("models", STUDY["models"][name]["model"], "environment", "torch")
+        for name in models
+    ]
+    for name in models:
+        for modality in modalities.learnt(STUDY["models"][name]):
+            encoder = STUDY["modalities"][modality]["encoder"]
+            used.append(attribute("encoders", encoder, "environment"))
+    return f"../../envs/{'encoders' if 'encoders' in used else 'torch'}.yaml"
+
+
 def encoder_input(wildcards):
     return f"{R}/{READS[wildcards.modality]}/{wildcards.shard}.h5"
 

@@ -21,7 +21,7 @@ rule search:
     benchmark:
         f"{R}/benchmarks/search/{{task}}/{{model}}.tsv"
     conda:
-        "../../envs/torch.yaml"
+        lambda wildcards: learning_environment(wildcards.model)
     threads: 1
     resources:
         mem_mb=study_mb,

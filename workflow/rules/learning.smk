@@ -86,7 +86,7 @@ rule train:
     benchmark:
         f"{R}/benchmarks/train/{{task}}/{{model}}.tsv"
     conda:
-        "../../envs/torch.yaml"
+        lambda wildcards: learning_environment(wildcards.model)
     threads: lambda wildcards: 2 if modalities.learnt(STUDY["models"][wildcards.model]) else 1
     resources:
         mem_mb=study_mb,
@@ -156,7 +156,7 @@ rule evaluate:
     benchmark:
         f"{R}/benchmarks/evaluate/{{task}}.tsv"
     conda:
-        "../../envs/torch.yaml"
+        learning_environment(*STUDY["models"])
     threads: 1
     resources:
         mem_mb=study_mb,

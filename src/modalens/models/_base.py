@@ -1,6 +1,6 @@
 """What every model is: features of a clip -> logits, with its own normalizer and its own loss."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, ClassVar
@@ -43,6 +43,7 @@ class Model(nn.Module):
     takes_teachers: ClassVar[bool] = False
     needs_teachers: ClassVar[bool] = False
     solves: ClassVar[bool] = False  # whether `solve` finds the parameters, in place of gradient descent
+    environment: ClassVar[str] = "torch"  # of envs/, in which it is trained
 
     def __init__(self, shapes: Shapes, networks: Mapping[str, Any], fusion: nn.Module, head: nn.Module) -> None:
         """shapes: of what the networks see of one clip, with named axes. networks: by modality; modalities without one
@@ -95,6 +96,10 @@ class Model(nn.Module):
     def initialise_from_teachers(self) -> None:
         """Called once before learning, with teachers and normalizers in place: what it takes over from a teacher's
         parameters. Nothing by default."""
+
+    def name_classes(self, labels: Sequence[str]) -> None:
+        """Called once before learning, with what its outputs are called: for a model that reads the names. Nothing by
+        default."""
 
     def training_mean(self, name: str) -> Tensor:
         """The training clips' mean features of a modality, (1, ...): what stands for features that are not there."""

@@ -107,9 +107,13 @@ class Through(Fitted):
         return self.inner.training_mean()
 
     def forward(self, values: Tensor) -> Tensor:
-        given = values.is_floating_point() and tuple(values.shape[1:]) == self._sizes
-        found: Tensor = self.inner(values if given else self.features(values))
+        found: Tensor = self.inner(self.as_features(values))
         return found
+
+    def as_features(self, values: Tensor) -> Tensor:
+        """Decoded rows, or features as they are."""
+        given = values.is_floating_point() and tuple(values.shape[1:]) == self._sizes
+        return values if given else self.features(values)
 
     def features(self, rows: Tensor) -> Tensor:
         """Decoded rows -> (B, ...) of the features' shape. Without a gradient, as many at once as it takes."""

@@ -176,8 +176,10 @@ def _try_decoded(model: Config, config: Config) -> None:
         if name in through and model["training"]["encoders"][name] != FROZEN and maker.network is Encoder.network:
             raise UserError(f"encoders.{name}: nothing in {entry['encoder']} can be learnt; expected `frozen`")
         with contextlib.suppress(UserError, ValueError):
-            kind, plugin = ("modalities", "kind") if name in through else ("encoders", "encoder")
-            axes[name] = tuple(introspection.attribute(kind, entry[plugin], "axes"))
+            if name in through:
+                axes[name] = tuple(introspection.attribute("modalities", entry["kind"], "axes"))
+            else:
+                axes[name] = tuple(maker.axes_of(**resolve(maker, entry["options"], name)))
     augmentation.made(model["training"]["augment"], axes)
 
 

@@ -197,6 +197,7 @@ def _new(job: Job, seed: int, fitted: Model | None) -> Learner:
         model.share_normalizer(fitted)
     else:
         model.fit_normalizer({name: dataset.Pieces(job.train.present(name), BATCH) for name in job.train.features})
+    model.name_classes(job.labels)
     model.initialise_from_teachers()
     # Last: what a method draws for itself leaves the model's own initial values as they are without it.
     return apply_balancing(model, job.balancing)
