@@ -8,7 +8,7 @@ from typing import Any, ClassVar
 
 import torch
 import torchaudio
-from torch import Tensor
+from torch import Tensor, nn
 
 from modalens.encoders._base import Encoder
 from modalens.utils.errors import UserError
@@ -45,16 +45,27 @@ class LogMel(Encoder):
             self.options["differences"] = differences
         self.batch_size = batch_size
         self._differences = differences
-        self._spectrogram = torchaudio.transforms.MelSpectrogram(
-            sample_rate=SAMPLE_RATE, n_fft=FFT, win_length=WINDOW, hop_length=hop, n_mels=mels
-        ).to(device)
+        self._spectrogram = spectrogram(mels, hop).to(device)
 
     @torch.inference_mode()
     def encode(self, batch: Tensor) -> Tensor:
         """batch: int16 (B, S) at 16 kHz. Returns float16 (B, mels * (1 + differences), S // hop + 1): the natural
         logarithm of power, then its differences a step."""
-        waveforms = batch.to(self.device, non_blocking=True).float() / FULL_SCALE
-        parts = [(self._spectrogram(waveforms) + FLOOR).log()]
-        for _ in range(self._differences):
-            parts.append(torchaudio.functional.compute_deltas(parts[-1], DIFFERENCE_STEPS))
-        return torch.cat(parts, 1).half()
+        waveforms = batch.to(self.device, non_blocking=True)
+        return torch.cat(log_mels(self._spectrogram, waveforms, self._differences), 1).half()
+
+
+def spectrogram(mels: int, hop: int) -> nn.Module:
+    """(B, S) from -1 to 1 -> power (B, mels, S // hop + 1)."""
+    found: nn.Module = torchaudio.transforms.MelSpectrogram(
+        sample_rate=SAMPLE_RATE, n_fft=FFT, win_length=WINDOW, hop_length=hop, n_mels=mels
+    )
+    return found
+
+
+def log_mels(power: nn.Module, waveforms: Tensor, differences: int) -> list[Tensor]:
+    """int16 (B, S) -> the logarithm of power (B, mels, S // hop + 1), then so many of its differences over time."""
+    parts = [(power(waveforms.float() / FULL_SCALE) + FLOOR).log()]
+    for _ in range(differences):
+        parts.append(torchaudio.functional.compute_deltas(parts[-1], DIFFERENCE_STEPS))
+    return parts
