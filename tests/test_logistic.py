@@ -8,6 +8,7 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.preprocessing import StandardScaler
 
 from modalens.models import build
+from modalens.models.logistic import Logistic
 from modalens.training import loop
 from modalens.training.dataset import FeatureDataset
 
@@ -85,12 +86,18 @@ def test_a_feature_that_never_varies_says_nothing():
     assert torch.equal(model(other), model(features))
 
 
-def test_the_loop_solves_it_for_every_seed_and_a_row_tells_its_numbers():
+def new(seeds):
+    """As they are before they are solved."""
     models = []
-    for seed in (0, 1, 2):
+    for seed in seeds:
         torch.manual_seed(seed)
         models.append(build("logistic", {name: SHAPES[name] for name in PAIR}, CLASSES, {}))
         models[-1].fit_normalizer({name: [values] for name, values in TRAIN.features.items()})
+    return models
+
+
+def test_the_loop_solves_it_for_every_seed_and_a_row_tells_its_numbers():
+    models = new((0, 1, 2))
     histories = loop.fit(models, [0, 1, 2], TRAIN, VALIDATION, loop.TrainingOptions(batch_size=10))
     wanted = solved()(VALIDATION.features)
     for model, history in zip(models, histories, strict=True):
@@ -100,3 +107,20 @@ def test_the_loop_solves_it_for_every_seed_and_a_row_tells_its_numbers():
         assert history[0]["validation_accuracy"] == pytest.approx(
             (wanted.argmax(1) == VALIDATION.labels).float().mean().item()
         )
+
+
+def test_it_is_solved_once_for_all_seeds_together_or_one_after_the_other(monkeypatch):
+    solves = []
+    monkeypatch.setattr(
+        Logistic, "_pooled", lambda self, clips, own=Logistic._pooled: solves.append(1) or own(self, clips)
+    )
+    once = 2  # it pools the training and the validation clips
+    together, first, second = (new(seed) for seed in ((0, 1, 2), (0,), (1,)))
+    training = loop.TrainingOptions(batch_size=10)
+    loop.fit(together, [0, 1, 2], TRAIN, VALIDATION, training)
+    assert len(solves) == once
+    loop.fit(first, [0], TRAIN, VALIDATION, training)
+    second[0].share_solution(first[0])
+    loop.fit(second, [1], TRAIN, VALIDATION, training)
+    assert len(solves) == 2 * once
+    assert all(equal(first[0], model) for model in (*together, *second))

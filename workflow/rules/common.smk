@@ -98,6 +98,12 @@ NEEDS = {
     for name in STUDY["relevance"]["measures"]
 }
 SOURCES = {"predictions": "predictions", "history": "histories"}
+# Measures of these by the tasks for whose labels they are defined: nearly always all of them.
+ALIKE = {}
+for name in (name for name, need in NEEDS.items() if need in SOURCES):
+    tasks = tuple(task for task in STUDY["tasks"] if name in measures_of(STUDY, task))
+    ALIKE.setdefault(tasks, []).append(name)
+ALIKE.pop((), None)
 FILES.put("config.yaml", yaml.safe_dump(STUDY, sort_keys=False))
 
 
@@ -310,15 +316,20 @@ def those_that_need(*needs):
 
 
 def measured(wildcards):
-    """Of all models of a task: what a measure is computed from that needs no model."""
-    task = wildcards.task
+    """Of all models and tasks: what a measure is computed from that needs no model."""
+    tasks = next(tasks for tasks, names in ALIKE.items() if wildcards.measure in names)
     if NEEDS[wildcards.measure] == "predictions":
-        return [f"{R}/evaluate/{task}/{model}.parquet" for model in STUDY["models"]]
-    return [
-        f"{R}/train/{task}/{model}/{seed}/history.csv"
-        for model in STUDY["models"]
-        for seed in SEEDS
-    ]
+        return expand(
+            f"{R}/evaluate/{{task}}/{{model}}.parquet",
+            task=tasks,
+            model=STUDY["models"],
+        )
+    return expand(
+        f"{R}/train/{{task}}/{{model}}/{{seed}}/history.csv",
+        task=tasks,
+        model=STUDY["models"],
+        seed=SEEDS,
+    )
 
 
 def decoded(wildcards):

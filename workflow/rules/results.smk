@@ -1,41 +1,52 @@
 # Predictions, histories or models -> relevance -> report and MLflow.
-rule relevance:
-    """Compute one measure of a task from the predictions, or the training histories, of all its models."""
-    input:
-        measured,
-    output:
-        table=report(
-            f"{R}/relevance/{{task}}/{{measure}}.csv",
-            category="Relevance",
-            subcategory="{task}",
-            labels={"measure": "{measure}"},
-        ),
-        record=f"{R}/relevance/{{task}}/{{measure}}.json",
-    log:
-        f"{R}/logs/relevance/{{task}}/{{measure}}.log",
-    benchmark:
-        f"{R}/benchmarks/relevance/{{task}}/{{measure}}.tsv"
-    wildcard_constraints:
-        measure=those_that_need("predictions", "history"),
-    conda:
-        "../../envs/tables.yaml"
-    threads: 1
-    resources:
-        mem_mb=lambda wildcards, attempt: 4000 * attempt,
-        runtime=lambda wildcards, attempt: 60 * attempt,
-    params:
-        options=measure_options,
-        given=lambda wildcards, input: [
-            f"--{SOURCES[NEEDS[wildcards.measure]]}",
-            *input,
-        ],
-        key=lambda wildcards: settings(
-            {"task": wildcards.task, "measure": wildcards.measure}
-        ),
-        code=lambda wildcards: code("stages/relevance", f"measures/{wildcards.measure}"),
-    shell:
-        "python -m modalens relevance --measure {wildcards.measure:q} --options {params.options:q} {params.given:q} "
-        "--key {params.key:q} --output {output.table:q} --record {output.record:q} 2> {log:q}"
+for tasks, names in ALIKE.items():
+
+    rule:
+        """Compute one measure of all tasks from the predictions, or the training histories, of their models."""
+        name:
+            f"relevance{'' if len(tasks) == len(STUDY['tasks']) else '_' + '_'.join(tasks)}"
+        input:
+            measured,
+        output:
+            # Those of tasks whose predictions are the same stay.
+            tables=[
+                update(
+                    report(
+                        f"{R}/relevance/{task}/{{measure}}.csv",
+                        category="Relevance",
+                        subcategory=task,
+                        labels={"measure": "{measure}"},
+                    )
+                )
+                for task in tasks
+            ],
+            records=[update(f"{R}/relevance/{task}/{{measure}}.json") for task in tasks],
+        log:
+            f"{R}/logs/relevance/{{measure}}.log",
+        benchmark:
+            f"{R}/benchmarks/relevance/{{measure}}.tsv"
+        wildcard_constraints:
+            measure="|".join(names),
+        conda:
+            "../../envs/tables.yaml"
+        threads: 1
+        resources:
+            mem_mb=lambda wildcards, attempt: 4000 * attempt,
+            runtime=lambda wildcards, attempt: attempt * (20 + 40 * len(STUDY["tasks"])),
+        params:
+            options=measure_options,
+            given=lambda wildcards, input: [
+                f"--{SOURCES[NEEDS[wildcards.measure]]}",
+                *input,
+            ],
+            made=lambda wildcards: made(
+                "tables", "stages/relevance", f"measures/{wildcards.measure}"
+            ),
+            output=lambda wildcards: f"{R}/relevance/{{task}}/{wildcards.measure}",
+        shell:
+            "python -m modalens relevance --measure {wildcards.measure:q} --options {params.options:q} "
+            "--made {params.made:q} {params.given:q} "
+            "--output {params.output:q}.csv --record {params.output:q}.json 2> {log:q}"
 
 
 rule relevance_of_models:

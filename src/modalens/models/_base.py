@@ -44,6 +44,7 @@ class Model(nn.Module):
     needs_teachers: ClassVar[bool] = False
     solves: ClassVar[bool] = False  # whether `solve` finds the parameters, in place of gradient descent
     environment: ClassVar[str] = "torch"  # of envs/, in which it is trained
+    solved: bool = False  # that was done, and the solution depends on no seed
 
     def __init__(self, shapes: Shapes, networks: Mapping[str, Any], fusion: nn.Module, head: nn.Module) -> None:
         """shapes: of what the networks see of one clip, with named axes. networks: by modality; modalities without one
@@ -92,6 +93,12 @@ class Model(nn.Module):
             if isinstance(network, CellsNetwork):
                 network.mean.copy_(other.networks[name].get_buffer("mean"))
                 network.scale.copy_(other.networks[name].get_buffer("scale"))
+
+    def share_solution(self, other: "Model") -> None:
+        """Take over the parameters that another seed has found on the same clips, where they depend on no seed."""
+        if other.solved:
+            self.load_state_dict(other.state_dict())
+            self.solved = True
 
     def initialise_from_teachers(self) -> None:
         """Called once before learning, with teachers and normalizers in place: what it takes over from a teacher's

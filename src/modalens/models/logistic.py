@@ -57,6 +57,7 @@ class Logistic(Model):
         _, losses = calibrated(logits, held_out_labels, self.learns)
         weight, bias = fits[int(losses.argmin())]
         self._set(weight @ basis.T, bias)
+        self.solved = True
 
     def _pooled(self, batches: Batches) -> tuple[dict[str, Array], NDArray[Any]]:
         """Pooled features (N, D_m) by modality, and labels (N,)."""

@@ -119,9 +119,9 @@ def _holds(predictions: Path, record: Path, made: str) -> bool:
     """Whether both are there, whole, and made from the same."""
     try:
         checksums.check(predictions)
-        return records.made(record) == made
-    except (OSError, ValueError, UserError):
+    except (OSError, UserError):
         return False
+    return records.holds(record, made)
 
 
 def _with_prior(table: pd.DataFrame, splits: Path) -> pd.DataFrame:

@@ -1,6 +1,12 @@
-"""Predictions, training histories or models of one task -> one tidy CSV of one measure."""
+"""Predictions, training histories or models -> one tidy CSV of one measure for each task.
+
+Of predictions and histories all tasks are one process, which else would mostly load pandas; a table whose inputs,
+options and code are the same is kept.
+"""
 
 import argparse
+import hashlib
+import logging
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -12,9 +18,13 @@ from modalens.plugins import blame, options, registry
 from modalens.stats.prediction_files import load_predictions
 from modalens.stats.targets import REGRESSION, target_of
 from modalens.tracking import records
-from modalens.utils import cli, files
+from modalens.utils import checksums, cli, files
 from modalens.utils.csv_tables import read_table
 from modalens.utils.errors import UserError
+
+log = logging.getLogger(__name__)
+
+TASK = "{task}"
 
 # What a measure needs -> the argument that gives it, and how far up from its path the task and the model are named.
 SOURCES = {
@@ -39,7 +49,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--replacements", type=cli.pair, nargs="*", default=[], help="MODALITY=FILE of replacements")
     parser.add_argument("--decoded", type=cli.pair, nargs="*", default=[], help="MODALITY=FOLDER, for one at the input")
     parser.add_argument("--entries", type=cli.mapping, default={}, help="`modalities` of the config, JSON")
-    parser.add_argument("--output", type=Path, required=True)
+    parser.add_argument("--output", required=True, help="CSV; {task} in its name and the record's is the task's name")
+    parser.add_argument("--made", default="", help="digest of the code: a table with the same one may be kept")
     cli.add_common(parser, "key", "device", "threads", "record")
 
 
@@ -52,10 +63,32 @@ def main(arguments: argparse.Namespace) -> None:
     if not paths:
         raise UserError(f"relevance.measures.{arguments.measure} needs --{flag}")
     # Of "train/seen/late_fusion/0/history.csv" the names from the last one up; a file's without its suffix.
-    tasks = {_name(path, task_at) for path in paths}
-    if len(tasks) != 1:
+    tasks: dict[str, list[Path]] = {}
+    for path in paths:
+        tasks.setdefault(_name(path, task_at), []).append(path)
+    if len(tasks) > 1 and (
+        flag == "models" or not all(TASK in str(one) for one in (arguments.output, arguments.record))
+    ):
         raise UserError(f"expected {flag} of one task, got those of {', '.join(sorted(tasks))}")
-    task = tasks.pop()
+    for task, own in tasks.items():
+        output, record = (Path(str(one).replace(TASK, task)) for one in (arguments.output, arguments.record))
+        made = _made(own, settings, arguments)
+        if made and output.is_file() and records.holds(record, made):
+            log.info("%s: nothing that it is made from has changed: kept", task)
+            # It is as new as what the other tasks' tables are made from.
+            output.touch()
+            record.touch()
+            continue
+        table = _table(measure, own, arguments)
+        table.insert(0, "task", task)
+        files.write_text(output, table.to_csv(index=False))
+        names = list(dict.fromkeys(_name(path, model_at) for path in own))
+        key = {"task": task, "measure": arguments.measure} | arguments.key
+        runs = [_run(measure, table, key | {"model": name}, settings, output) for name in names]
+        records.write(record, "relevance", runs, made)
+
+
+def _table(measure: Measure, paths: list[Path], arguments: argparse.Namespace) -> pd.DataFrame:
     table = measure(_given(measure, paths, arguments))
     if not isinstance(table, pd.DataFrame) or "model" not in table:
         columns = table.columns if isinstance(table, pd.DataFrame) else []
@@ -63,15 +96,23 @@ def main(arguments: argparse.Namespace) -> None:
         raise UserError(
             f"{blame.where('measures', arguments.measure)}: expected a table with a column `model`, got {got}"
         )
-    table.insert(0, "task", task)
-    files.write_text(arguments.output, table.to_csv(index=False))
-    runs = []
-    for name in dict.fromkeys(_name(path, model_at) for path in paths):
-        rows = table[table["model"] == name]
-        metrics = measure.headline(rows) if len(rows) else {}
-        key = {"task": task, "measure": arguments.measure} | arguments.key | {"model": name}
-        runs.append(records.Run(key=key, params=settings, metrics=metrics, artifacts=[str(arguments.output)]))
-    records.write(arguments.record, "relevance", runs)
+    return table
+
+
+def _run(
+    measure: Measure, table: pd.DataFrame, key: dict[str, Any], settings: dict[str, Any], output: Path
+) -> records.Run:
+    rows = table[table["model"] == key["model"]]
+    metrics = measure.headline(rows) if len(rows) else {}
+    return records.Run(key=key, params=settings, metrics=metrics, artifacts=[str(output)])
+
+
+def _made(paths: list[Path], settings: dict[str, Any], arguments: argparse.Namespace) -> str:
+    """Digest of all that a table is made from; "" where the caller does not say by which code."""
+    if not arguments.made:
+        return ""
+    contents = [checksums.stored(path) or hashlib.sha256(path.read_bytes()).hexdigest() for path in paths]
+    return files.digest(arguments.made, settings, [str(path) for path in paths], contents)
 
 
 def _given(measure: Measure, paths: list[Path], arguments: argparse.Namespace) -> Any:

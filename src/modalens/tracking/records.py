@@ -65,5 +65,13 @@ def made(path: str | Path) -> str:
     return str(json.loads(Path(path).read_text(encoding="utf-8")).get("made", ""))
 
 
+def holds(path: str | Path, wanted: str) -> bool:
+    """Whether a record is there, whole, and of what is made from `wanted`."""
+    try:
+        return made(path) == wanted
+    except (OSError, ValueError, AttributeError):
+        return False
+
+
 def _run(model: dict[str, Any] | None = None, **row: Any) -> Run:
     return Run(**row, model=Model(**model) if model else None)

@@ -207,10 +207,12 @@ def _solve(
     """In place of learning steps, for models that find their own parameters."""
     train, validation = (state.batches[name].clips for name in ("train", "validation"))
     for model, seed in zip(models, seeds, strict=True):
-        assert isinstance(model, Model)
+        assert isinstance(model, Model) and isinstance(models[0], Model)
         torch.manual_seed(seed)
         device = state.ensemble.device
-        model.solve(_in_order(train, device, training), _in_order(validation, device, training))
+        model.share_solution(models[0])
+        if not model.solved:
+            model.solve(_in_order(train, device, training), _in_order(validation, device, training))
     state.ensemble = Ensemble(models, training.precision)
     return _measure(state, "train", training)[0].rows("train")
 

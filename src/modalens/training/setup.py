@@ -195,6 +195,7 @@ def _new(job: Job, seed: int, fitted: Model | None) -> Learner:
         model.teachers[name] = _teacher(folder / str(seed) / "model.pt", job)
     if fitted:
         model.share_normalizer(fitted)
+        model.share_solution(fitted)
     else:
         model.fit_normalizer({name: dataset.Pieces(job.train.present(name), BATCH) for name in job.train.features})
     model.name_classes(job.labels)
