@@ -207,7 +207,8 @@ def _solve(
     """In place of learning steps, for models that find their own parameters."""
     train, validation = (state.batches[name].clips for name in ("train", "validation"))
     for model, seed in zip(models, seeds, strict=True):
-        assert isinstance(model, Model) and isinstance(models[0], Model)
+        assert isinstance(model, Model)
+        assert isinstance(models[0], Model)
         torch.manual_seed(seed)
         device = state.ensemble.device
         model.share_solution(models[0])
