@@ -57,6 +57,35 @@ def test_unknown_measure_unknown_option_and_two_tasks_are_the_users_mistakes(fol
     assert not (folder / "out.csv").exists()
 
 
+def test_all_tasks_are_one_call_which_keeps_the_tables_that_would_be_the_same(folder):
+    """Shown by a word that is put into each table: it stays where the table is kept."""
+    seen, heard = folder / "evaluate" / "seen", folder / "evaluate" / "heard"
+    heard.mkdir()
+    (heard / "late_fusion.parquet").write_bytes((seen / "late_fusion.parquet").read_bytes())
+    tables = {task: folder / f"{task}.csv" for task in ("seen", "heard")}
+
+    def remade(*, made="code", bootstrap=50):
+        for path in tables.values():
+            if path.exists():
+                path.write_text(path.read_text() + "kept")
+        place = folder / "{task}"
+        command = ["--measure", "leave_one_out", "--options", f'{{"bootstrap": {bootstrap}}}', "--made", made]
+        command += ["--predictions", *folder.glob("evaluate/*/*.parquet")]
+        cli.call(relevance, [*command, "--output", f"{place}.csv", "--record", f"{place}.json"])
+        return {task for task, path in tables.items() if not path.read_text().endswith("kept")}
+
+    assert remade() == {"seen", "heard"}
+    assert set(pd.read_csv(tables["heard"])["task"]) == {"heard"}
+    assert [run.key["task"] for run in records.read(folder / "seen.json")[1]] == ["seen", "seen"]
+    assert remade() == set()
+    (heard / "audio_only.parquet").write_bytes((seen / "audio_only.parquet").read_bytes())
+    assert remade() == {"heard"}
+    assert remade(bootstrap=60) == {"seen", "heard"}
+    assert remade(made="other code", bootstrap=60) == {"seen", "heard"}
+    (folder / "seen.json").write_text("{")
+    assert remade(made="other code", bootstrap=60) == {"seen"}
+
+
 TOYS = '''
 import numpy as np
 import pandas as pd

@@ -13,6 +13,7 @@ from modalens.utils import hdf5
 ROOT = Path(__file__).resolve().parents[2]
 pytestmark = [pytest.mark.workflow, pytest.mark.timeout(1800)]
 MODELS = 5
+MEASURES = ["leave_one_out", "coalition_values", "interaction", "shapley"]
 TASKS = ["seen", "both"]
 SHARDS = 3
 
@@ -55,7 +56,17 @@ def test_a_changed_training_option_of_one_model_trains_that_model_and_what_follo
     models = {"audio_only": {}, "video_only": {}, "late_fusion": {"training": {"epochs": 3}}}
     models["distillation"] = {"teachers": ["audio_only", "video_only"]}
     plan = study.plan(models=models)
-    assert plan == {"train": 2, "evaluate": 2, "leaderboard": 2, "relevance": 8, "report": 1, "track": 1}
+    assert plan == {"train": 2, "evaluate": 2, "leaderboard": 2, "relevance": 4, "report": 1, "track": 1}
+
+
+def test_a_changed_measure_and_one_more_are_computed_alone(study):
+    """Of all tasks in one job each."""
+    measures = study.config["relevance"] | {"measures": {name: {} for name in MEASURES}}
+    assert study.plan(relevance=measures) == {}
+    changed = measures | {"measures": measures["measures"] | {"shapley": {"seed": 1}}}
+    assert study.plan(relevance=changed) == {"relevance": 1, "report": 1, "track": 1}
+    more = measures | {"measures": measures["measures"] | {"sample_relevance": {}}}
+    assert study.plan(relevance=more) == {"relevance": 1, "report": 1, "track": 1}
 
 
 def test_a_changed_teacher_retrains_its_student(study):
@@ -85,7 +96,8 @@ def test_a_changed_label_column_needs_no_media_work(study):
 
 
 def test_one_task_less_trains_nothing(study):
-    assert study.plan(tasks=["seen"]) == {"duplicates": 1, "report": 1, "track": 1}
+    """What is left of the relevance jobs keeps its tables."""
+    assert study.plan(tasks=["seen"]) == {"duplicates": 1, "relevance": 4, "report": 1, "track": 1}
 
 
 @pytest.mark.parametrize(
@@ -93,9 +105,9 @@ def test_one_task_less_trains_nothing(study):
     [
         (
             "stages/evaluate.py",
-            {"evaluate": len(TASKS), "leaderboard": 2, "relevance": 8, "report": 1, "track": 1},
+            {"evaluate": len(TASKS), "leaderboard": 2, "relevance": 4, "report": 1, "track": 1},
         ),
-        ("measures/shapley.py", {"relevance": 2, "report": 1, "track": 1}),
+        ("measures/shapley.py", {"relevance": 1, "report": 1, "track": 1}),
         ("stages/report.py", {"report": 1, "track": 1}),
     ],
 )

@@ -48,8 +48,8 @@ def track(arguments: argparse.Namespace) -> None:
     from sqlalchemy.exc import SQLAlchemyError
 
     try:
-        with locked(path) if path else contextlib.nullcontext():
-            client = MlflowClient(address)
+        with locked(path) if path else contextlib.nullcontext() as file:
+            client = MlflowClient(f"sqlite:///{file}" if file else address)
             experiment = experiment_id(client, arguments.experiment, path)
             counts = sync(client, experiment, study, wanted)
             show_models(client, experiment, wanted)

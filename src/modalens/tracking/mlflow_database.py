@@ -85,15 +85,38 @@ def artifact_root(path: Path) -> Path:
 
 
 @contextlib.contextmanager
-def locked(path: Path) -> Iterator[None]:
-    """One sync at a time on an SQLite file; makes the file, whole or not at all, when it is not there."""
+def locked(path: Path) -> Iterator[Path]:
+    """One sync at a time on an SQLite file; yields the file to write to.
+
+    One that is not there is made under another name and gets its own once the sync is done. Until then nobody has
+    anything in it, so that it need not wait for the disk after each of its thousands of changes.
+    """
     path.parent.mkdir(parents=True, exist_ok=True)
     with open(path.with_name(f".{path.name}.lock"), "w") as lock:
         fcntl.lockf(lock, fcntl.LOCK_EX)
-        if not path.exists():
-            from mlflow.store.tracking.sqlalchemy_store import SqlAlchemyStore
+        if path.exists():
+            follow(path)
+            yield path
+            return
+        from mlflow.store.tracking.sqlalchemy_store import SqlAlchemyStore
 
-            with files.atomic(path) as hidden:
-                SqlAlchemyStore(f"sqlite:///{hidden}", artifact_root(path).as_uri()).engine.dispose()
-        follow(path)
+        with files.atomic(path) as hidden, _not_waiting():
+            engine = SqlAlchemyStore(f"sqlite:///{hidden}", artifact_root(path).as_uri()).engine
+            yield hidden
+            engine.dispose()
+
+
+@contextlib.contextmanager
+def _not_waiting() -> Iterator[None]:
+    """SQLite files that are opened leave it to the system when their changes reach the disk."""
+    from sqlalchemy import event
+    from sqlalchemy.engine import Engine
+
+    def set_up(connection: sqlite3.Connection, _: object) -> None:
+        connection.execute("PRAGMA synchronous=OFF")
+
+    event.listen(Engine, "connect", set_up)
+    try:
         yield
+    finally:
+        event.remove(Engine, "connect", set_up)
