@@ -293,8 +293,7 @@ def through(how: object = "frozen", video: object = VIDEO, **more: object) -> di
     ("config", "line"),
     [
         (through(video={**VIDEO, "keep": False}), "reads what was decoded: expected modalities.video.keep: true"),
-        (through(missing={"shares": {"video": 0.3}}), "training.encoders.video: expected missing.shares.video: 0"),
-        (through(splits={"incomplete": "keep"}), "training.encoders.video: expected splits.incomplete: drop"),
+        (through(missing={"shares": {"video": 0.3}}), "expected missing.replacement: blank@input, gaussian@input or"),
         (through(relevance={"measures": {"probe": {}}}), "relevance.measures.probe asks models of cached features"),
         (through("thawed"), "config: training.encoders.video: "),
         ({**through(), "training": {"augment": {"vidoe": {}}}}, "training.augment: no modality 'vidoe'; did you mean"),

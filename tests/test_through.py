@@ -21,6 +21,7 @@ from modalens.stages import evaluate, train
 from modalens.training import checkpoint, loop, setup
 from modalens.training.batches import SeedBatches
 from modalens.training.dataset import FeatureDataset
+from modalens.training.missing import Missing, blank_and_noises
 from modalens.training.stored import StoredRows, ahead
 from modalens.utils import cli, hdf5
 from modalens.utils.errors import UserError
@@ -55,6 +56,11 @@ def study(tmp_path_factory):
             for index in np.flatnonzero(table["shard"] == shard):
                 writer.append(names[index], pictures[index], f"key {index}")
         encode_file("image_network", encoder, root / f"images/{shard}.h5", root / f"features/image/{shard}.h5")
+    sounds = draw.normal(size=(CLIPS, 5)).astype(np.float16) + classes[:, None].astype(np.float16)
+    with hdf5.write(root / "features" / "sound" / "0.h5", {"encoder": "given", "axes": ["channel"]}) as writer:
+        for name, row in zip(names, sounds, strict=True):
+            writer.append(name, row)
+    (root / "features" / "sound" / "1.h5").write_bytes((root / "features" / "sound" / "0.h5").read_bytes())
     (root / "splits").mkdir()
     for split, rows in {"train": table[:30], "validation": table[30:39], "test": table[39:]}.items():
         rows.to_csv(root / "splits" / f"{split}.csv", index=False)
@@ -62,14 +68,16 @@ def study(tmp_path_factory):
     return root
 
 
-def line(study, how=None, output="train", seeds=(0,), **training):
-    """how: of `training.encoders`; None: on cached features."""
+def line(study, how=None, output="train", seeds=(0,), more=(), sound=(), **training):
+    """how: of `training.encoders`; None: on cached features. sound: of a second modality, cached."""
     told = TRAINING | ({"encoders": {"image": how}} if how else {}) | training
     found = ["--model", "late_fusion", "--options", json.dumps(SMALL), "--training", json.dumps(told)]
     found += ["--seeds", *map(str, seeds), "--splits", f"{study}/splits", "--output", f"{study}/{output}"]
     found += ["--key", "{}", "--record", f"{study}/{output}/record.json"]
+    found += more
     if how is None:
-        return [*found, "--modalities", f"image={study}/features/image"]
+        return [*found, "--modalities", f"image={study}/features/image", *sound]
+    found += ["--modalities", *sound] if sound else []
     return [*found, "--entries", json.dumps({"image": ENTRY}), "--decoded", f"image={study}/images"]
 
 
@@ -192,6 +200,72 @@ def test_augmentation_changes_training_clips_and_leaves_validation_clips(study):
     held_out = torch.cat([values for training, values in seen if not training])
     assert held_out.dtype == torch.uint8
     assert torch.equal(held_out[: len(job.validation)], torch.from_numpy(job.validation.features["image"][:]))
+
+
+def assert_learns_the_same(study, **options):
+    """Frozen, as on cached features."""
+    cached, through = (trained(study, how, name, **options) for how, name in ((None, "one"), ("frozen", "other")))
+    pd.testing.assert_frame_equal(history(cached), history(through), rtol=1e-3)
+    return history(cached)
+
+
+def test_training_clips_without_a_picture_are_those_of_cached_features_with_the_same_in_their_place(study):
+    taken = {"shares": {"image": 0.4}, "replacement": "shuffle@input"}
+    without = assert_learns_the_same(study, more=["--missing", json.dumps(taken)])
+    assert without["train_loss"][0] != history(trained(study, output="all"))["train_loss"][0]
+
+
+@pytest.mark.parametrize(("replacement", "rows"), [("blank@input", {0}), ("gaussian@input", set(range(1, 17)))])
+def test_blank_and_noise_stand_in_as_they_are_decoded(study, replacement, rows):
+    taken = {"shares": {"image": 0.4}, "replacement": replacement}
+    found = setup.read(cli.parse(train, line(study, "frozen", more=["--missing", json.dumps(taken)])))
+    known, pictures = blank_and_noises(load_modality("image", {"size": SIDE})), found.train.features["image"]
+    lacks = Missing(**taken).lacking(30)["image"]
+    table = pd.read_csv(study / "splits" / "train.csv")
+    assert np.array_equal(pictures[~lacks], StoredRows(study / "images", table)[~lacks])
+    used = {next(place for place, row in enumerate(known) if np.array_equal(row, one)) for one in pictures[lacks]}
+    assert used <= rows
+
+
+def test_what_was_decoded_has_no_mean(study):
+    with pytest.raises(
+        UserError, match="mean@input: image: what clips are decoded to has no mean; expected blank@input"
+    ):
+        trained(study, "frozen", "wrong", more=["--missing", json.dumps({"shares": {"image": 0.4}})])
+
+
+def test_dropped_modalities_are_those_of_cached_features(study):
+    options = {"more": ["--balancing", json.dumps({"modality_dropout": {"rate": 0.4}})]}
+    dropped = assert_learns_the_same(study, sound=[f"sound={study}/features/sound"], **options)
+    plain = history(trained(study, output="plain2", sound=[f"sound={study}/features/sound"]))
+    assert dropped["train_loss"][0] != plain["train_loss"][0]
+
+
+def test_a_clip_that_lacks_its_picture_is_read_as_a_black_one_and_scales_are_those_of_the_others(study, tmp_path):
+    """Its row is in no file."""
+    for split in ("train", "validation", "test"):
+        table = pd.read_csv(study / "splits" / f"{split}.csv").assign(lacks="")
+        table.loc[table.index[1:4], ["clip_id", "lacks"]] = [[f"{split}-{place}", "image"] for place in range(3)]
+        (tmp_path / "splits").mkdir(exist_ok=True)
+        table.to_csv(tmp_path / "splits" / f"{split}.csv", index=False)
+    (tmp_path / "splits" / "classes.csv").write_text((study / "splits" / "classes.csv").read_text())
+    given = [*line(study, "unfrozen"), "--splits", f"{tmp_path}/splits", "--output", f"{tmp_path}/train"]
+    job = setup.read(cli.parse(train, given))
+    lacks = job.train.lacks["image"].numpy()
+    assert lacks.sum() == 3
+    assert not job.train.features["image"][lacks].any()
+    model = next(setup.seed_groups(job, [0]))[0]
+    alone = load_encoder("image_network", OPTIONS, CPU)
+    present = torch.cat([alone.encode(part) for part in torch.from_numpy(job.train.present("image")[:]).split(8)])
+    torch.testing.assert_close(model.training_mean("image")[0], present.float().mean(0), rtol=1e-2, atol=1e-3)
+    train.main(cli.parse(train, given))
+    found = ["--models", f"{tmp_path}/train", "--seeds", "0", "--test", f"{tmp_path}/splits/test.csv", "--key", "{}"]
+    found += ["--decoded", f"image={study}/images", "--entries", json.dumps({"image": ENTRY}), "--device", "cpu"]
+    evaluate.main(cli.parse(evaluate, [*found, "--output", f"{tmp_path}/out"]))
+    told = pd.read_parquet(tmp_path / "out" / "train.parquet").query("lacks == 'image'")
+    by_clip = told.groupby("clip_id")["log_probability"]
+    assert len(by_clip) == 3
+    assert (by_clip.max() == by_clip.min()).all(), "nothing can be withheld from it"
 
 
 def evaluated(study, models, *more):

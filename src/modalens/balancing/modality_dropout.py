@@ -31,8 +31,9 @@ class ModalityDropout(Balancing):
         withheld = dropped(torch.rand(len(labels), len(self.modalities), device=labels.device), self.rate)
         given = dict(features)
         for name, missing in zip(self.modalities, withheld.unbind(1), strict=True):
-            wide = missing.view(-1, *[1] * (given[name].dim() - 1))
-            given[name] = torch.where(wide, self.model.training_mean(name), given[name])
+            own = self.model.read(name, given[name])
+            wide = missing.view(-1, *[1] * (own.dim() - 1))
+            given[name] = torch.where(wide, self.model.training_mean(name), own)
         return self.model.loss(given, labels)
 
 

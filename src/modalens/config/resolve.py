@@ -318,10 +318,11 @@ def _check_encoders(where: str, model: Config, config: Config) -> None:
         at = f"config: {where}.training.encoders.{name}"
         if not forms[modalities.form_of(config, name)]["keep"]:
             raise UserError(f"{at} reads what was decoded: expected modalities.{name}.keep: true, got false")
-        if model["missing"]["shares"].get(name):
-            raise UserError(f"{at}: expected missing.shares.{name}: 0, as nothing stands in for what was decoded")
-        if config["splits"]["incomplete"] == "keep":
-            raise UserError(f"{at}: expected splits.incomplete: drop, as nothing stands in for what was decoded")
+        if model["missing"]["shares"].get(name) and model["missing"]["replacement"] == "mean@input":
+            raise UserError(
+                f"{at}: what clips are decoded to has no mean: expected missing.replacement: blank@input, "
+                "gaussian@input or shuffle@input, got mean@input"
+            )
         for measure in config["relevance"]["measures"]:
             if attribute("measures", measure, "needs") in ("model", "input"):
                 raise UserError(

@@ -7,15 +7,14 @@ mean and deviation: each modality states ours.
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 from numpy.typing import NDArray
 
 from modalens.encoders import Encoder, attributes, check_input, encode
 from modalens.modalities import Modality
-from modalens.training.missing import BLANK, NOISES
+from modalens.training.missing import BLANK as BLANK
+from modalens.training.missing import BLANK_AND_NOISES, blank_and_noises
+from modalens.training.missing import NOISES as NOISES
 from modalens.utils import hdf5
-
-SEED = 0
 
 
 def write(name: str, encoder: Encoder, modality: Modality, output: Path) -> None:
@@ -23,17 +22,11 @@ def write(name: str, encoder: Encoder, modality: Modality, output: Path) -> None
     preprocessing = modality.attributes()
     check_input(name, encoder.input, encoder.expected, preprocessing)
     with hdf5.write(output, attributes(name, encoder, preprocessing)) as writer:
-        writer.append(BLANK, encode(encoder, modality.blank()[None])[0])
-        for index, clip_id in enumerate(NOISES):
-            writer.append(clip_id, encode(encoder, _noise(modality, index)[None])[0])
+        for clip_id, row in zip(BLANK_AND_NOISES, blank_and_noises(modality), strict=True):
+            writer.append(clip_id, encode(encoder, row[None])[0])
 
 
 def decoded(kind: str, modality: Modality) -> NDArray[Any]:
     """Decoded rows (K, ...) that stand in by a kind of ablation.FROM_FILE: those that `write` encodes."""
-    if kind == "blank@input":
-        return modality.blank()[None]
-    return np.stack([_noise(modality, index) for index in range(len(NOISES))])
-
-
-def _noise(modality: Modality, index: int) -> NDArray[Any]:
-    return modality.noise(np.random.default_rng([SEED, index]))
+    rows = blank_and_noises(modality)
+    return rows[:1] if kind == "blank@input" else rows[1:]

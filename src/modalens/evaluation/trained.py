@@ -11,10 +11,10 @@ from modalens.evaluation.ablation import FROM_FILE, ModalityAblator
 from modalens.evaluation.baselines import BLANK, NOISES
 from modalens.evaluation.networks import Array, TorchNetwork
 from modalens.evaluation.predict import TestSet
-from modalens.modalities import load_modality
+from modalens.modalities import Modality, load_modality
 from modalens.models import TrainedModel
 from modalens.training import dataset
-from modalens.training.stored import StoredRows
+from modalens.training.decoded import rows_of
 from modalens.utils import hdf5
 from modalens.utils.errors import UserError
 
@@ -46,10 +46,11 @@ def read(
     stand_ins: dict[str, dict[str, Array]] = {kind: {} for kind in FROM_FILE if kind in kinds}
     for name in trained.model.modalities:
         if name in trained.model.encoders:
-            rows[name] = _stored(trained, name, table, (decoded or {}).get(name))
-            for kind in stand_ins:
-                entry = (entries or {})[name]
-                stand_ins[kind][name] = baselines.decoded(kind, load_modality(entry["kind"], entry["decode"]))
+            entry = (entries or {})[name]
+            modality = load_modality(entry["kind"], entry["decode"])
+            rows[name] = _stored(trained, name, table, (decoded or {}).get(name), modality)
+            lacking |= {name: lacks.numpy()} if (lacks := dataset.lacking(table, name)).any() else {}
+            stand_ins |= {kind: own | {name: baselines.decoded(kind, modality)} for kind, own in stand_ins.items()}
             continue
         if name not in features:
             raise UserError(f"the model looks at {name!r}, whose features are not given")
@@ -71,13 +72,11 @@ def read(
     return TestSet(table, trained.labels, truth.numpy(), rows, stand_ins, lacking, trained.model.learns)
 
 
-def _stored(trained: TrainedModel, name: str, table: pd.DataFrame, folder: Path | None) -> Any:
+def _stored(trained: TrainedModel, name: str, table: pd.DataFrame, folder: Path | None, modality: Modality) -> Any:
     if folder is None:
         raise UserError(f"the model reads what {name!r} is decoded to, whose folder is not given")
-    if dataset.lacking(table, name).any():
-        raise UserError(f"the model reads what {name!r} is decoded to, which some clips lack")
     check_same(trained.sources[name]["preprocessing"], dataset.read_source(folder, table), folder)
-    return StoredRows(folder, table)
+    return rows_of(folder, table, name, modality)
 
 
 def ablator(trained: TrainedModel, test: TestSet, batch: int) -> ModalityAblator:

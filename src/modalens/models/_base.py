@@ -104,6 +104,12 @@ class Model(nn.Module):
         """Called once before learning, with teachers and normalizers in place: what it takes over from a teacher's
         parameters. Nothing by default."""
 
+    def read(self, name: str, values: Tensor) -> Tensor:
+        """Features (B, ...) of a modality: what its encoder makes of decoded rows, where the model learns through it;
+        what are features stays as it is."""
+        module = self.normalizers[name]
+        return module.as_features(values) if isinstance(module, Through) else values
+
     def name_classes(self, labels: Sequence[str]) -> None:
         """Called once before learning, with what its outputs are called: for a model that reads the names. Nothing by
         default."""

@@ -18,7 +18,6 @@ from modalens.encoders import encode, load_encoder
 from modalens.fusions import build
 from modalens.models._base import Batches, Features, Model
 from modalens.models._shapes import Shape, Shapes, channel_axis
-from modalens.models._through import Through
 from modalens.plugins import registry
 from modalens.plugins.options import resolve
 from modalens.utils.errors import UserError
@@ -64,9 +63,7 @@ class ZeroShot(Model):
         """Not standardised: both encoders' vectors lie where training put them."""
         if self.target not in features:
             return {}
-        given, module = features[self.target], self.normalizers[self.target]
-        if isinstance(module, Through):
-            given = module.as_features(given)
+        given = self.read(self.target, features[self.target])
         return {self.target: self.networks[self.target](given.to(self.head.weight.dtype))}
 
     @torch.no_grad()

@@ -4,9 +4,10 @@ import argparse
 from pathlib import Path
 
 from modalens.encoders import load_encoder
-from modalens.evaluation.baselines import NOISES, SEED, write
+from modalens.evaluation.baselines import write
 from modalens.modalities import load_modality
 from modalens.tracking import records
+from modalens.training.missing import NOISES, SEED
 from modalens.utils import device
 from modalens.utils.cli import add_common, mapping
 

@@ -47,7 +47,10 @@ class FeatureDataset:
     def present(self, modality: str) -> Tensor | StoredRows:
         """(M, ...) of the clips that have it."""
         values = self.features[modality]
-        return values[~self.lacks[modality]] if modality in self.lacks and isinstance(values, Tensor) else values
+        if modality not in self.lacks:
+            return values
+        there = ~self.lacks[modality]
+        return values[there] if isinstance(values, Tensor) else values.only(there.numpy())
 
     def to_device(self, device: torch.device) -> "FeatureDataset":
         """All on the device if its free memory holds them twice, else as they are: a batch at a time goes there."""

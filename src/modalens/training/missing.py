@@ -6,12 +6,14 @@ Only training clips: a model is chosen, and tested, on clips that have everythin
 import zlib
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from modalens.modalities import Modality
 from modalens.models import Shape, mean_of
 from modalens.utils import hdf5
 from modalens.utils.errors import UserError
@@ -21,6 +23,9 @@ from modalens.utils.errors import UserError
 BLANK = "blank"
 NOISES = tuple(f"gaussian-{index}" for index in range(16))
 ROWS = {"blank@input": (BLANK,), "gaussian@input": NOISES}
+BLANK_AND_NOISES = (BLANK, *NOISES)
+NO_MEAN = "what clips are decoded to has no mean; expected blank@input, gaussian@input or shuffle@input"
+SEED = 0  # of noise
 KINDS = ("mean@input", "shuffle@input", *ROWS)
 
 
@@ -52,6 +57,22 @@ class Missing:
             found[name][order[round(start * count) : round(end * count)]] = True
             start = end
         return found
+
+    def places(self, name: str, lacks: NDArray[np.bool_]) -> NDArray[np.int64]:
+        """The same of a modality in its decoded form: for each clip that lacks it the place of the clip whose row
+        stands in, or -1 - k for the k-th of `blank_and_noises`."""
+        draw, count = np.random.default_rng([self.seed, zlib.crc32(name.encode())]), int(lacks.sum())
+        if self.replacement in ROWS:
+            rows = ROWS[self.replacement]
+            return -1 - (BLANK_AND_NOISES.index(rows[0]) + draw.integers(len(rows), size=count))
+        there = np.flatnonzero(~lacks)
+        if self.replacement != "shuffle@input":
+            raise UserError(f"missing.replacement: {self.replacement}: {name}: {NO_MEAN}")
+        if not len(there):
+            raise UserError(
+                f"missing.replacement: {self.replacement}: {name}: no clip has it; expected a share below 1"
+            )
+        return draw.choice(there, size=count)
 
     def replace(
         self, features: Mapping[str, Tensor], shapes: Mapping[str, Shape], files: Mapping[str, Path]
@@ -87,3 +108,9 @@ class Missing:
         if not values.is_floating_point():
             raise UserError(f"{where}: features of type {values.dtype} have no mean; take shuffle@input or blank@input")
         return mean_of(shape, [values[torch.from_numpy(there)]]).to(values.dtype)
+
+
+def blank_and_noises(modality: Modality) -> NDArray[Any]:
+    """Decoded rows (1 + K, ...), in the order of BLANK_AND_NOISES."""
+    noises = [modality.noise(np.random.default_rng([SEED, place])) for place in range(len(NOISES))]
+    return np.stack([modality.blank(), *noises])

@@ -80,7 +80,7 @@ def read(arguments: argparse.Namespace) -> Job:
     for name, table in tables.items():
         if table.empty:
             raise UserError(f"{splits / name}.csv holds no clip: more clips are needed, or other fractions")
-    lacks = {name: _lacks(table, folders) for name, table in tables.items()}
+    lacks = {name: _lacks(table, [*folders, *learnt]) for name, table in tables.items()}
     features = {
         name: {
             modality: dataset.read_features(folder, table, lacks[name].get(modality))
@@ -93,11 +93,9 @@ def read(arguments: argparse.Namespace) -> Job:
         for modality, values in features["train"].items()
     }
     _stand_in(features, lacks, shapes)
-    if gone := [name for name in learnt if missing.shares.get(name)]:
-        raise UserError(f"missing.shares.{gone[0]}: expected cached features, got training.encoders.{gone[0]}")
     features["train"] = missing.replace(features["train"], shapes, dict(arguments.replacements))
     axes = {name: tuple(source["axes"]) for name, source in sources.items()} | {
-        n: one.axes for n, one in learnt.items()
+        n: tuple(one.modality.axes) for n, one in learnt.items()
     }
     augmentation.made(training.augment, axes)
     sources |= {name: one.source for name, one in learnt.items()}
@@ -108,7 +106,8 @@ def read(arguments: argparse.Namespace) -> Job:
     clips, digest = {}, hashlib.sha1(usedforsecurity=False)
     for name, table in tables.items():
         values = dataset.label_values(table, labels, splits / f"{name}.csv", target, scale)
-        rows = features.pop(name) | {modality: one.rows(table) for modality, one in learnt.items()}
+        taken = missing if name == "train" else None
+        rows = features.pop(name) | {modality: one.rows(modality, table, taken) for modality, one in learnt.items()}
         whole = dataset.FeatureDataset(rows, values, lacks[name], axes)
         for part in (*whole.features.values(), whole.labels):
             digest.update(part.numpy().data.cast("B") if isinstance(part, Tensor) else part.digest())
@@ -151,7 +150,7 @@ def _stand_in(
     features: dict[str, dict[str, Tensor]], lacks: dict[str, dict[str, Tensor]], shapes: Mapping[str, Shape]
 ) -> None:
     """Put the training clips' mean, in place, where a clip of any split lacks a modality."""
-    for modality in {name for split in lacks.values() for name in split}:
+    for modality in {name for split in lacks.values() for name in split if name in shapes}:
         values = features["train"][modality]
         there = ~lacks["train"].get(modality, torch.zeros(len(values), dtype=torch.bool))
         mean = mean_of(shapes[modality], dataset.Pieces(values[there], BATCH)).to(values.dtype)
