@@ -71,6 +71,20 @@ def test_a_rise_is_told_from_a_fall(kind):
     assert accuracy({"walk": kind}) == 1
 
 
+def test_vectors_over_more_time_steps_than_a_convolution_reaches_are_seen_in_order_unless_the_mean_is_asked_for():
+    def sees(axis, steps, **options):
+        torch.manual_seed(0)
+        model = build("late_fusion", {"walk": {axis: steps, "channel": 2}}, 3, {**SMALL, **options}).eval()
+        rows = {"walk": torch.rand(4, steps, 2, generator=torch.Generator().manual_seed(0))}
+        return not torch.allclose(model(rows), model({"walk": rows["walk"].flip(1)}), atol=1e-6)
+
+    assert sees("time", 16)
+    assert not sees("time", 15)
+    assert not sees("token", 16)
+    assert not sees("time", 16, sequences={"walk": "mean"})
+    assert not sees("time", 16, sequence_size=0)
+
+
 def test_seeds_of_convolutions_are_trained_as_one():
     models = []
     for seed in range(2):
@@ -83,7 +97,7 @@ def test_seeds_of_convolutions_are_trained_as_one():
 
 def test_what_cannot_be_is_one_line():
     for sequences, line in (
-        ({"depth": "transformer"}, "sequences.depth: expected convolution or lstm, got 'transformer'"),
+        ({"depth": "transformer"}, "sequences.depth: expected convolution, lstm or mean, got 'transformer'"),
         ({"hearing": "lstm"}, r"sequences.hearing: expected vectors over time or tokens, got the axes \(mel, time\)"),
         ({"facts": "lstm"}, r"got the axes \(channel\)"),
     ):
@@ -92,7 +106,7 @@ def test_what_cannot_be_is_one_line():
     made("late_fusion", ("look",), sequences={"depth": "lstm"}, **SMALL)  # of another model of the study
 
 
-MODELS = [name for name in registry.names("models") if name not in ("distillation", "guidance")]
+MODELS = [name for name in registry.names("models") if name not in ("distillation", "guidance", "zero_shot")]
 
 
 @pytest.mark.parametrize("count", range(1, 7))

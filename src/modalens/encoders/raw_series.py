@@ -1,7 +1,7 @@
 """Series (B, T, C) -> the same as features (B, time, channel): models learn their own representation of them.
 
-What sees the order of the steps is a model with `options: {sequences: {NAME: convolution}}` or `lstm`, NAME being the
-modality; without it late fusion takes the mean over the steps.
+Late fusion sees the order of more than 15 steps by a convolution; `options: {sequences: {NAME: mean}}` or `lstm`, NAME
+being the modality, is otherwise.
 """
 
 from typing import ClassVar

@@ -1,7 +1,7 @@
 """Sub-networks that see the order of steps: of readings over time, or of tokens.
 
 The mean over steps that the other sub-networks take is the same whatever the order is; a movement and its reverse look
-alike to it.
+alike to it. Of UTD-MHAD's 128 readings of a wrist and 48 poses of a body it made .63 where the convolution made .76.
 """
 
 from collections.abc import Mapping
@@ -47,18 +47,29 @@ class Recurrent(nn.Module):
         return self.linear(last[-1]).relu()
 
 
+# Steps that one place after both convolutions sees. Shorter runs, such as eight frames of a clip, are averaged, as the
+# seed paper averages frames.
+REACH = 7 + 2 * (5 - 1)
+AVERAGED = "mean"
 KINDS: dict[str, type[Convolutions] | type[Recurrent]] = {"convolution": Convolutions, "lstm": Recurrent}
 
 
 def ordered(
     shapes: Shapes, sequences: Mapping[str, str] | None, *, sequence_size: int, step_size: int
 ) -> dict[str, nn.Module]:
-    """{modality: sub-network} of those that `sequences` names, {modality: name of KINDS}. Modalities that are none of
-    `shapes` are left out, as a model may look at some of a study's. Raises UserError."""
+    """{modality: sub-network} of those whose order is seen. sequences: {modality: name of KINDS, or "mean"}.
+
+    A modality that it does not name has convolutions where it is vectors over time, more of them than REACH. Modalities
+    that are none of `shapes` are left out, as a model may look at some of a study's. Raises UserError.
+    """
+    long = {name for name, shape in shapes.items() if tuple(shape) == RUNS[0] and shape["time"] > REACH}
+    asked = dict.fromkeys(long if sequence_size else (), "convolution") | dict(sequences or {})
     found: dict[str, nn.Module] = {}
-    for name, kind in sorted((sequences or {}).items()):
+    for name, kind in sorted(asked.items()):
+        if kind == AVERAGED:
+            continue
         if kind not in KINDS:
-            raise UserError(f"sequences.{name}: expected {' or '.join(KINDS)}, got {kind!r}")
+            raise UserError(f"sequences.{name}: expected {', '.join(KINDS)} or {AVERAGED}, got {kind!r}")
         if name not in shapes:
             continue
         if tuple(shapes[name]) not in RUNS:

@@ -44,9 +44,11 @@ class LateFusion(Model):
         The paper gives 512 for the log-mel, and 400 for the video's vectors. Convolution channels, step_size (the
         first layer on vectors; 0: none, one layer reads their mean; sequence_size 0: no layer at all, the head reads
         their mean) and the head's hidden sizes are ours. The paper names no dropout. fusion: any that serves the
-        intermediate stage; the sub-networks of a seed begin alike whatever it is. sequences: {modality: convolution or
-        lstm} for vectors over time or tokens whose order is to be seen; the mean over steps, which the others take,
-        does not see it.
+        intermediate stage; the sub-networks of a seed begin alike whatever it is.
+
+        sequences: {modality: convolution, lstm or mean} for vectors over time or tokens: the mean over steps is
+        the same in whatever order they are. Those not named: a convolution where they are vectors over more than 15
+        time steps, else the mean, which the paper takes of a video's frames.
 
         For a few hundred clips of real sound, `convolution: false`, `shortcut: true` and `dropout: 0.5` come nearer to
         a logistic regression on the same features: spectrograms go through standardised cells and one linear layer in
