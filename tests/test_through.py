@@ -14,6 +14,7 @@ import pytest
 import torch
 
 from modalens.encoders import encode_file, load_encoder
+from modalens.evaluation.pyfunc_model import ClipClassifier
 from modalens.modalities import load_modality
 from modalens.models import load_model
 from modalens.models._through import layers_of
@@ -293,6 +294,20 @@ def test_evaluated_from_pictures_it_says_what_it_says_of_cached_features(study):
     through = evaluated(study, trained(study, "frozen", "frozen2"), *given)
     assert set(through["condition"]) >= {"full", "image=blank", "image=gaussian", "image=mean", "image=mean@fusion"}
     pd.testing.assert_frame_equal(cached, through, rtol=5e-3, atol=1e-4)
+
+
+def test_mlflow_is_given_a_model_that_tells_by_clip_ids_what_evaluate_told(study):
+    given = ["--decoded", f"image={study}/images", "--entries", json.dumps({"image": ENTRY})]
+    told = evaluated(study, trained(study, "unfrozen", "logged", epochs=1), *given).query("condition == 'full'")
+    (run,) = json.loads((study / "out" / "logged.json").read_text())["runs"]
+    assert run["model"]["shapes"] == {}
+    model = ClipClassifier(Path(run["model"]["path"]))
+    features = {"features": json.dumps(run["model"]["features"])}
+    found = model.predict(told[["clip_id"]].reset_index(drop=True), features)
+    expected = told[found.columns.tolist()].reset_index(drop=True)
+    pd.testing.assert_frame_equal(found, expected, check_dtype=False, rtol=1e-5)
+    with pytest.raises(UserError, match="expected a column clip_id, got image"):
+        model.predict(pd.DataFrame({"image": [[0.0]]}), features)
 
 
 def test_a_trained_encoder_is_read_from_the_model_file_and_not_fetched(study):

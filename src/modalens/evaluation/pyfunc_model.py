@@ -13,6 +13,7 @@ from modalens.evaluation.trained import network as network_of
 from modalens.models import load_model, outputs_of
 from modalens.stats.targets import REGRESSION
 from modalens.training import dataset
+from modalens.training.stored import StoredRows
 from modalens.utils import hdf5
 from modalens.utils.errors import UserError
 
@@ -24,7 +25,8 @@ class ClipClassifier:
 
     The table has a column clip_id, whose features are then read from `params["features"]` (JSON, {modality: folder of
     {shard}.h5}); or one column a modality with the features themselves, an array or nested lists a clip, of the shapes
-    that the encoders give. Returns predicted, and p_<class> of each class or tag, float32;
+    that the encoders give. A model that learnt through an encoder takes ids alone, and the folder of what clips are
+    decoded to. Returns predicted, and p_<class> of each class or tag, float32;
     of numbers predicted only.
     """
 
@@ -49,14 +51,13 @@ class ClipClassifier:
         told.insert(0, "predicted", said(values, trained.labels, target))
         return told
 
-    def _features(self, table: pd.DataFrame, params: dict[str, Any]) -> dict[str, np.ndarray[Any, Any]]:
+    def _features(self, table: pd.DataFrame, params: dict[str, Any]) -> dict[str, Any]:
         wanted = self.trained.model.modalities
-        if all(name in table for name in wanted):
+        if not self.trained.model.encoders and all(name in table for name in wanted):
             return {name: self._column(name, table[name]) for name in wanted}
         if "clip_id" not in table:
-            raise UserError(
-                f"expected a column clip_id, or the columns {', '.join(wanted)}, got {', '.join(map(str, table))}"
-            )
+            columns = "" if self.trained.model.encoders else f", or the columns {', '.join(wanted)}"
+            raise UserError(f"expected a column clip_id{columns}, got {', '.join(map(str, table))}")
         try:
             folders = {name: Path(json.loads(params["features"])[name]) for name in wanted}
         except (KeyError, ValueError, TypeError) as error:
@@ -79,7 +80,8 @@ class ClipClassifier:
         # As they are cached: what the network learnt from were half-precision numbers.
         return rows.astype(np.float16)
 
-    def _stored(self, name: str, folder: Path, ids: pd.Series) -> np.ndarray[Any, Any]:
+    def _stored(self, name: str, folder: Path, ids: pd.Series) -> Any:
+        """Features, or rows that a batch at a time is read of."""
         shard_of = {clip_id: path.stem for path in sorted(folder.glob("[0-9]*.h5")) for clip_id in hdf5.ids(path)}
         if not shard_of:
             raise UserError(f"{name}: no features in {folder}; params: features names where they are")
@@ -87,7 +89,11 @@ class ClipClassifier:
         if shards.isna().any():
             raise UserError(f"{name}: {folder} has no clip {ids[shards.isna()].iloc[0]!r}")
         table = pd.DataFrame({"clip_id": ids.to_numpy(), "shard": shards.to_numpy()})
-        check_same(self.trained.sources[name], dataset.read_source(folder, table), folder)
+        source = self.trained.sources[name]
+        if name in self.trained.model.encoders:
+            check_same(source["preprocessing"], dataset.read_source(folder, table), folder)
+            return StoredRows(folder, table)
+        check_same(source, dataset.read_source(folder, table), folder)
         rows: np.ndarray[Any, Any] = dataset.read_features(folder, table).numpy()
         return rows
 

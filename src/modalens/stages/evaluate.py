@@ -82,16 +82,15 @@ def _of_model(
         table = predict(ours.ablator(trained, test, arguments.batch_size), test, arguments.conditions, seed)
         tables.append(table)
         runs.append(_run(table, {"model": folder.name} | arguments.key, seed, arguments))
-        # What MLflow loads reads features, not what clips are decoded to.
-        if not trained.model.encoders:
-            runs[-1].model = records.Model(
-                str(path),
-                trained.labels,
-                {name: list(trained.model.shapes[name].values()) for name in trained.model.modalities},
-                {name: str(folders[name]) for name in trained.model.modalities},
-                str(test.table["clip_id"].iloc[0]),
-                trained.model.learns,
-            )
+        own = trained.model
+        runs[-1].model = records.Model(
+            str(path),
+            trained.labels,
+            {} if own.encoders else {name: list(own.shapes[name].values()) for name in own.modalities},
+            {name: str((decoded if name in own.encoders else folders)[name]) for name in own.modalities},
+            str(test.table["clip_id"].iloc[0]),
+            own.learns,
+        )
         main = TARGETS[target_of(table)].metrics[0]
         log.info("%s seed %d: %s %.3f", folder.name, seed, main, runs[-1].metrics[main])
     return _with_prior(pd.concat(tables, ignore_index=True), arguments.test.parent), runs

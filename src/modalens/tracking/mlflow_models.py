@@ -8,7 +8,7 @@ import contextlib
 import json
 import shutil
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import asdict, replace
 from functools import cache
 from importlib.metadata import PackageNotFoundError, version
@@ -23,6 +23,8 @@ LOADER = "modalens.evaluation.pyfunc_model"
 NETWORK = "data/data/model.pt"  # in the folder that MLflow loads; it puts what is given into one called data
 # What a server needs to predict: this package and what it computes with.
 NEEDS = ("modalens", "h5py", "numpy", "pandas", "scipy", "torch")
+# And where encoders are in the model, those that their networks come from.
+NETWORKS = ("open-clip-torch", "timm", "torchaudio", "torchvision", "transformers")
 
 
 def log_model(client: Any, experiment_id: str, run_id: str, name: str, model: Model) -> str:
@@ -63,7 +65,7 @@ def packaged(told: str) -> Path:
         data_path=data,
         signature=signature(model),
         input_example=(pd.DataFrame({"clip_id": [model.example]}), {"features": json.dumps(model.features)}),
-        pip_requirements=list(_pins()),
+        pip_requirements=list(_pins(NEEDS if model.shapes else NEEDS + NETWORKS)),
     )
     return folder / "model"
 
@@ -90,7 +92,7 @@ def signature(model: Model) -> Any:
     return ModelSignature(Schema(columns), Schema(told), ParamSchema([folders]))
 
 
-def _pins() -> Iterator[str]:
-    for name in NEEDS:
+def _pins(packages: Iterable[str]) -> Iterator[str]:
+    for name in packages:
         with contextlib.suppress(PackageNotFoundError):
             yield f"{name}=={version(name)}"

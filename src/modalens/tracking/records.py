@@ -31,8 +31,9 @@ class Run:
 
 @dataclass
 class Model:
-    """path: file of models.TrainedModel. shapes: {modality: lengths of the axes of one clip's features}. features:
-    {modality: folder of them}. example: a clip's id."""
+    """path: file of models.TrainedModel. shapes: {modality: lengths of the axes of one clip's features}, {} of a model
+    that runs encoders itself, which takes ids alone. features: {modality: folder of them, or of what clips are decoded
+    to}. example: a clip's id."""
 
     path: str
     labels: list[str]
