@@ -229,6 +229,13 @@ def check_command(name, *words):
         assert name in (".", "cp", "python", "pip", "git", "cd"), name
 
 
+@pytest.mark.parametrize("kind", ["balancing", "datasets", "encoders", "fusions", "measures", "models"])
+def test_the_readme_names_every_plugin(kind):
+    told = (ROOT / "README.md").read_text(encoding="utf-8").split("## What is inside")[1]
+    # `given` reads features of one's own, which the table has in words.
+    assert {name for name in registry.names(kind) if f"`{name}`" not in told} - {"given"} == set()
+
+
 @pytest.mark.parametrize("page", [*TOP_LEVEL, ROOT / "config/README.md", ROOT / "benchmarks/README.md"], ids=str)
 def test_links_of_the_repositorys_pages_lead_somewhere(page):
     for target in re.findall(r"\]\((?!https?:)([^)#]+)", page.read_text(encoding="utf-8")):

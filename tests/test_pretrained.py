@@ -45,6 +45,29 @@ def test_mobilenet_v2_of_imagenet_gives_the_features_that_it_gave_here_and_names
 
 
 @pytest.mark.slow
+@pytest.mark.skipif(not MOBILENET.is_file(), reason="needs `make weights`")
+def test_frames_and_depth_by_mobilenet_v2_of_imagenet_are_what_they_were_here():
+    """A frame is a picture: the same five numbers as above. A slope in millimetres is grey; a table lamp, says ImageNet."""
+    import torchvision
+
+    weights = {"model": "mobilenet_v2", "weights": str(MOBILENET), "precision": "float32"}
+    place = np.indices((224, 224)).sum(0)
+    picture = np.stack([place // 2, place % 256, 255 - place // 2], -1).astype(np.uint8)
+    frames = torch.from_numpy(np.stack([picture, picture[::-1]])[None])
+    found = load_encoder("frame_network", weights, CPU).encode(frames).float()
+    assert found.shape == (1, 2, 1280)
+    assert found[0, 0, :5].tolist() == pytest.approx([0.0611, 0.3843, 0.5605, 0.8911, 0.1846], abs=2e-3)
+    assert found[0, 1, :5].tolist() == pytest.approx([0.0, 0.6987, 0.3142, 0.4502, 0.2983], abs=2e-3)
+    slope = torch.from_numpy((500 + 10 * place).astype(np.uint16))[None, None]
+    found = load_encoder("depth_network", weights, CPU).encode(slope).float()
+    assert found[0, 0, :5].tolist() == pytest.approx([0.0098, 0.5132, 0.6694, 0.0646, 0.2046], abs=2e-3)
+    own = torchvision.models.mobilenet_v2().eval()
+    own.load_state_dict(torch.load(MOBILENET, weights_only=True))
+    names = torchvision.models.MobileNet_V2_Weights.IMAGENET1K_V1.meta["categories"]
+    assert names[int(own.classifier(found[0]).argmax())] == "table lamp"
+
+
+@pytest.mark.slow
 @pytest.mark.skipif(not MINILM.is_dir(), reason="needs `make weights`")
 def test_minilm_finds_sentences_as_alike_as_transformers_does_with_the_same_weights():
     """Cosines of AutoModel's last layer, averaged over the tokens (padding left out), in transformers 5.24."""
