@@ -47,7 +47,7 @@ def test_mobilenet_v2_of_imagenet_gives_the_features_that_it_gave_here_and_names
 @pytest.mark.slow
 @pytest.mark.skipif(not MOBILENET.is_file(), reason="needs `make weights`")
 def test_frames_and_depth_by_mobilenet_v2_of_imagenet_are_what_they_were_here():
-    """A frame is a picture: the same five numbers as above. A slope in millimetres is grey; a table lamp, says ImageNet."""
+    """A frame is a picture: the same five numbers as above. A slope in millimetres is a table lamp."""
     import torchvision
 
     weights = {"model": "mobilenet_v2", "weights": str(MOBILENET), "precision": "float32"}
