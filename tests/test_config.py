@@ -294,7 +294,17 @@ def through(how: object = "frozen", video: object = VIDEO, **more: object) -> di
     [
         (through(video={**VIDEO, "keep": False}), "reads what was decoded: expected modalities.video.keep: true"),
         (through(missing={"shares": {"video": 0.3}}), "expected missing.replacement: blank@input, gaussian@input or"),
-        (through(relevance={"measures": {"probe": {}}}), "relevance.measures.probe asks models of cached features"),
+        (
+            {**through(relevance={"measures": {"probe": {}}}), "models": {"late_fusion": {}}},
+            "relevance.measures.probe asks models of cached features, and every model here learns",
+        ),
+        (
+            {
+                **through(relevance={"measures": {"mm_shap": {"models": ["video_only"]}}}),
+                "models": {"video_only": {}, "audio_only": {}},
+            },
+            "mm_shap.models: mm_shap asks models of cached features, and 'video_only' learns",
+        ),
         (through("thawed"), "config: training.encoders.video: "),
         ({**through(), "training": {"augment": {"vidoe": {}}}}, "training.augment: no modality 'vidoe'; did you mean"),
         (
@@ -307,6 +317,13 @@ def test_what_a_model_cannot_learn_through_is_said(config, line):
     with pytest.raises(UserError) as error:
         resolve.resolve(config)
     assert line in str(error.value)
+
+
+def test_a_measure_of_models_is_of_those_that_read_cached_features_and_that_is_said():
+    config = through(relevance={"measures": {"permutation_importance": {}}})
+    models = {"late_fusion": {}, "cached": {"model": "late_fusion", "training": {"encoders": {}}}}
+    study = resolve.resolve({**config, "models": models})
+    assert resolve.left_out(study) == ["permutation_importance: not of late_fusion: learnt through an encoder"]
 
 
 def test_features_are_cached_unless_every_model_that_looks_at_them_learns_through_the_encoder():

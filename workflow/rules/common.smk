@@ -382,6 +382,10 @@ LOOKED_AT = sorted({name for model in STUDY["models"] for name in cached(model)}
 THROUGH = sorted(
     {name for one in STUDY["models"].values() for name in modalities.learnt(one)}
 )
+# Models of cached features: those that measures ask.
+ASKED = [
+    name for name, model in STUDY["models"].items() if not modalities.learnt(model)
+]
 RECORDS = list(records())
 # A list of thousands of paths goes by file: a command line has an end.
 FILES.put("records.txt", "\n".join(RECORDS) + "\n")

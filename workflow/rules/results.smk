@@ -58,7 +58,7 @@ rule relevance_of_models:
         ),
         models=expand(
             f"{R}/train/{{{{task}}}}/{{model}}/{{seed}}/model.pt",
-            model=STUDY["models"],
+            model=ASKED,
             seed=SEEDS,
         ),
         features=expand(f"{R}/features/{{modality}}/all.txt", modality=ENCODED),
@@ -87,7 +87,7 @@ rule relevance_of_models:
     params:
         options=measure_options,
         folders=lambda wildcards: [
-            f"{R}/train/{wildcards.task}/{model}" for model in STUDY["models"]
+            f"{R}/train/{wildcards.task}/{model}" for model in ASKED
         ],
         seeds=SEEDS,
         splits=lambda wildcards, input: Path(input.parts[0]).parent,
@@ -111,7 +111,7 @@ rule relevance_of_models:
             "stages/relevance",
             "evaluation/studied",
             f"measures/{wildcards.measure}",
-            *model_code(*STUDY["models"]),
+            *model_code(*ASKED),
             *(["evaluation/input_level", *modality_code()] if input.decoded else []),
         ),
     shell:

@@ -33,7 +33,8 @@ PATTERNS = {
     r"^(balancing|(options|training|missing)\.[A-Za-z0-9_.]+)\Z": "balancing, options., training. or missing.NAME",
     r"^(options|training|balancing)\.[A-Za-z0-9_.]+\Z": "options.NAME, training.NAME or balancing.NAME",
 }
-NEEDS = ("predictions", "history", "model", "input")  # of measures
+ASKING = ("model", "input")
+NEEDS = ("predictions", "history", *ASKING)  # of measures
 OF_MANIFESTS = {"clip_id", "source", "start_s", "end_s", "group", "split", "text"}
 ONLY = "_only"  # of a model's name: late fusion of the one modality before it
 
@@ -84,12 +85,16 @@ def measures_of(config: Config, task: str) -> list[str]:
 
 
 def left_out(config: Config) -> list[str]:
-    """A line for each task whose labels some of the asked measures are not defined for."""
+    """A line for each task whose labels some of the asked measures are not defined for, and for each measure that some
+    models take no part in."""
     lines = []
     for task in config["tasks"]:
         if without := [name for name in config["relevance"]["measures"] if name not in measures_of(config, task)]:
             what = "numbers" if target_of(config, task) == REGRESSION else "tags"
             lines.append(f"task {task}: {', '.join(without)} not computed: of classes only, and its labels are {what}")
+    if through := [name for name, model in config["models"].items() if modalities.learnt(model)]:
+        asking = [name for name in config["relevance"]["measures"] if attribute("measures", name, "needs") in ASKING]
+        lines += [f"{name}: not of {', '.join(through)}: learnt through an encoder" for name in asking]
     return lines
 
 
@@ -257,6 +262,7 @@ def _check_references(config: Config, asked: Config) -> None:
                 raise UserError(f"config: models.{name}.teachers: no model {teacher!r}; {suggest(teacher, others)}")
             if config["models"][teacher]["teachers"]:
                 raise UserError(f"config: models.{name}.teachers: {teacher!r} has teachers itself")
+    _check_asked(config)
     if config["search"]["budget"] and (both := set(config["seeds"]) & set(config["search"]["seeds"])):
         raise UserError(f"config: search.seeds: {min(both)} is one of the study's seeds; the search needs others")
     splits = config["splits"]
@@ -323,11 +329,18 @@ def _check_encoders(where: str, model: Config, config: Config) -> None:
                 f"{at}: what clips are decoded to has no mean: expected missing.replacement: blank@input, "
                 "gaussian@input or shuffle@input, got mean@input"
             )
-        for measure in config["relevance"]["measures"]:
-            if attribute("measures", measure, "needs") in ("model", "input"):
-                raise UserError(
-                    f"{at}: relevance.measures.{measure} asks models of cached features; leave one of both out"
-                )
+
+
+def _check_asked(config: Config) -> None:
+    """Measures that ask models are of those that read cached features; others take no part."""
+    through = {name for name, model in config["models"].items() if modalities.learnt(model)}
+    for measure, given in config["relevance"]["measures"].items():
+        if through and attribute("measures", measure, "needs") in ASKING:
+            where, reason = f"config: relevance.measures.{measure}", "asks models of cached features"
+            if named := [name for name in given.get("models") or [] if name in through]:
+                raise UserError(f"{where}.models: {measure} {reason}, and {named[0]!r} learns through an encoder")
+            if through == set(config["models"]):
+                raise UserError(f"{where} {reason}, and every model here learns through an encoder; leave it out")
 
 
 def _check_missing(where: str, missing: Config, config: Config) -> None:
