@@ -6,6 +6,7 @@ from importlib.util import find_spec
 import numpy as np
 import pytest
 from _checkout import ROOT
+from filming import film
 from PIL import Image
 
 from modalens.media import faces
@@ -163,3 +164,18 @@ def test_mouths_of_real_talkers_are_redder_in_the_middle_and_of_the_size_asked_f
         red = frames[..., 0].astype(float) - frames[..., 1]
         middle, above = red[:, 30:50, 28:52].mean(axis=(1, 2)), red[:, :12, 28:52].mean(axis=(1, 2))
         assert middle.mean() > above.mean() + 3
+
+
+@pytest.mark.slow
+@with_faces
+@with_detector
+def test_a_shard_has_a_row_for_a_talker_and_a_cause_for_a_clip_without_a_face(tmp_path):
+    """The decoder's own process loads the detector."""
+    from modalens.media.worker_pool import map_clips
+
+    film(tmp_path / "none.mp4", range(0, 2000, 100))
+    ((read, options),) = load_modality("video", {"region": "mouth", "crop": 80, "count": 4}).attempts()
+    tasks = [(path.stem, (path, None, None, *options)) for path in (GRID[0], tmp_path / "none.mp4")]
+    found = dict(map_clips(read, tasks, workers=1, timeout_s=120, memory_mb=4096))
+    assert found[GRID[0].stem].value[0].shape == (4, 80, 80, 3)
+    assert (found["none"].cause, found["none"].detail) == ("no_face", "no face in any of 4 frames")
