@@ -7,7 +7,7 @@ from torch import nn
 
 from modalens.encoders import load_encoder
 from modalens.encoders._front_end import FrontEnd
-from modalens.models import Learnt
+from modalens.models import Learnt, build
 from modalens.models._through import Through, layers_of
 from modalens.plugins import registry
 from modalens.plugins.options import resolve
@@ -141,3 +141,39 @@ def test_a_file_of_weights_is_read_and_other_parameters_are_refused_in_one_line(
     assert torch.equal(read.encode(GIVEN["lip_network"]), drawn.encode(GIVEN["lip_network"]))
     with pytest.raises(UserError, match="does not hold the parameters of resnet18"):
         load_encoder("lip_network", SMALL | {"units": 4, "weights": str(tmp_path / "own.pth")}, CPU)
+
+
+VIDEO = {"video": {"time": 5, "channel": 16}}
+TRANSFORMER = {"width": 8, "layers": 1, "heads": 2}
+
+
+def through(name, shapes, seed, **options):
+    torch.manual_seed(seed)
+    model = build(name, shapes, 3, TRANSFORMER | options)
+    model.learn_through({"video": Learnt("lip_network", SMALL, None)})
+    return model
+
+
+def test_a_model_that_goes_on_from_a_transformer_goes_on_from_what_that_has_learnt_to_see():
+    teacher = through("transformer", VIDEO, 0)
+    with torch.no_grad():
+        for one in teacher.parameters():
+            one.add_(0.01)
+    model = through("balance_mla", {"audio": {"time": 4, "channel": 6}, **VIDEO}, 1)
+    model.teachers["lips"] = teacher
+    model.initialise_from_teachers()
+    rows = GIVEN["lip_network"]
+    found, wanted = (one.eval().embed({"video": rows})["video"] for one in (model, teacher))
+    torch.testing.assert_close(found.mean(1) if found.dim() == 3 else found, wanted)
+
+
+def test_a_model_that_does_not_learn_the_encoder_of_its_teacher_is_refused_in_one_line():
+    model = build("balance_mla", VIDEO, 3, TRANSFORMER)
+    model.teachers["lips"] = through("transformer", VIDEO, 0)
+    with pytest.raises(UserError, match=r"'lips' has learnt the encoder of video; expected training\.encoders\.video"):
+        model.initialise_from_teachers()
+    other = build("balance_mla", VIDEO, 3, TRANSFORMER)
+    other.learn_through({"video": Learnt("lip_network", SMALL | {"seed": 1}, None)})
+    other.teachers = model.teachers
+    with pytest.raises(UserError, match="has learnt another encoder of video"):
+        other.initialise_from_teachers()
