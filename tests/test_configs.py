@@ -14,7 +14,8 @@ from modalens.plugins.options import resolve as resolve_options
 pytestmark = pytest.mark.slow
 CONFIG = Path(__file__).resolve().parents[1] / "config"
 # Of those that need files from elsewhere, these need none to be read.
-CONFIGS = [*sorted(CONFIG.glob("*.yaml")), *sorted(CONFIG.glob("papers/guidance*.yaml"))]
+PAPERS = [*sorted(CONFIG.glob("papers/guidance*.yaml")), *sorted(CONFIG.glob("papers/balance_mla_lrw*.yaml"))]
+CONFIGS = [*sorted(CONFIG.glob("*.yaml")), *PAPERS]
 # Small: no size in a config depends on them.
 SIZES = {"mel": 16, "time": 8, "token": 9, "height": 4, "width": 4, "channel": 32, "field": 4, "part": 3, "term": 20}
 LABELS = torch.tensor([0, 1, 2, 0])

@@ -177,3 +177,17 @@ def test_a_model_that_does_not_learn_the_encoder_of_its_teacher_is_refused_in_on
     other.teachers = model.teachers
     with pytest.raises(UserError, match="has learnt another encoder of video"):
         other.initialise_from_teachers()
+
+
+@pytest.mark.slow
+def test_balance_mla_at_the_papers_size_answers_500_words_from_mouths_and_hubert_and_every_parameter_gets_a_gradient():
+    shapes = {"audio": {"time": 57, "channel": 768}, "video": {"time": 29, "channel": 2048}}
+    model = build("balance_mla", shapes, 500, {"width": 512, "layers": 6, "heads": 8, "cross_layers": 3})
+    model.learn_through({"video": Learnt("lip_network", {}, None)})
+    front_end = sum(one.numel() for one in model.normalizers["video"].parameters())
+    assert front_end == 49_627_072
+    rows = {"audio": torch.randn(2, 57, 768), "video": frames(2, 29, 80, 80)}
+    terms = model.loss(rows, torch.tensor([3, 499]))
+    assert terms["logits"].shape == (2, 500)
+    gradients = torch.autograd.grad(terms["loss"], list(model.parameters()))
+    assert all(one.isfinite().all() and one.abs().sum() > 0 for one in gradients)
