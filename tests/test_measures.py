@@ -90,7 +90,7 @@ def test_shapley_values_equal_the_mean_over_all_orders_and_sum_to_full_minus_non
 
 @pytest.mark.parametrize("names", [["audio"], ["audio", "video"], ["audio", "text", "video"]])
 def test_shapley_table_sums_to_full_minus_none_for_every_payoff(names):
-    accuracies = {kept: 0.3 + 0.2 * len(kept.split(",")) * bool(kept) for kept in subsets(names)}
+    accuracies = {kept: 0.3 + 0.6 * len(kept.split(",")) * bool(kept) / len(names) for kept in subsets(names)}
     rows = Shapley(**QUICK)(of_models(model=accuracies))
     used = rows[rows["notion"] == "used"]
     assert len(used) == 3 * 2 * len(names)

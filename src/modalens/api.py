@@ -98,10 +98,10 @@ def shapley(
 
     Returns one row per model, notion, replacement, value_function and modality: value (in units of the value function)
     with low, high, groups_low, groups_high, seeds_low, seeds_high, seed_std; share = value / (full - none) with
-    share_low, share_high, not-a-number where the interval of full - none reaches zero; none and full, the value
-    functions of no and of all modalities, whose difference is the sum of the values; clips, groups, seeds. notion:
-    `used` is one model with modalities replaced; `available` is between models trained on each coalition by itself,
-    where the table has one of each.
+    share_low, share_high, not-a-number unless the intervals of full - none and of full - chance lie above zero and each
+    share may lie between 0 and 1; none and full, the value functions of no and of all modalities, which differ by the
+    sum of the values; clips, groups, seeds. notion: `used` is one model with modalities replaced; `available` is one
+    model for each coalition, trained on it alone, where the table has these.
 
     Raises UserError as `leave_one_out`. Source: Shapley 1953.
     """

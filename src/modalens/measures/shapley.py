@@ -12,6 +12,9 @@ from modalens.stats.coalitions import Coalition, coalitions, model_of, shapley_v
 from modalens.stats.metrics import Array
 from modalens.stats.targets import main_metric
 
+ROUNDING = 1e-9
+NO_SHARE = dict.fromkeys(("share", "share_low", "share_high"), float("nan"))
+
 
 class Shapley(Measure):
     """Exact over the 2^M coalitions, in two notions that are kept apart.
@@ -44,7 +47,9 @@ class Shapley(Measure):
         model, notion, replacement, value_function, modality,
         value (log_probability in nats); low, high its interval over groups and seeds drawn together; groups_low,
         groups_high and seeds_low, seeds_high over one of them; seed_std its standard deviation between seeds,
-        share = value / sum of values, share_low, share_high: empty when the sum's interval reaches zero,
+        share = value / sum of values, share_low, share_high: empty unless the interval of the sum, and that of what
+        the model gains over chance, lie above zero: what was not learned is not divided; empty for all modalities,
+        too, where the interval of one share lies below 0 or above 1: of a joint model that is worse than one modality,
         none, full: value_functions of no and of all modalities; the values sum to full - none,
         clips, groups, seeds: how many were tested.
         """
@@ -85,10 +90,11 @@ class Shapley(Measure):
     def _rows(
         self, key: dict[str, str], scores: Coalitions, game: Mapping[Coalition, dict[str, Array]]
     ) -> list[dict[str, Any]]:
-        rows = []
+        rows, chance = [], scores.chance()
         for value_function in scores.named(self.value_functions, "payoffs"):
             values = shapley_values({subset: metrics[value_function] for subset, metrics in game.items()})
             none, full = game[()][value_function], game[scores.modalities][value_function]
+            gained, own = full - chance[value_function], []
             for modality, value in values.items():
                 row: dict[str, Any] = {
                     "model": scores.model,
@@ -98,20 +104,24 @@ class Shapley(Measure):
                 }
                 row["value"] = float(value[0].mean())
                 row |= scores.bootstrap.summary(value, kind_of(value_function, difference=True))
-                row |= _share(value, full - none, scores.bootstrap, value_function)
+                row |= _share(value, full - none, gained, scores.bootstrap, value_function)
                 row |= {"none": float(none[0].mean()), "full": float(full[0].mean())}
-                rows.append(row | scores.size())
+                own.append(row | scores.size())
+            if any(row["share_high"] < -ROUNDING or row["share_low"] > 1 + ROUNDING for row in own):
+                own = [row | NO_SHARE for row in own]
+            rows += own
         return rows
 
 
-def _share(value: Array, total: Array, bootstrap: Bootstrap, value_function: str) -> dict[str, float]:
-    low, high = bootstrap.interval(total, kind_of(value_function, difference=True))
+def _share(value: Array, total: Array, gained: Array, bootstrap: Bootstrap, value_function: str) -> dict[str, float]:
+    """gained: over chance. A network that is misled by what stands in differs from itself, and may know nothing."""
+    kind = kind_of(value_function, difference=True)
     # A share of nothing means nothing; without an interval nobody knows whether there is something to share.
-    if not (low > 0 or high < 0):
-        return dict.fromkeys(("share", "share_low", "share_high"), float("nan"))
+    if not all(bootstrap.interval(whole, kind)[0] > 0 for whole in (total, gained)):
+        return NO_SHARE
     whole = float(total[0].mean())
     share = float(value[0].mean()) / whole
     # The ratio's first-order part (delta method): seeds and groups vary in it as in any mean.
-    ends = bootstrap.interval(value - share * total, kind_of(value_function, difference=True))
+    ends = bootstrap.interval(value - share * total, kind)
     share_low, share_high = sorted(share + end / whole for end in ends)
     return {"share": share, "share_low": share_low, "share_high": share_high}

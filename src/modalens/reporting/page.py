@@ -42,11 +42,19 @@ def probability(value: float) -> str:
     return "–" if math.isnan(value) else "< 0.001" if value < 0.001 else f"{value:.3f}"
 
 
-def scale(findings: list[Finding], known_values: dict[str, Any]) -> tuple[float, float]:
-    """Ends of the axis that all Shapley bars of the answer share."""
+def scales(findings: list[Finding], known_values: dict[str, Any]) -> dict[str, tuple[float, float]]:
+    """What is divided -> ends of the axis that its Shapley bars share in the answer: nats are no points."""
+    return {
+        payoff: _scale([one for one in findings if one.payoff == payoff], known_values)
+        for payoff in {finding.payoff for finding in findings}
+    }
+
+
+def _scale(findings: list[Finding], known_values: dict[str, Any]) -> tuple[float, float]:
     rows = [row for finding in findings for part in finding.parts for row in (part.used, part.available) if row]
     ends = [row[key] for row in rows for key in ("low", "high", "value") if not math.isnan(row[key])]
-    ends += [value for answer in known_values.values() for value in answer.get("shapley_accuracy", {}).values()]
+    answers = [known_values.get(finding.task, {}) for finding in findings]
+    ends += [value for answer in answers for value in answer.get("shapley_accuracy", {}).values()]
     return min([0.0, *ends]), max([0.01, *ends])
 
 
@@ -121,7 +129,7 @@ def page(
         study=study,
         findings=findings,
         answers=answers,
-        scale=scale(findings, answers),
+        scales=scales(findings, answers),
         colours=colors(modalities),
         modalities=modalities,
         caveats=caveats(study, encoders),

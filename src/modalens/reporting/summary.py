@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from math import isnan
+from math import isnan, nan
 from typing import Any
 
 import numpy as np
@@ -10,7 +10,7 @@ import pandas as pd
 
 from modalens.curation.splitting import off
 from modalens.reporting.study_results import Study, read
-from modalens.reporting.verdict import Estimate, Evidence, judge, not_needed
+from modalens.reporting.verdict import Estimate, Evidence, divisible, judge, not_needed
 from modalens.stats.coalitions import Coalition, from_text
 from modalens.stats.targets import CLASSES, MULTILABEL, TARGETS, in_words
 
@@ -38,7 +38,7 @@ class ModalityFinding:
 @dataclass
 class Finding:
     """One task's answer. metric: what it is told in. payoff: what is divided. lead: a few words. text: the sentence.
-    notes: what else must be said plainly."""
+    notes: what else must be said plainly. divided: whether shares of the score mean anything."""
 
     task: str
     model: str
@@ -50,6 +50,7 @@ class Finding:
     text: str = ""
     notes: tuple[str, ...] = ()
     payoff: str = "accuracy"
+    divided: bool = False
 
 
 def find(study: Study, task: str) -> Finding:
@@ -91,9 +92,10 @@ def find(study: Study, task: str) -> Finding:
         # F1 of nothing is 0 however many tags two modalities tell apart: what adds up over tags is their decisions.
         _interaction(study, task, finding, "tag_accuracy" if scored.target == MULTILABEL else metric),
         scored.target != MULTILABEL,
+        scored.seeds > 1,
     )
     judged = judge(evidence)
-    finding.lead, finding.text = judged.lead, judged.text
+    finding.lead, finding.text, finding.divided = judged.lead, judged.text, divisible(evidence.above)
     finding.notes = tuple(_notes(finding, _compared(study, finding))) if len(parts) > 1 else ()
     return finding
 
@@ -180,7 +182,8 @@ def known(study: Study, findings: list[Finding]) -> pd.DataFrame:
             truth = answer.get("share", {}).get(part.modality)
             for notion, row in (("available", part.available), ("used", part.used)):
                 if truth is not None and row is not None:
-                    measured = (row["share"], row["share_low"], row["share_high"])
+                    told = (row["share"], row["share_low"], row["share_high"])
+                    measured = told if finding.divided else (nan, nan, nan)
                     rows.append(_against(finding.task, f"share {notion}", part.modality, truth, *measured))
         bayes = answer.get("bayes_accuracy", {})
         cases = [(part.modality, part.alone) for part in finding.parts if len(finding.parts) > 1]

@@ -32,7 +32,8 @@ class Evidence:
     lost: full - value of each other coalition.
 
     interaction: by pair, where it was measured. same_unit: whether in this metric; of tags it is in right decisions on
-    tags, which says whether there is one and not how large it is beside a drop.
+    tags, which says whether there is one and not how large it is beside a drop. several: seeds; what one training did
+    is no pattern of the task, and is not called redundant, additive or synergistic.
     """
 
     metric: str  # in words: accuracy, balanced accuracy
@@ -43,6 +44,7 @@ class Evidence:
     lost: Mapping[Coalition, Estimate]
     interaction: Mapping[tuple[str, str], Estimate]
     same_unit: bool = True
+    several: bool = True
 
     def drop(self, modality: str) -> Estimate | None:
         return self.lost.get(tuple(name for name in self.modalities if name != modality))
@@ -65,6 +67,11 @@ def needed(drop: Estimate) -> bool:
 
 def not_needed(drop: Estimate) -> bool:
     return drop.high <= MARGIN
+
+
+def divisible(above: Estimate) -> bool:
+    """Whether a score so far above chance is enough to be divided among modalities."""
+    return above.low > 0 and above.high > MARGIN
 
 
 def judge(evidence: Evidence) -> Verdict:
@@ -134,7 +141,8 @@ def _redundant(evidence: Evidence) -> str:
     for size in range(1, len(evidence.modalities)):
         losses = [evidence.lost.get(one) for one in coalitions(evidence.modalities) if len(one) == size]
         if all(lost is not None and lost.high <= MARGIN for lost in losses):
-            return "redundant: any one modality suffices" if size == 1 else f"redundant: any {size} modalities suffice"
+            suffices = "any one modality suffices" if size == 1 else f"any {size} modalities suffice"
+            return f"redundant: {suffices}" if evidence.several else f"no modality is needed: {suffices}"
         if any(lost is None or lost.low <= 0 for lost in losses):
             break  # of some coalitions of this size it cannot be told
     sufficient = [one for one in evidence.modalities if (lost := evidence.lost.get((one,))) and lost.high <= MARGIN]
@@ -145,7 +153,7 @@ def _redundant(evidence: Evidence) -> str:
 
 def _all_needed(evidence: Evidence) -> str:
     names = _join(evidence.modalities) if len(evidence.modalities) > 2 else "both"
-    pairs = list(evidence.interaction.values())
+    pairs = list(evidence.interaction.values()) if evidence.several else []
     if pairs and all(pair.low > 0 for pair in pairs):
         # Every smaller coalition measured, and of each the upper bound near chance.
         gained = evidence.full.value - evidence.chance
