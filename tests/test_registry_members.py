@@ -277,6 +277,19 @@ def test_predictions_do_not_depend_on_the_batch(model):
     torch.testing.assert_close(ones, model(clips()), rtol=1e-5, atol=1e-5)
 
 
+def test_a_model_joins_its_embeddings_in_one_vector_that_its_head_classifies(case, model):
+    """Except those that weigh answers: BalanceMLA's branches, decisions."""
+    embeddings = model.embed(clips())
+    joined = model.joined(embeddings)
+    if case[0] == "decision_fusion":
+        assert joined is None
+        return
+    assert joined.dim() == 2
+    assert len(joined) == len(LABELS)
+    if case[0] != "balance_mla":
+        torch.testing.assert_close(model.head(joined), model.classify(embeddings))
+
+
 def test_a_saved_model_predicts_exactly_the_same(model, tmp_path):
     statistics = {name: torch.zeros(2) for name in model.modalities}
     TrainedModel(model, ["a", "b", "c"], {"audio": {"mels": 16}}, statistics, statistics).save(tmp_path / "model.pt")

@@ -148,6 +148,10 @@ rule evaluate:
                 f"{R}/evaluate/{{{{task}}}}/{{model}}.parquet", model=STUDY["models"]
             )
         ),
+        # Joined embeddings of the test clips, for the map in the report.
+        embeddings=update(
+            expand(f"{R}/evaluate/{{{{task}}}}/{{model}}.h5", model=STUDY["models"])
+        ),
         records=update(
             expand(f"{R}/evaluate/{{{{task}}}}/{{model}}.json", model=STUDY["models"])
         ),

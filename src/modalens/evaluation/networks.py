@@ -54,6 +54,12 @@ class TorchNetwork:
             values: Array = (logits.detach().cpu().double() / self.temperature).log_softmax(1).numpy()
         return values
 
+    def joined(self, embeddings: Mapping[str, Array]) -> Array | None:
+        """(B, D) that its head classifies, where it says that there is such a vector."""
+        with inference(self.model):
+            found = self.model.joined(_tensors(embeddings, self.model))
+        return None if found is None else to_array(found)
+
 
 class CallableNetwork:
     """{modality: (B, ...)} -> (B, C) as one call: what is embedded is what was given, so nothing can be replaced later.

@@ -14,6 +14,8 @@ from modalens.stats.coalitions import Coalition, coalitions, to_text
 from modalens.stats.metrics import RANK, confusion_metrics, rank_of_truth
 from modalens.stats.targets import CLASSES, REGRESSION, SEPARATOR
 
+MAPPED = 500  # test clips, the first by name, on a map of them: more would hide one another
+
 
 @dataclass
 class TestSet(Clips):

@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
 
 from modalens.evaluation import baselines
@@ -93,6 +94,20 @@ def ablator(trained: TrainedModel, test: TestSet, batch: int) -> ModalityAblator
         batch,
         test.lacking,
     )
+
+
+def joined(trained: TrainedModel, ablator: ModalityAblator, places: Sequence[int]) -> Array | None:
+    """(K, D) float32: of the test clips at these places the vector in which all modalities are joined, where the model
+    has one."""
+    asked, parts = network(trained), []
+    embeddings = {name: ablator.embeddings(name, "") for name in asked.modalities}
+    for at in range(0, len(places), ablator.batch):
+        some = list(places[at : at + ablator.batch])
+        part = asked.joined({name: rows[some] for name, rows in embeddings.items()})
+        if part is None:
+            return None
+        parts.append(part.astype(np.float32))
+    return np.concatenate(parts)
 
 
 def network(trained: TrainedModel) -> TorchNetwork:

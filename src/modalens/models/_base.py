@@ -132,6 +132,13 @@ class Model(nn.Module):
         logits: Tensor = self.head(self.fusion(embeddings))
         return logits
 
+    def joined(self, embeddings: Features) -> Tensor | None:
+        """{modality: (B, D_m)} -> (B, D): the one vector that its head classifies; None where it has no such vector."""
+        if type(self).classify is not Model.classify:
+            return None
+        found: Tensor = self.fusion(embeddings)
+        return found if found.dim() == 2 else None
+
     def forward(self, features: Features) -> Tensor:
         return self.classify(self.embed(features))
 

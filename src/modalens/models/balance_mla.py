@@ -93,6 +93,10 @@ class BalanceMla(Model):
         weights: Tensor = self.weights(torch.cat(list(means), 1))
         return weights
 
+    def joined(self, embeddings: Features) -> Tensor:
+        """The means of all branches side by side, which its weights are made of."""
+        return torch.cat([steps.mean(1) for steps in self.branches(embeddings).values()], 1)
+
     def classify(self, embeddings: Features) -> Tensor:
         """{modality: (B, T_m, width)} -> logits (B, classes)."""
         means = {name: steps.mean(1) for name, steps in self.branches(embeddings).items()}

@@ -1,4 +1,4 @@
-"""Where the test clips lie, by the cached features of each modality and by what the model says of them, which is fused.
+"""Where the test clips lie, by the cached features of each modality and by the vector in which the model joins them.
 
 t-SNE, or UMAP where it is installed.
 """
@@ -11,10 +11,10 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from modalens.evaluation.predict import MAPPED
 from modalens.reporting.study_results import Study
 from modalens.utils import hdf5, parquet
 
-CLIPS = 500  # of a map: more would hide one another
 COMPONENTS = 50  # of the principal components that the map is made of
 LEAST = 12  # clips; of fewer a map says nothing
 SHOWN_CLASSES = 20
@@ -27,19 +27,20 @@ Maps = dict[bytes, tuple[NDArray[Any], str]]
 def maps(study: Study, task: str, labels: Mapping[str, str], known: Maps) -> tuple[pd.DataFrame, str]:
     """(modality, clip_id, label, x, y; the method's name). labels: of the test clips.
 
-    Features of several axes are averaged over all but the last. Of the headline model, the log-probabilities of all
-    classes with all modalities in place, of the first seed; its name then stands for a modality's. Where there are more
-    than CLIPS clips, the first of them by name are drawn; where there are more than SHOWN_CLASSES classes, none is.
+    Features of several axes are averaged over all but the last. Of the headline model, the vector that its head
+    classifies, with all modalities in place, of the first seed, or where it has none, the log-probabilities of all
+    classes; its name then stands for a modality's. Where there are more
+    than MAPPED clips, the first of them by name are drawn; where there are more than SHOWN_CLASSES classes, none is.
     known: the maps that were made already: several tasks may test on the same clips.
     """
     if not len(labels) >= LEAST or len(set(labels.values())) > SHOWN_CLASSES:
         return pd.DataFrame(), ""
-    wanted = sorted(labels)[:CLIPS]
+    wanted = sorted(labels)[:MAPPED]
     tables, method = [], ""
     folders = sorted(path for path in (study.root / "features").glob("*") if path.is_dir())
     read = {folder.name: _features(folder, wanted) for folder in folders}
     if len(read) > 1:
-        read[study.headline(task)] = _said(study, task, wanted)
+        read[study.headline(task)] = _joined(study, task, wanted) or _said(study, task, wanted)
     for name, rows in read.items():
         if len(rows) < LEAST:
             continue
@@ -50,6 +51,12 @@ def maps(study: Study, task: str, labels: Mapping[str, str], known: Maps) -> tup
         table = pd.DataFrame({"modality": name, "clip_id": list(rows), "x": points[:, 0], "y": points[:, 1]})
         tables.append(table.assign(label=[labels[clip_id] for clip_id in rows]))
     return (pd.concat(tables, ignore_index=True), method) if tables else (pd.DataFrame(), "")
+
+
+def _joined(study: Study, task: str, wanted: list[str]) -> dict[str, NDArray[Any]]:
+    """Nothing of a model that joins no vectors, and of predictions that were made elsewhere."""
+    path = study.predictions(task, study.headline(task)).with_suffix(".h5")
+    return _of_file(path, wanted) if path.is_file() else {}
 
 
 def _said(study: Study, task: str, wanted: list[str]) -> dict[str, NDArray[Any]]:
@@ -67,10 +74,14 @@ def _said(study: Study, task: str, wanted: list[str]) -> dict[str, NDArray[Any]]
 def _features(folder: Path, wanted: list[str]) -> dict[str, NDArray[Any]]:
     found: dict[str, NDArray[Any]] = {}
     for path in sorted(folder.glob("*.h5")):
-        there = set(hdf5.ids(path))
-        names = [clip_id for clip_id in wanted if clip_id in there]
-        found |= zip(names, hdf5.read(path, names), strict=True) if names else ()
+        found |= _of_file(path, wanted)
     return {clip_id: found[clip_id] for clip_id in wanted if clip_id in found}
+
+
+def _of_file(path: Path, wanted: list[str]) -> dict[str, NDArray[Any]]:
+    there = set(hdf5.ids(path))
+    names = [clip_id for clip_id in wanted if clip_id in there]
+    return dict(zip(names, hdf5.read(path, names), strict=True)) if names else {}
 
 
 def _project(values: NDArray[Any]) -> tuple[NDArray[Any], str]:

@@ -15,18 +15,21 @@ import torch
 
 from modalens.evaluation import trained as ours
 from modalens.evaluation.ablation import KINDS
-from modalens.evaluation.predict import predict, scores
+from modalens.evaluation.predict import MAPPED, predict, scores
 from modalens.models import load_model
 from modalens.stats.predictions import PRIOR_LOG_PROBABILITY, PRIOR_PREDICTED
 from modalens.stats.targets import CLASSES, REGRESSION, TARGETS, commonest, metrics_of_rows, tags_of, target_of
 from modalens.tracking import records
-from modalens.utils import checksums, cli, device, files, parquet
+from modalens.utils import checksums, cli, device, files, hdf5, parquet
 from modalens.utils.cli import pair
 from modalens.utils.csv_tables import read_table
 from modalens.utils.errors import UserError
 from modalens.utils.suggest import suggest
 
 log = logging.getLogger(__name__)
+
+ENDS = ("parquet", "h5", "json")  # of a model's files: predictions, joined embeddings, record
+Joined = list[tuple[str, np.ndarray]]
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -40,7 +43,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--entries", type=cli.mapping, default={}, help="`modalities` of the config, JSON, for these")
     parser.add_argument("--conditions", nargs="*", default=list(KINDS), help="KIND@STAGE to withhold modalities by")
     parser.add_argument(
-        "--output", type=Path, required=True, help="folder of MODEL.parquet, predictions, and MODEL.json"
+        "--output", type=Path, required=True, help="folder of MODEL.parquet, predictions, MODEL.h5 and MODEL.json"
     )
     parser.add_argument("--batch-size", type=int, default=64, help="clips at once; changes no result")
     cli.add_common(parser, "key", "device", "threads")
@@ -53,24 +56,28 @@ def main(arguments: argparse.Namespace) -> None:
         if kind not in KINDS:
             raise UserError(f"evaluate.replacements: no replacement {kind!r}; {suggest(kind, KINDS)}")
     for folder in arguments.models:
-        predictions, record = (arguments.output / f"{folder.name}.{end}" for end in ("parquet", "json"))
+        predictions, embeddings, record = (arguments.output / f"{folder.name}.{end}" for end in ENDS)
         made = _made(folder, arguments)
-        if _holds(predictions, record, made):
+        if _holds(predictions, embeddings, record, made):
             log.info("%s: nothing that it is made from has changed: kept", folder.name)
             # It is as new as what the task's other models are made from.
-            predictions.touch()
-            record.touch()
+            for path in (predictions, embeddings, record):
+                path.touch()
             continue
-        table, runs = _of_model(folder, where, arguments)
+        table, runs, joined = _of_model(folder, where, arguments)
+        with hdf5.write(embeddings, {"model": folder.name, "seed": arguments.seeds[0]}) as writer:
+            for clip_id, row in joined:
+                writer.append(clip_id, row)
         parquet.write(predictions, table)
         records.write(record, "evaluate", runs, made)
 
 
 def _of_model(
     folder: Path, where: torch.device, arguments: argparse.Namespace
-) -> tuple[pd.DataFrame, list[records.Run]]:
-    """Predictions of all seeds of a model, and their runs."""
+) -> tuple[pd.DataFrame, list[records.Run], Joined]:
+    """Predictions of all seeds of a model, their runs, and the joined embeddings that a map shows, of the first."""
     tables, runs, test = [], [], None
+    embedded: Joined = []
     folders, stand_ins, decoded = map(dict, (arguments.modalities, arguments.replacements, arguments.decoded))
     for seed in arguments.seeds:
         path = folder / str(seed) / "model.pt"
@@ -79,7 +86,13 @@ def _of_model(
             trained, arguments.test, folders, stand_ins, arguments.conditions, decoded, arguments.entries
         )
         trained.model.to(where)
-        table = predict(ours.ablator(trained, test, arguments.batch_size), test, arguments.conditions, seed)
+        ablator = ours.ablator(trained, test, arguments.batch_size)
+        table = predict(ablator, test, arguments.conditions, seed)
+        if seed == arguments.seeds[0]:
+            names = test.table["clip_id"]
+            places = np.argsort(names.to_numpy(str), kind="stable")[:MAPPED]
+            rows = ours.joined(trained, ablator, [int(place) for place in places])
+            embedded = [] if rows is None else list(zip(names.iloc[places], rows, strict=True))
         tables.append(table)
         runs.append(_run(table, {"model": folder.name} | arguments.key, seed, arguments))
         own = trained.model
@@ -93,7 +106,7 @@ def _of_model(
         )
         main = TARGETS[target_of(table)].metrics[0]
         log.info("%s seed %d: %s %.3f", folder.name, seed, main, runs[-1].metrics[main])
-    return _with_prior(pd.concat(tables, ignore_index=True), arguments.test.parent), runs
+    return _with_prior(pd.concat(tables, ignore_index=True), arguments.test.parent), runs, embedded
 
 
 def _made(folder: Path, arguments: argparse.Namespace) -> str:
@@ -114,10 +127,11 @@ def _made(folder: Path, arguments: argparse.Namespace) -> str:
     )
 
 
-def _holds(predictions: Path, record: Path, made: str) -> bool:
-    """Whether both are there, whole, and made from the same."""
+def _holds(predictions: Path, embeddings: Path, record: Path, made: str) -> bool:
+    """Whether all are there, whole, and made from the same."""
     try:
         checksums.check(predictions)
+        hdf5.ids(embeddings)
     except (OSError, UserError):
         return False
     return records.holds(record, made)
