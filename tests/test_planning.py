@@ -1,8 +1,9 @@
 import numpy as np
 import pytest
+from scipy.stats import t, ttest_1samp
 
 from modalens.stats.bootstrap import POWER, Bootstrap
-from modalens.stats.planning import smallest_drop
+from modalens.stats.planning import smallest_drop, smallest_drop_of_r2
 
 
 @pytest.mark.parametrize("groups", [30, 100])
@@ -16,8 +17,19 @@ def test_a_drop_of_the_smallest_size_is_found_as_often_as_is_said(groups):
     assert abs(found / 400 - POWER) < 0.07
 
 
+@pytest.mark.parametrize("groups", [30, 200])
+def test_a_fall_of_r2_of_the_smallest_size_is_found_at_least_as_often_as_is_said(groups):
+    """A modality that explains as much of the labels as that, and is withheld."""
+    draw, drop, found = np.random.default_rng(0), smallest_drop_of_r2(groups), 0
+    for _ in range(1000):
+        told, rest = draw.normal(0, drop**0.5, groups), draw.normal(0, (1 - drop) ** 0.5, groups)
+        found += ttest_1samp((told + rest) ** 2 - rest**2, 0).statistic > t.ppf(0.975, groups - 1)
+    assert POWER - 0.04 < found / 1000 < (0.98 if groups < 100 else 0.87)
+
+
 def test_more_clips_show_smaller_drops_and_one_shows_none():
-    sizes = [smallest_drop(groups) for groups in (1, 2, 10, 100, 1000, 100_000)]
-    assert sizes == sorted(sizes, reverse=True)
-    assert sizes[0] == 1.0
-    assert sizes[-1] < 0.001
+    for smallest in (smallest_drop, smallest_drop_of_r2):
+        sizes = [smallest(groups) for groups in (1, 2, 10, 100, 1000, 100_000)]
+        assert sizes == sorted(sizes, reverse=True)
+        assert sizes[0] == 1.0
+        assert sizes[-1] < 0.001

@@ -120,7 +120,7 @@ def test_a_failure_is_one_line_with_what_the_stage_said_and_its_log(tmp_path):
     assert said == [f"train seen/audio_only failed: device 'cuda' is not on this machine (log: {log})"]
     account = made.account(["all.log"])
     assert account[0] == "modalens: " + said[0]
-    assert account[1].startswith("0 of 5 jobs are done")
+    assert account[1].startswith("0 of 5 jobs done")
     assert account[2].endswith("all.log")
 
 

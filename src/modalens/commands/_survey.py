@@ -14,10 +14,11 @@ from modalens.curation.splitting import NAMES, shared_groups
 from modalens.media import local_file
 from modalens.media.sources import is_address
 from modalens.plugins import registry
-from modalens.stats.planning import smallest_drop
-from modalens.stats.targets import CLASSES, MULTILABEL, tags_of
+from modalens.stats.planning import smallest_drop, smallest_drop_of_r2
+from modalens.stats.targets import CLASSES, MULTILABEL, REGRESSION, tags_of
 from modalens.terminal.run import printable
 from modalens.utils.errors import UserError
+from modalens.utils.words import counted
 
 IMBALANCE = 3.0  # so many times the rarest class is the commonest, where it is said
 FEW_GROUPS = 30
@@ -52,7 +53,7 @@ def of_study(clips: pd.DataFrame, study: dict[str, Any]) -> Survey:
     if lacking:
         kept = study["splits"]["incomplete"] == "keep"
         found.warnings.append(
-            f"{len(clips) - int(whole.sum())} of {len(clips)} clips lack {lacking} "
+            f"{len(clips) - int(whole.sum())} of {counted(len(clips), 'clip')} lack {lacking} "
             + ("and stay, by splits.incomplete" if kept else "and are left out; splits.incomplete: keep uses them")
         )
         clips = clips if kept else clips[whole]
@@ -73,14 +74,14 @@ def of_files(columns: "Sequence[pd.Series[str]]") -> Survey:
     local = [name for name in names if not is_address(name) and name.partition(":")[0] not in makers]
     missing = [name for name in local if not _is_there(name)]
     if made:
-        found.told.append(f"{made} clips that the data set makes when the study runs")
+        found.told.append(f"{counted(made, 'clip')} that the data set makes when the study runs")
     if remote := len(names) - made - len(local):
-        found.told.append(f"{remote} addresses, which are asked for when the study runs")
+        found.told.append(f"{counted(remote, 'address', 'addresses')} to be asked for when the study runs")
     if missing:
         where = f"{len(missing)} of {len(local)} files are not there, first {', '.join(missing[:SHOWN])}"
         (found.mistakes if len(missing) == len(local) else found.warnings).append(where)
     elif local:
-        found.told.append(f"{len(local)} files, all there")
+        found.told.append(f"{counted(len(local), 'file')}, all there")
     return found
 
 
@@ -128,27 +129,38 @@ def of_task(
             for line in (_lacking(told) if kind == CLASSES else _lacking(targets.by_tag(told), "tag"))
         ]
     if shared := len(shared_groups(labels, split)):
-        line = f"task {task}: {shared} groups are in more than one split"
+        line = f"task {task}: {counted(shared, 'group is', 'groups are')} in more than one split"
         known = bool(splits["allow_overlap"])
         (found.warnings if known else found.mistakes).append(
             line + ("" if known else "; splits.allow_overlap accepts it")
         )
     test = labels[split == "test"]
     groups = test["group"].nunique()
-    drop = smallest_drop(groups, confidence)
-    shown = (
-        f"a drop of {100 * drop:.0f} points of accuracy is shown in four studies of five, a smaller one less often"
-        if drop < 1
-        else "no drop of accuracy can be shown"
-    )
     found.told += [
-        f"task {task}: {len(labels)} clips of {labels['group'].nunique()} groups, {_what(labels['label'], kind)}",
-        f"task {task}: split {origin}: {len(test)} test clips of {groups} groups"
-        + (f"; {shown}" if kind == CLASSES else ""),
+        f"task {task}: {counted(len(labels), 'clip')} of {counted(labels['group'].nunique(), 'group')}, "
+        + _what(labels["label"], kind),
+        f"task {task}: split {origin}: {counted(len(test), 'test clip')} of {counted(groups, 'group')}"
+        + _smallest(groups, confidence, kind),
     ]
     if groups < FEW_GROUPS:
-        found.warnings.append(f"task {task}: only {groups} test groups: the intervals will be rough")
+        found.warnings.append(f"task {task}: only {counted(groups, 'test group')}: the intervals will be rough")
     return found
+
+
+def _smallest(groups: int, confidence: float, kind: str) -> str:
+    """What so many test groups can show; of tags nobody can say before there are predictions."""
+    often = "is shown in four studies of five, a smaller one less often"
+    if kind == CLASSES:
+        drop = smallest_drop(groups, confidence)
+        return f"; a drop of {100 * drop:.0f} points of accuracy {often}" if drop < 1 else "; no drop can be shown"
+    if kind == REGRESSION:
+        drop = smallest_drop_of_r2(groups, confidence)
+        return (
+            f"; a drop of R² from {drop:.2f} to 0 is shown in at least four studies of five"
+            if drop < 1
+            else "; no drop can be shown"
+        )
+    return ""
 
 
 def _lacking_modalities(clips: pd.DataFrame, study: dict[str, Any]) -> "tuple[pd.Series[bool], str]":
@@ -172,7 +184,7 @@ def _what(labels: "pd.Series[str]", kind: str) -> str:
     if kind == MULTILABEL:
         tags = targets.exploded(labels).value_counts()
         without = int((labels.map(tags_of).map(len) == 0).sum())
-        rest = f"; {without} clips without any" if without else ""
+        rest = f"; {counted(without, 'clip')} without any" if without else ""
         return f"{len(tags)} tags, {tags.index[0]!r} {tags.iloc[0]} to {tags.index[-1]!r} {tags.iloc[-1]}{rest}"
     values = pd.to_numeric(labels)
     return f"numbers from {values.min():g} to {values.max():g}, mean {values.mean():.3g}"
@@ -192,7 +204,7 @@ def _remarks(clips: pd.DataFrame, task: str, per_class: "pd.Series[int]", kind: 
         share = per_class.iloc[0] / per_class.sum()
         yield f"unequal classes: always saying {per_class.index[0]!r} is right in {share:.0%}"
     if without := int((clips[task] == "").sum()):
-        yield f"{without} clips have no label, and are left out of it"
+        yield f"{counted(without, 'clip')} without a label, left out of it"
 
 
 def _lacking(labels: pd.DataFrame, what: str = "class") -> Iterator[str]:
@@ -202,6 +214,6 @@ def _lacking(labels: pd.DataFrame, what: str = "class") -> Iterator[str]:
         if empty := [name for name in ("train", "test") if not row[name]]:
             groups = labels.loc[labels["label"] == label, "group"].nunique()
             yield (
-                f"{what} {label!r} has no clip in {' and '.join(empty)} ({row.sum()} clips of {groups} groups); "
-                "leave it out or add clips of other groups"
+                f"{what} {label!r} has no clip in {' and '.join(empty)} ({counted(int(row.sum()), 'clip')} of "
+                f"{counted(groups, 'group')}); leave it out or add clips of other groups"
             )

@@ -11,6 +11,7 @@ from modalens.config import yaml_file
 from modalens.config.mistakes import mistakes
 from modalens.curation import manifest
 from modalens.utils.errors import UserError
+from modalens.utils.words import counted
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -23,8 +24,8 @@ def main(arguments: argparse.Namespace) -> None:
     found = Survey(mistakes=lines)
     if study and study["dataset"] == config.get("dataset"):
         found.told.append(
-            f"{study['name']}: {len(study['tasks'])} tasks, {len(study['models'])} models "
-            f"({', '.join(study['models'])}), {len(study['seeds'])} seeds"
+            f"{study['name']}: {counted(len(study['tasks']), 'task')}, {counted(len(study['models']), 'model')} "
+            f"({', '.join(study['models'])}), {counted(len(study['seeds']), 'seed')}"
         )
         found.add(of_lists(study, [task for task in study["tasks"] if task in config["tasks"]]))
         from modalens.search import rehearsal  # imports PyTorch: seconds, which a list that cannot be read does without

@@ -20,6 +20,7 @@ from modalens.terminal.run import printable
 from modalens.utils import csv_tables, files, parquet
 from modalens.utils.errors import UserError
 from modalens.utils.suggest import suggest
+from modalens.utils.words import counted
 
 READ = ["clip_id", "group", "seed", "replacement", "coalition", "label", "predicted", "log_probability"]
 
@@ -72,6 +73,7 @@ def main(arguments: argparse.Namespace) -> None:
     for (_, table), left_out in zip(whole.groupby("task", sort=False), notes, strict=True):
         _show(table, left_out)
     said = [f"{table['task'].iloc[0]}: {line}" for table, lines in zip(found, notes, strict=True) for line in lines]
+    replaced = " (in place of an earlier one)" if (arguments.output / "comparison.html").exists() else ""
     files.write_text(
         arguments.output / "comparison.csv", csv_tables.readable(whole).to_csv(index=False, lineterminator="\n")
     )
@@ -79,7 +81,8 @@ def main(arguments: argparse.Namespace) -> None:
         arguments.output / "comparison.html",
         page(whole, [line.removeprefix(": ") for line in said], arguments.confidence),
     )
-    print(f"\npage: {arguments.output / 'comparison.html'}\ntable: {arguments.output / 'comparison.csv'}")
+    print(f"\npage: {arguments.output / 'comparison.html'}{replaced}")
+    print(f"table: {arguments.output / 'comparison.csv'}{replaced}")
 
 
 def _source(text: str) -> Source:
@@ -179,7 +182,8 @@ def _replacement(sources: list[Source], same: dict[str, pd.DataFrame]) -> str:
 def _show(table: pd.DataFrame, notes: list[str]) -> None:
     first = table.iloc[0]
     task = f"{first['task']}: " if first["task"] else ""
-    size = f"{first['clips']} clips of {first['groups']} groups, {first['seeds']} seeds"
+    size = f"{counted(first['clips'], 'clip')} of {counted(first['groups'], 'group')}"
+    size += f", {counted(first['seeds'], 'seed')}"
     print(printable(f"{task}{size}, against {first['name']}"))
     for quantity, part in table.groupby("quantity", sort=False):
         print(f"  {quantity}")

@@ -228,6 +228,8 @@ def written(name: str, plan: Plan, columns: list[Column], rows: int) -> str:
     for modality, entry in plan.modalities.items():
         more = [one for one in encoders(modality) if one != (entry if isinstance(entry, str) else entry["encoder"])]
         lines.append(f"  {modality}: {_flow(entry)}" + (f"  # or {', '.join(more)}" if more else ""))
+        if "weights" in introspection.options("encoders", entry if isinstance(entry, str) else entry["encoder"]):
+            lines.append("  # Its weights are fetched once. To see the flow without: options: {weights: untrained}.")
     cells = [column.name for column in columns if column.role in ("number", "other")]
     for kind in filter(encoders, _of_source("columns")) if cells else ():
         # No modality by itself: a column may hold the answer.

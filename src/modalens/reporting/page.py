@@ -38,6 +38,11 @@ def percent(value: float) -> str:
     return "–" if math.isnan(value) else f"{number(100 * value, 0)} %"
 
 
+def begun(text: str) -> str:
+    """As a sentence begins; names keep their letters."""
+    return text[:1].upper() + text[1:]
+
+
 def probability(value: float) -> str:
     return "–" if math.isnan(value) else "< 0.001" if value < 0.001 else f"{value:.3f}"
 
@@ -97,6 +102,7 @@ def environment() -> jinja2.Environment:
         "number": number,
         "in_words": in_words,
         "percent": percent,
+        "begun": begun,
         "probability": probability,
         "embedded": embedded,
     }

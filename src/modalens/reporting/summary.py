@@ -9,10 +9,12 @@ import numpy as np
 import pandas as pd
 
 from modalens.curation.splitting import off
+from modalens.reporting.attrition import incomplete
 from modalens.reporting.study_results import Study, read
 from modalens.reporting.verdict import Estimate, Evidence, divisible, judge, not_needed
 from modalens.stats.coalitions import Coalition, from_text
 from modalens.stats.targets import CLASSES, MULTILABEL, TARGETS, in_words
+from modalens.utils.words import counted
 
 TOLERANCE = 0.10
 # Drops under two stand-ins that differ by less are told apart in the tables, not in the first lines.
@@ -215,13 +217,20 @@ def caveats(study: Study, weights: dict[str, str]) -> list[str]:
         said.append(f"Only {seeds} seeds: make no claim from fewer than five.")
     groups, clips = min(one.groups for one in scored), min(one.clips for one in scored)
     least = "at least " if len({(one.clips, one.groups, one.seeds) for one in scored}) > 1 else ""
-    said.append(f"Tested on {least}{clips:,} clips of {groups:,} groups, trained from {seeds} seed{'s' * (seeds > 1)}.")
+    tested = f"{least}{counted(clips, 'clip')} of {counted(groups, 'group')}"
+    said.append(f"Tested on {tested}, trained from {counted(seeds, 'seed')}.")
     if groups < 30:
-        said.append(f"Only {groups} test groups in the smallest task: the intervals are rough.")
+        said.append(f"Only {counted(groups, 'test group')} in the smallest task: the intervals are rough.")
     said += [rare_class(study, task) for task in study.scores]
     said += [f"Splits of {task}: {text}." for task, text in uneven_splits(study).items()]
     said.append(disagreement(study))
-    said.append(lost_clips(study.attrition()))
+    lacking = incomplete(study)
+    said.append(lost_clips(study.attrition(), lacking=len(lacking) > 0))
+    said += [
+        f"{task}: {counted(int(rows['all'].sum()), 'kept clip lacks', 'kept clips lack')} a modality: see clips that "
+        "lack a modality."
+        for task, rows in (lacking.groupby("task", sort=False) if len(lacking) else ())
+    ]
     return [text for text in said if text]
 
 
@@ -267,7 +276,8 @@ def disagreement(study: Study) -> str:
     return words if worst > CONTRADICTION else ""
 
 
-def lost_clips(attrition: pd.DataFrame) -> str:
+def lost_clips(attrition: pd.DataFrame, lacking: bool = False) -> str:
+    """lacking: some of the clips that are kept lack a modality."""
     if attrition.empty:
         return ""
     losses = []
@@ -276,7 +286,7 @@ def lost_clips(attrition: pd.DataFrame) -> str:
         losses.append((lost / max(rows["clips"].sum(), 1), int(lost), int(rows["clips"].sum()), task))
     share, lost, total, task = max(losses)
     if not lost:
-        return "No clip was lost."
+        return "No clip was left out." if lacking else "No clip was lost."
     where = f" (task {task}, the worst)" if len({loss[1:3] for loss in losses}) > 1 else ""
     return f"{lost:,} of {total:,} clips ({share:.1%}) could not be used{where}: see clips lost."
 

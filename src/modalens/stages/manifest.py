@@ -9,6 +9,7 @@ from modalens.tracking import records
 from modalens.utils import cli
 from modalens.utils.errors import UserError
 from modalens.utils.secrets import redacted
+from modalens.utils.words import counted
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -32,7 +33,8 @@ def main(arguments: argparse.Namespace) -> None:
     dataset.reads = Reads(arguments.columns, arguments.file_columns, arguments.media)
     touched = write(arguments.output, texts(dataset, arguments, sizes))
     count, shards = sizes["manifest.csv"], sum(name.startswith("shards/") for name in sizes)
-    log.info("%d clips in %d shards, %s", count, shards, f"{len(touched)} files changed" if touched else "unchanged")
+    changed = f"{counted(len(touched), 'file')} changed" if touched else "unchanged"
+    log.info("%s in %s, %s", counted(count, "clip"), counted(shards, "shard"), changed)
     if arguments.record:
         labels = {f"clips_{task}": float(sizes[f"labels/{task}.csv"]) for task in arguments.tasks}
         run = records.Run(

@@ -53,7 +53,8 @@ def of_predictions(arguments: argparse.Namespace) -> None:
         task, _, path = given.rpartition("=") if not Path(given).exists() else ("", "", given)
         tables.setdefault(task or "task", []).append(path)
     options = {name: getattr(arguments, name) for name in ("title", "model", "replacement", "bootstrap", "confidence")}
-    print(f"report: {api.report(tables, arguments.output, **options)}")
+    replaced = " (in place of an earlier one)" if arguments.output.exists() else ""
+    print(f"report: {api.report(tables, arguments.output, **options)}{replaced}")
 
 
 def of_study(arguments: argparse.Namespace) -> None:

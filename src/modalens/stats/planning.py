@@ -25,3 +25,17 @@ def smallest_drop(groups: int, confidence: float = 0.95, power: float = POWER) -
         return 1.0
     # Clopper and Pearson (1934): the rate at which a binomial variable reaches a number with a given probability.
     return float(stats.beta.ppf(power, shown[0], groups - shown[0] + 1))
+
+
+def smallest_drop_of_r2(groups: int, confidence: float = 0.95, power: float = POWER) -> float:
+    """The smallest fall of R² to zero that so many independent test clips, or groups, show with `power`.
+
+    Of labels and errors from normal distributions, where the modality that is withheld explains all that is explained:
+    the difference of a clip's two squared errors has mean d and variance 4 d - 2 d², in units of the labels' variance,
+    and d is k standard errors of it, k the sum of both quantiles. Of few clips the power is higher. 1 where even that
+    would not show.
+    """
+    if groups < 2:
+        return 1.0
+    quantiles = stats.t.ppf(0.5 + confidence / 2, groups - 1) + stats.t.ppf(power, groups - 1)
+    return float(min(4 * quantiles**2 / (groups + 2 * quantiles**2), 1.0))

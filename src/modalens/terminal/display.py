@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from typing import IO, Any, Protocol
 
 from modalens.terminal.run import Run, Stage, clock, tail
+from modalens.utils.words import counted
 
 LOOK_EVERY_S = 2.0  # at the logs of the jobs at work
 LINE_EVERY_S = 60.0  # where nothing else was said
@@ -43,7 +44,7 @@ class Lines:
     def open(self) -> None:
         stages = self._run.stages.values()
         jobs = sum(stage.total for stage in stages)
-        self.say(f"{jobs} jobs: " + ", ".join(f"{stage.name} {stage.total}" for stage in stages))
+        self.say(f"{counted(jobs, 'job')}: " + ", ".join(f"{stage.name} {stage.total}" for stage in stages))
         self._minute.start()
 
     def update(self, stage: Stage) -> None:

@@ -15,6 +15,7 @@ from typing import IO, Any
 from modalens.terminal.display import Display, display
 from modalens.terminal.run import Job, Run, clock, printable
 from modalens.utils.secrets import redacted
+from modalens.utils.words import counted
 
 # Snakemake's words without an event that a user should see: minutes of work, or the answer to what was typed.
 SAID = re.compile(
@@ -75,7 +76,8 @@ class Terminal(logging.Handler):
             self._open()
         elif event == "run_info" and self.dry:
             jobs = sum(stage.total for stage in self.run.stages.values())
-            self._say("\n".join([f"{jobs} jobs would run (`-n -p` prints each of them):", *self.run.reasons()]))
+            first = f"{counted(jobs, 'job')} would run (`-n -p` prints each of them):"
+            self._say("\n".join([first, *self.run.reasons()]))
         elif event == "job_info":
             name = "/".join(map(str, record.wildcards.values()))
             self.run.start(record.jobid, Job(record.rule_name, name, list(record.log or ()), str(record.reason)), now)
@@ -118,7 +120,6 @@ class Terminal(logging.Handler):
         """Lines after a run that failed: each failure, how much is done, where Snakemake's own texts are."""
         done, total = (sum(getattr(stage, name) for stage in self.run.stages.values()) for name in ("done", "total"))
         lines = [f"modalens: {redacted(printable(line))}" for line in self.run.account()]
-        lines.append(
-            f"{done} of {total} jobs are done, in {clock(time.monotonic() - self._began)}; the next run goes on there."
-        )
+        took = clock(time.monotonic() - self._began)
+        lines.append(f"{done} of {counted(total, 'job')} done, in {took}; the next run goes on there.")
         return lines + [f"All that Snakemake said: {path}" for path in logs]
