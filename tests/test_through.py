@@ -160,9 +160,10 @@ def test_a_seed_learns_nothing_of_the_encoder_that_another_seed_has_trained(stud
 
 
 @pytest.mark.slow
-def test_a_killed_training_through_the_encoder_ends_with_the_same_numbers(study):
-    told = {"augment": {"image": {"crop": 0.7, "flip": 0.5}}, "epochs": 12}
-    whole = trained(study, "unfrozen", "unkilled", **told)
+@pytest.mark.parametrize("precision", ["float32", "bfloat16"])
+def test_a_killed_training_through_the_encoder_ends_with_the_same_numbers(study, precision):
+    told = {"augment": {"image": {"crop": 0.7, "flip": 0.5}}, "epochs": 12, "precision": precision}
+    whole = trained(study, "unfrozen", f"unkilled-{precision}", **told)
     code = (
         "import sys, time; from modalens.training import checkpoint, loop; from modalens.utils import cli\n"
         "from modalens.stages import train\n"
@@ -172,14 +173,14 @@ def test_a_killed_training_through_the_encoder_ends_with_the_same_numbers(study)
         "loop.gradients = slow\n"
         "train.main(cli.parse(train, sys.argv[1:]))"
     )
-    command = [sys.executable, "-c", code, *line(study, "unfrozen", "killed", **told)]
+    command = [sys.executable, "-c", code, *line(study, "unfrozen", f"killed-{precision}", **told)]
     with subprocess.Popen(command, env=os.environ) as process:
-        path = study / "killed" / "0" / "checkpoint.pt"
+        path = study / f"killed-{precision}" / "0" / "checkpoint.pt"
         while not path.exists() and process.poll() is None:
             pass
         process.send_signal(signal.SIGKILL)
     assert path.exists()
-    assert_same(state(whole), state(trained(study, "unfrozen", "killed", **told)))
+    assert_same(state(whole), state(trained(study, "unfrozen", f"killed-{precision}", **told)))
 
 
 def test_augmentation_changes_training_clips_and_leaves_validation_clips(study):
