@@ -98,3 +98,20 @@ def test_balance_mla_has_a_config_at_its_paper_s_size_for_corpora_that_are_not_h
         fine = model["model"] == "balance_mla"
         wanted = (5, 5e-5, 32) if fine else (25, 5e-7, 16) if name == "transformer_fusion" else (25, 3e-4, 32)
         assert found == wanted, name
+
+
+def test_precision_and_recall_are_means_over_classes_and_then_over_seeds(papers, tmp_path):
+    for folder in ("leaderboard", "evaluate/category"):
+        (tmp_path / "mine" / folder).mkdir(parents=True)
+    pd.DataFrame({"model": ["plain"], "accuracy": [0.5], "accuracy_std": [0.0], "metric": ["f1"]}).to_csv(
+        tmp_path / "mine/leaderboard/category.csv", index=False
+    )
+    told = {"label": ["a", "a", "b", "b"] * 2, "predicted": ["a", "a", "a", "b", "a", "a", "b", "b"]}
+    table = pd.DataFrame(told | {"seed": [0] * 4 + [1] * 4, "condition": "full"})
+    other = table.assign(condition="image=mean", predicted="a")
+    pd.concat([table, other]).to_parquet(tmp_path / "mine/evaluate/category/plain.parquet")
+    row = papers.laid_out(papers.TABLES["guidance_table3"], [tmp_path / "mine"]).set_index("")
+    row = row.loc["the image encoder alone (MobileOne-S4)"]
+    # Seed 0: precision (2/3 + 1) / 2, recall (1 + 1/2) / 2. Seed 1: all right.
+    assert row["here: mine, category precision"] == "91.7 ± 11.8"
+    assert row["here: mine, category recall"] == "87.5 ± 17.7"
