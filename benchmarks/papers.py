@@ -1,6 +1,7 @@
 """Tables of the source papers beside what a finished study of the same design measured, in the papers' own layout.
 
     PYTHONPATH=src python benchmarks/papers.py balance_mla_table1 results/balance_mla_avletters [results/...]
+    PYTHONPATH=src python benchmarks/papers.py mult_concat_single results/mult_concat_single --output one_product.svg
 
 A study stands for itself: another data set, smaller networks. Configs are in config/papers/, what the tables say and
 cannot say is in docs/papers/. Prints Markdown; the papers' figures are those of src/modalens/reporting/published.csv.
@@ -11,11 +12,13 @@ import json
 from dataclasses import dataclass
 from pathlib import Path
 
+import altair as alt
 import pandas as pd
 
 from modalens.evaluation.predict import scores
 from modalens.reporting import published
 
+SINGLE = "mult_concat_single"  # a figure, not a table
 MISSING = "–"
 MACRO = ("precision", "recall")  # means over classes, of a study's predictions
 LATENCY = "latency_ms"  # no part of a study: benchmarks/latency.py measures it
@@ -204,12 +207,45 @@ def _told(mean: float, std: float) -> str:
     return f"{100 * mean:.1f}" if pd.isna(std) else f"{100 * mean:.1f} ± {100 * std:.1f}"
 
 
+def singles(study: Path) -> pd.DataFrame:
+    """Of each single clip that MM-SHAP at the input tells of: modality, patch, value, and `title` with its shares."""
+    found = [pd.read_csv(path) for path in sorted((study / "relevance").glob("*/mm_shap_input.csv"))]
+    table = pd.concat(found, ignore_index=True)
+    rows = table[table["kind"] == "clip"].copy()
+    sizes = rows["value"].abs().groupby([rows["clip_id"], rows["modality"]], sort=False).sum()
+    shares = 100 * sizes / sizes.groupby(level=0).transform("sum")
+    words = {clip: ", ".join(f"{name} {share:.0f} %" for name, share in part.droplevel(0).items())
+             for clip, part in shares.groupby(level=0)}  # fmt: skip
+    right = rows["predictions"].map({"correct": "right", "incorrect": "wrong"})
+    rows["title"] = rows["target"] + ", " + right + ": " + rows["clip_id"].map(words)
+    return rows[["clip_id", "title", "modality", "patch", "value"]]
+
+
+def drawn(rows: pd.DataFrame) -> alt.FacetChart:
+    """A bar a patch: what it says for the class that is predicted, of each clip beside the others."""
+    bars = alt.Chart(rows).mark_bar()
+    bars = bars.encode(
+        x=alt.X("value:Q", title="Shapley value of the predicted class's probability"),
+        y=alt.Y("patch:N", sort=list(dict.fromkeys(rows["patch"])), title=None),
+        color=alt.Color("modality:N", title=None, legend=alt.Legend(orient="top")),
+    )
+    whole = bars.properties(width=260, height=alt.Step(12)).facet(facet=alt.Facet("title:N", title=None), columns=2)
+    found: alt.FacetChart = whole.configure_view(stroke=None)
+    return found
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("table", choices=sorted(TABLES))
+    parser.add_argument("table", choices=[*sorted(TABLES), SINGLE])
     parser.add_argument("studies", type=Path, nargs="+", help="results of finished studies")
     parser.add_argument("--latency", type=Path, help="results of benchmarks/latency.py")
+    parser.add_argument("--output", type=Path, help=f"SVG of {SINGLE}")
     arguments = parser.parse_args()
+    if arguments.table == SINGLE:
+        if not arguments.output or not list(arguments.studies[0].glob("relevance/*/mm_shap_input.csv")):
+            raise SystemExit(f"{SINGLE}: expected --output, and a study with the measure mm_shap_input")
+        drawn(singles(arguments.studies[0])).save(arguments.output)
+        return
     for study in arguments.studies:
         if not (study / "leaderboard").is_dir():
             raise SystemExit(f"{study}: expected the results of a finished study, got no folder leaderboard in it")
