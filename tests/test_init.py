@@ -63,7 +63,12 @@ def test_a_column_of_numbers_is_a_task_of_regression_where_it_is_named(here, cap
     assert config["targets"] == {"valence": "regression"}
     said = capsys.readouterr().out
     assert "numbers from 0 to 8.42857" in said
-    assert re.search(r"task valence: split .*; a drop of R² from 0\.\d\d to 0 is shown in at least four", said)
+    assert "groups; too few to promise that a drop of R² is shown" in said
+    column = (
+        pd.DataFrame({"clip_id": range(900), "group": range(900), "valence": range(900)}).astype(str).assign(split="")
+    )
+    told = " ".join(_survey.of_task(column, "valence", SPLITS, kind="regression").told)
+    assert re.search(r"; a drop of R² from 0\.\d\d to 0 is shown in at least four studies of five", told)
     assert "targets" not in written(csv, "--overwrite")
     assert (
         "# And these, of numbers, with targets: {NAME: regression}: [valence]" in csv.with_suffix(".yaml").read_text()

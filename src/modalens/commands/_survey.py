@@ -155,11 +155,9 @@ def _smallest(groups: int, confidence: float, kind: str) -> str:
         return f"; a drop of {100 * drop:.0f} points of accuracy {often}" if drop < 1 else "; no drop can be shown"
     if kind == REGRESSION:
         drop = smallest_drop_of_r2(groups, confidence)
-        return (
-            f"; a drop of R² from {drop:.2f} to 0 is shown in at least four studies of five"
-            if drop < 1
-            else "; no drop can be shown"
-        )
+        if drop == 1:
+            return "; too few to promise that a drop of R² is shown"
+        return f"; a drop of R² from {drop:.2f} to 0 is shown in at least four studies of five"
     return ""
 
 
