@@ -15,6 +15,7 @@ from modalens.utils.errors import UserError
 
 ACCURACY, GRADIENT = "validation_accuracy", "gradient_norm"
 CHANCE, CLIPS = "validation_chance", "validation_clips"
+RATES = ("accuracy", "best", "chance")  # whose intervals end where they do
 WHOLE = ""  # in place of a modality: the model with all of them
 
 
@@ -107,6 +108,8 @@ class Dynamics(Measure):
 
     def _row(self, modality: str, quantity: str, values: Array, **more: Any) -> dict[str, Any]:
         low, high = seed_interval(values, self.confidence)
+        if quantity in RATES:
+            low, high = max(low, 0.0), min(high, 1.0)
         row = {"modality": modality, "other": "", "quantity": quantity, "epoch": np.nan}
         return row | {"value": float(values.mean()), "low": low, "high": high, "seeds": len(values)} | more
 

@@ -37,6 +37,7 @@ class Pid(Measure):
     """
 
     reads_probabilities = True
+    unit = "bits"
 
     def __init__(
         self,

@@ -33,6 +33,7 @@ class Probe(Measure):
     """
 
     needs = "model"
+    unit = "inside the joint model minus trained alone"
 
     def __init__(
         self,

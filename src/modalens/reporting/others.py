@@ -18,6 +18,7 @@ VALUES = ("value", "difference", "drop")
 AXES = ("level", "epoch")
 DRAWN_POINTS = 2000
 MENUS = ("value_function", "metric", "quantity", "replacement")  # one of each is drawn at a time
+OTHER = "_other"  # ends a word that is about the second modality of a pair
 DETAILS = {"groups_low", "groups_high", "seeds_low", "seeds_high", "seed_std", "clips", "groups", "seeds"}
 
 
@@ -82,21 +83,43 @@ def chart(study: Study, task: str, name: str) -> RenderedChart | None:
         return None
     table = table.assign(modality=table["modality"].fillna("").replace("", "all") if "modality" in table else "all")
     if "other" in table:
-        table["modality"] += " and " + table["other"]
+        table = of_pairs(table)
     menus = [column for column in MENUS if column in table and len(set(table[column])) > 1]
     for column in menus:
         table[column] = table[column].fillna("").replace("", "none")
     words = title(name).lower() if title(name)[1:2].islower() else title(name)
+    along = _axis(name, words, menus)
     choices = [charts.choice(menu.replace("_", " "), menu, _order(table[menu], study.replacement)) for menu in menus]
     if axis:
         columns = [axis, "modality", value, "low", "high", *menus]
-        made = charts.curves(charts.rounded(table, columns).head(DRAWN_POINTS), axis, value, words)
+        made = charts.curves(charts.rounded(table, columns).head(DRAWN_POINTS), axis, value, along)
     else:
         columns = ["row", "modality", value, "low", "high", "clear", *menus]
         shown = charts.rounded(table.assign(row=_names(table, menus)), columns)
         shown = shown.groupby(menus, sort=False).head(DRAWN_ROWS) if menus else shown.head(DRAWN_ROWS)
-        made = charts.points(shown.head(DRAWN_POINTS), value, "row", words)
+        made = charts.points(shown.head(DRAWN_POINTS), value, "row", along)
     return render(f"{task}-{name}", charts.chosen(made, choices), f"{task}: {words} with intervals")
+
+
+def of_pairs(table: pd.DataFrame) -> pd.DataFrame:
+    """`modality` of a row of two names both. A word such as `unique` that stands beside `unique_other` is of the first
+    of them, and that of the second."""
+    other = table["other"].fillna("")
+    made = table.assign(modality=table["modality"] + (" and " + other).where(other != "", ""))
+    for column in table.select_dtypes(exclude="number").columns.difference(["modality", "other"]):
+        words = table[column].fillna("").astype(str)
+        second = words[words.str.endswith(OTHER)]
+        first = words.isin(second.str.removesuffix(OTHER)) & (other != "")
+        made.loc[first, column] = words[first] + ": " + table.loc[first, "modality"]
+        made.loc[second.index, column] = second.str.removesuffix(OTHER) + ": " + other[second.index]
+    return made
+
+
+def _axis(measure: str, words: str, menus: Sequence[str]) -> str:
+    """What stands along the values: what the measure says these are, or its name."""
+    if measure in registry.names("measures") and (said := introspection.attribute("measures", measure, "unit", "")):
+        return str(said)
+    return "the quantity chosen below" if "quantity" in menus else words
 
 
 def _names(table: pd.DataFrame, menus: Sequence[str]) -> list[str]:
