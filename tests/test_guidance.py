@@ -6,7 +6,7 @@ import torch
 from _members import CLASSES, LABELS, SHAPES, clips, made, shapes
 from torch.nn import functional
 
-from modalens.models import build, load_model
+from modalens.models import Learnt, build, load_model
 from modalens.training.ensemble import can_be_stacked
 from modalens.utils.errors import UserError
 
@@ -285,6 +285,48 @@ def test_at_full_size_inference_is_the_image_path_alone(full):
 def test_the_reweighted_picture_alone_is_what_is_learnt_from(full):
     terms = full.train().loss(batch(), torch.tensor([0, 1]))
     assert torch.equal(terms["loss"], terms["loss_guided"])
+
+
+# Vasu et al. 2022, MobileOne, table 9: millions of parameters as it is used, with the layer of 1,000 classes.
+MOBILEONE = {"s0": 2.1, "s1": 4.8, "s2": 7.8, "s3": 10.1, "s4": 14.8}
+
+
+def mobileone(size):
+    options = {"library": "timm", "model": f"mobileone_{size}", "weights": "untrained", "pool": "none"}
+    return Learnt("image_network", options, None)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("size", MOBILEONE)
+def test_mobileone_has_its_paper_s_parameters(size):
+    model_utils = pytest.importorskip("timm.utils.model")
+    network = model_utils.reparameterize_model(mobileone(size).load(torch.device("cpu")).network())
+    channels = network(torch.zeros(1, 224, 224, 3, dtype=torch.uint8)).shape[-1]
+    counted = sum(values.numel() for values in network.parameters()) + 1000 * channels + 1000
+    assert counted / 1e6 == pytest.approx(MOBILEONE[size], abs=0.06)
+
+
+@pytest.mark.slow
+def test_at_full_size_all_of_the_image_encoder_learns_from_pixels_what_the_text_guides_to():
+    """And answers without the text as the same encoder and head that learn alone."""
+    pytest.importorskip("timm")
+    encoder = mobileone("s4")
+    given = {"image": torch.randint(0, 256, (2, 224, 224, 3), dtype=torch.uint8), "text": batch()["text"]}
+    models = []
+    for name, sizes, options in (
+        ("guidance", FULL, {"target": "image", "guide": "text", **PAPERS}),
+        ("late_fusion", {"image": FULL["image"]}, {"step_size": 0, "sequence_size": 0, "hidden": []}),
+    ):
+        torch.manual_seed(0)
+        models.append(build(name, sizes, 2, options))
+        models[-1].learn_through({"image": encoder})
+    guided_model, plain = models
+    images = {"image": given["image"]}
+    assert torch.equal(guided_model.eval()(images), plain.eval()(images))
+    guided_model.train().loss(given, torch.tensor([0, 1]))["loss"].backward()
+    network = guided_model.normalizers["image"].network
+    without = [name for name, values in network.named_parameters() if values.grad is None or not values.grad.any()]
+    assert not without
 
 
 @pytest.mark.parametrize(

@@ -169,3 +169,12 @@ def test_what_cannot_be_learnt_through_or_augmented_is_said_before_anything_runs
     kept = {**MODALITIES, name: {**({"encoder": "log_mel"} if name == "audio" else UNTRAINED), "keep": True}}
     found = problems(modalities=kept, models={f"{name}_only": {"training": training}})
     assert any(said in line for line in found), found
+
+
+def test_cached_maps_may_be_augmented_by_the_axes_that_the_encoders_options_give():
+    maps = {"encoder": "frame_network", "options": {"weights": "untrained", "library": "timm", "model": "test_resnet"}}
+    models = {"video_only": {"training": {"augment": {"video": {"crop": 0.8}}}}}
+    (said,) = problems(modalities={**MODALITIES, "video": maps}, models=models)
+    assert "expected rows with the axis height, got (time, channel)" in said
+    maps["options"]["pool"] = "none"
+    assert problems(modalities={**MODALITIES, "video": maps}, models=models) == []
