@@ -70,8 +70,6 @@ def main(arguments: argparse.Namespace) -> None:
         found.append(table)
         notes.append(left_out)
     whole = judge(pd.concat(found, ignore_index=True))
-    for (_, table), left_out in zip(whole.groupby("task", sort=False), notes, strict=True):
-        _show(table, left_out)
     said = [f"{table['task'].iloc[0]}: {line}" for table, lines in zip(found, notes, strict=True) for line in lines]
     replaced = " (in place of an earlier one)" if (arguments.output / "comparison.html").exists() else ""
     files.write_text(
@@ -81,6 +79,9 @@ def main(arguments: argparse.Namespace) -> None:
         arguments.output / "comparison.html",
         page(whole, [line.removeprefix(": ") for line in said], arguments.confidence),
     )
+    # Last: `modalens compare ... | head` is to leave the whole page, too.
+    for (_, table), left_out in zip(whole.groupby("task", sort=False), notes, strict=True):
+        _show(table, left_out)
     print(f"\npage: {arguments.output / 'comparison.html'}{replaced}")
     print(f"table: {arguments.output / 'comparison.csv'}{replaced}")
 

@@ -187,7 +187,7 @@ def _moves(full: float, drop: Estimate, *, first: bool = False) -> str:
 
 def _signed(rate: float, to: Callable[[float], int] = round) -> str:
     """to: bounds are rounded outward, so that one beside zero is not told as zero."""
-    return f"{to(round(100 * rate, 6)) / 100 + 0.0:+.2f}"  # no minus before nothing
+    return f"{to(round(100 * rate, 6)) / 100 + 0.0:+.2f}".replace("-", "−")  # no minus before nothing
 
 
 def _possible(evidence: Evidence, above: float) -> float:
