@@ -2,9 +2,10 @@
 
 import re
 
+import pandas as pd
 import pytest
 from synthetic import predictions, write_study
-from test_report import CLASSES, compare, measure, models, write_page
+from test_report import CLASSES, SHARED, compare, edit, measure, models, write_page
 
 import modalens
 
@@ -95,3 +96,25 @@ def test_of_one_seed_no_pattern_is_called_synergistic_or_redundant(made):
         leads = re.search(r"task – (.*?) (With|Without)", text)[1]
         assert not re.search("synergistic|redundant|additive", leads), leads
         assert "Only 1 seed: all that is said is of this one model" in text
+
+
+def test_published_numbers_stand_beside_a_study_of_the_same_data_set_and_task_and_no_other(tmp_path):
+    for dataset, task in (("audioset", "urban_rural"), ("known_answer", "urban_rural"), ("audioset", "mine")):
+        tasks = {task: models(SHARED) | {"distillation": SHARED}}
+        root = write_study(tmp_path / f"{dataset}_{task}", tasks, CLASSES, groups=20, seeds=2)
+        edit(root, dataset={"name": dataset}, report={"title": "t", "model": "distillation"})
+        html = write_page(measure(root))
+        found = root / "report" / "tables" / "published.csv"
+        if (dataset, task) != ("audioset", "urban_rural"):
+            assert not found.exists()
+            assert "Geraghty et al. 2023, Table 1" not in html
+            continue
+        table = pd.read_csv(found)
+        accuracy = table[(table["metric"] == "Acc.") & (table["row"] == "Audio Model")].iloc[0]
+        assert accuracy["published"] == 61.62, "Table 1 of the paper"
+        results = pd.read_csv(root / "report" / "tables" / "results.csv")
+        ours = results[(results["row"] == "Audio Model") & (results["metric"] == "accuracy")].iloc[0]["mean"]
+        assert accuracy["ours"] == pytest.approx(ours)
+        assert accuracy["difference"] == pytest.approx(ours - 61.62)
+        assert "Geraghty et al. 2023, Table 1" in html
+        assert "61.6" in html

@@ -15,5 +15,5 @@ def test_a_row_of_one_modality_is_not_called_a_pair():
 
 def test_words_of_the_first_and_of_the_second_modality_name_theirs():
     parts = ["redundant", "unique", "unique_other", "synergy"]
-    rows = pd.DataFrame({"modality": "audio", "other": "video", "part": parts, "value": 0.5})
+    rows = pd.DataFrame({"modality": "audio", "other": "video", "part": parts, "value": 0.5, "clear": True})
     assert list(of_pairs(rows)["part"]) == ["redundant", "unique: audio", "unique: video", "synergy"]

@@ -124,6 +124,25 @@ def test_a_failure_is_one_line_with_what_the_stage_said_and_its_log(tmp_path):
     assert account[2].endswith("all.log")
 
 
+def test_what_ctrl_c_ends_has_not_failed_and_what_failed_before_is_still_told(tmp_path):
+    log, earlier = tmp_path / "train.log", tmp_path / "evaluate.log"
+    log.write_text("Traceback\nKeyboardInterrupt\n")
+    earlier.write_text("modalens: no room\n")
+    stream = io.StringIO()
+    made = terminal(stream)
+    made.handle(record("run_info", stats=PLAN))
+    made.handle(started(1, "train", [log], task="seen", model="audio_only"))
+    made.handle(started(2, "evaluate", [earlier], task="seen"))
+    made.handle(failed(2, "evaluate", earlier))
+    made.handle(record("", logging.WARNING, "Terminating processes on user request, this might take some time."))
+    made.handle(failed(1, "train", log))
+    said = stream.getvalue().splitlines()[1:]
+    assert said[-1] == "stopping: 1 job at work; what was finished is kept"
+    assert made.account([])[0].startswith("modalens: evaluate seen failed: no room")
+    assert made.account([])[1].startswith("modalens: stopped: 0 of 5 jobs done")
+    assert "KeyboardInterrupt" not in "".join(said)
+
+
 def test_jobs_that_fail_alike_are_told_once(tmp_path):
     log = tmp_path / "log"
     log.write_text("modalens: no room\n")

@@ -106,9 +106,11 @@ def of_pairs(table: pd.DataFrame) -> pd.DataFrame:
     of them, and that of the second."""
     other = table["other"].fillna("")
     made = table.assign(modality=table["modality"] + (" and " + other).where(other != "", ""))
-    for column in table.select_dtypes(exclude="number").columns.difference(["modality", "other"]):
+    for column in table.select_dtypes(exclude=["number", "bool"]).columns.difference(["modality", "other"]):
         words = table[column].fillna("").astype(str)
         second = words[words.str.endswith(OTHER)]
+        if second.empty:
+            continue
         first = words.isin(second.str.removesuffix(OTHER)) & (other != "")
         made.loc[first, column] = words[first] + ": " + table.loc[first, "modality"]
         made.loc[second.index, column] = second.str.removesuffix(OTHER) + ": " + other[second.index]

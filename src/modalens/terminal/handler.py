@@ -19,9 +19,11 @@ from modalens.utils.words import counted
 
 # Snakemake's words without an event that a user should see: minutes of work, or the answer to what was typed.
 SAID = re.compile(
-    r"Creating conda environment|Downloading and installing|Environment for .* created|Terminating processes|"
-    "Nothing to be done|Trying to restart"
+    r"Creating conda environment|Downloading and installing|Environment for .* created|"
+    "Nothing to be done|Trying to restart|stopping: "
 )
+# What it says once Ctrl-C was pressed: the jobs that end now have not failed.
+STOPPING = "Terminating processes on user request"
 # What it says of a job that failed beside the record of it.
 AGAIN = re.compile(
     "At least one job did not complete|Exiting because a job execution failed|Restored previous version|"
@@ -40,7 +42,7 @@ class Terminal(logging.Handler):
         self.run, self.shown, self.quiet, self.answers, self.dry = Run(), False, False, True, False
         self._hidden = tuple(hidden)
         self._stream = sys.stderr if stream is None else stream
-        self._began = time.monotonic()
+        self._began, self._stopped = time.monotonic(), False
         self._display: Display | None = None
 
     def take_over(self, manager: Any) -> None:
@@ -84,10 +86,15 @@ class Terminal(logging.Handler):
         elif event == "job_finished":
             if (stage := self.run.finish(record.job_id, now)) and self._display:
                 self._display.update(stage)
+        elif event == "job_error" and self._stopped:
+            self.run.jobs.pop(record.jobid, None)
         elif event == "job_error":
             self._say(str(self.run.fail(record.jobid, record.rule_name, list(record.log or ()))))
         elif event in ("", "error"):
             text = record.getMessage()
+            if STOPPING in text:
+                self._stopped = True
+                text = f"stopping: {counted(len(self.run.jobs), 'job')} at work; what was finished is kept"
             if (record.levelno >= logging.WARNING and not AGAIN.search(text)) or SAID.match(text):
                 self._say(text)
 
@@ -121,5 +128,6 @@ class Terminal(logging.Handler):
         done, total = (sum(getattr(stage, name) for stage in self.run.stages.values()) for name in ("done", "total"))
         lines = [f"modalens: {redacted(printable(line))}" for line in self.run.account()]
         took = clock(time.monotonic() - self._began)
-        lines.append(f"{done} of {counted(total, 'job')} done, in {took}; the next run goes on there.")
+        stopped = "modalens: stopped: " if self._stopped else ""
+        lines.append(f"{stopped}{done} of {counted(total, 'job')} done, in {took}; the next run goes on there.")
         return lines + [f"All that Snakemake said: {path}" for path in logs]
