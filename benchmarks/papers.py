@@ -212,12 +212,15 @@ def singles(study: Path) -> pd.DataFrame:
     found = [pd.read_csv(path) for path in sorted((study / "relevance").glob("*/mm_shap_input.csv"))]
     table = pd.concat(found, ignore_index=True)
     rows = table[table["kind"] == "clip"].copy()
+    # A text is masked whole.
+    rows["patch"] = rows["patch"].fillna(rows["modality"])
     sizes = rows["value"].abs().groupby([rows["clip_id"], rows["modality"]], sort=False).sum()
     shares = 100 * sizes / sizes.groupby(level=0).transform("sum")
     words = {clip: ", ".join(f"{name} {share:.0f} %" for name, share in part.droplevel(0).items())
              for clip, part in shares.groupby(level=0)}  # fmt: skip
     right = rows["predictions"].map({"correct": "right", "incorrect": "wrong"})
-    rows["title"] = rows["target"] + ", " + right + ": " + rows["clip_id"].map(words)
+    number = (pd.factorize(rows["clip_id"])[0] + 1).astype(str)
+    rows["title"] = number + ". " + rows["target"] + ", " + right + ": " + rows["clip_id"].map(words)
     return rows[["clip_id", "title", "modality", "patch", "value"]]
 
 

@@ -119,14 +119,15 @@ def test_precision_and_recall_are_means_over_classes_and_then_over_seeds(papers,
 
 def test_a_product_by_itself_is_drawn_with_the_shares_of_its_modalities(papers, tmp_path):
     (tmp_path / "relevance/category").mkdir(parents=True)
-    rows = [("image", "height 0:2", 0.1), ("image", "height 2:4", -0.1), ("text", "token 0:3", 0.6)]
+    rows = [("image", "height 0:2", 0.1), ("image", "height 2:4", -0.1), ("text", None, 0.6)]
     table = pd.DataFrame(rows, columns=["modality", "patch", "value"]).assign(
         kind="clip", clip_id="one", predictions="correct", target="shoes"
     )
     mean = table[:1].assign(kind="modality", value=9.0)
     pd.concat([table, mean]).to_csv(tmp_path / "relevance/category/mm_shap_input.csv", index=False)
     found = papers.singles(tmp_path)
-    assert set(found["title"]) == {"shoes, right: image 25 %, text 75 %"}
+    assert set(found["title"]) == {"1. shoes, right: image 25 %, text 75 %"}
     assert found["value"].tolist() == [0.1, -0.1, 0.6]
+    assert found["patch"].tolist() == ["height 0:2", "height 2:4", "text"]
     papers.drawn(found).save(tmp_path / "one.svg")
     assert "shoes, right" in (tmp_path / "one.svg").read_text()
