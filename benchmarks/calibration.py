@@ -27,7 +27,7 @@ from modalens.measures.interaction import Interaction
 from modalens.measures.leave_one_out import LeaveOneOut
 from modalens.measures.shapley import Shapley
 from modalens.reporting import summary
-from modalens.reporting.study_results import ModelScores
+from modalens.reporting.model_scores import ModelScores
 from modalens.reporting.summary import Finding
 from modalens.stats.coalitions import Coalition, from_text, interaction_values, shapley_values, to_text
 from modalens.stats.leaderboard import NOT_DISTINGUISHABLE, ranking

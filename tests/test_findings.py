@@ -3,7 +3,7 @@ from types import SimpleNamespace
 import numpy as np
 import pandas as pd
 
-from modalens.reporting.study_results import ModelScores
+from modalens.reporting.model_scores import ModelScores
 from modalens.reporting.summary import disagreement, rare_class
 
 

@@ -13,8 +13,10 @@ from synthetic import answers_of, predictions, write_study
 
 from modalens.reporting import attrition, charts, comparison, drawings
 from modalens.reporting.page import number, probability
-from modalens.reporting.study_results import Study, per_class, read, results
+from modalens.reporting.paper_tables import per_class, results
+from modalens.reporting.study_results import Study
 from modalens.reporting.summary import find
+from modalens.reporting.tables import read
 from modalens.stages import leaderboard, relevance, report
 from modalens.tracking import records
 from modalens.utils import cli

@@ -6,7 +6,8 @@ from scipy.stats import hypergeom
 
 from modalens.curation.splitting import NAMES
 from modalens.media.failure_causes import BY_NAME
-from modalens.reporting.study_results import Study, read
+from modalens.reporting.study_results import Study
+from modalens.reporting.tables import read
 
 # One-sided, after a Bonferroni correction over the classes or splits of a task.
 SIGNIFICANT = 0.05

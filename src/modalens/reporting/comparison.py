@@ -4,7 +4,8 @@ from typing import Any
 
 import pandas as pd
 
-from modalens.reporting.study_results import Study, read
+from modalens.reporting.study_results import Study
+from modalens.reporting.tables import read
 from modalens.search.space import SCORE
 from modalens.stats.leaderboard import judged
 

@@ -6,8 +6,9 @@ import pandas as pd
 
 from modalens.reporting import clips, confusions, others, patches
 from modalens.reporting.drawings import DRAWN, DRAWN_CLASSES, of
+from modalens.reporting.paper_tables import METRIC_NAMES
 from modalens.reporting.previews import Previews, links
-from modalens.reporting.study_results import METRIC_NAMES, Study
+from modalens.reporting.study_results import Study
 from modalens.stats.targets import CLASSES, TARGETS
 from modalens.utils.csv_tables import neutral
 

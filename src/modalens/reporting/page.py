@@ -15,9 +15,10 @@ from modalens.reporting.drawings import drawings, of
 from modalens.reporting.evidence import evidence, look, tables_of_clips
 from modalens.reporting.methods import methods
 from modalens.reporting.others import chart
+from modalens.reporting.paper_tables import per_class, results
 from modalens.reporting.provenance import provenance
 from modalens.reporting.rendering import RenderedChart, bundle, script_safe
-from modalens.reporting.study_results import Study, per_class, results, weights
+from modalens.reporting.study_results import Study, weights
 from modalens.reporting.summary import Finding, caveats, find, known
 from modalens.stats.targets import in_words
 

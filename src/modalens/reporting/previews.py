@@ -14,7 +14,8 @@ from PIL import Image
 from modalens.config import modalities
 from modalens.media.worker_pool import map_clips
 from modalens.modalities import Modality, load_modality
-from modalens.reporting.study_results import Study, read
+from modalens.reporting.study_results import Study
+from modalens.reporting.tables import read
 from modalens.utils import hdf5
 from modalens.utils.csv_tables import read_table, rows_of
 from modalens.utils.errors import UserError

@@ -4,7 +4,8 @@ from pathlib import Path
 
 import pandas as pd
 
-from modalens.reporting.study_results import METRIC_NAMES, Study
+from modalens.reporting.paper_tables import METRIC_NAMES
+from modalens.reporting.study_results import Study
 
 FACTS = Path(__file__).parent / "published.csv"
 

@@ -10,7 +10,8 @@ import pandas as pd
 
 from modalens.curation.splitting import off
 from modalens.reporting.attrition import incomplete
-from modalens.reporting.study_results import Study, read
+from modalens.reporting.study_results import Study
+from modalens.reporting.tables import read
 from modalens.reporting.verdict import Estimate, Evidence, divisible, judge, not_needed
 from modalens.stats.coalitions import Coalition, from_text
 from modalens.stats.targets import CLASSES, MULTILABEL, TARGETS, in_words
