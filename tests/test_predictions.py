@@ -9,8 +9,9 @@ from _checkout import ROOT
 from synthetic import predictions
 
 from modalens.measures.leave_one_out import LeaveOneOut
+from modalens.stats.prediction_columns import COLUMNS
 from modalens.stats.prediction_files import load_predictions
-from modalens.stats.predictions import COLUMNS, validate
+from modalens.stats.predictions import validate
 from modalens.utils.errors import UserError
 
 ACCURACIES = {"": 0.3, "audio": 0.6, "video": 0.8, "audio,video": 0.9}

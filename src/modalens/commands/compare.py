@@ -12,8 +12,8 @@ from modalens.config.yaml_file import load
 from modalens.reporting.comparison_page import page
 from modalens.reporting.study_results import Study
 from modalens.stats.paired import aligned, compare, judge
+from modalens.stats.prediction_columns import CLASS
 from modalens.stats.prediction_files import load_predictions
-from modalens.stats.predictions import CLASS
 from modalens.stats.targets import CLASSES, target_of
 from modalens.terminal import tables
 from modalens.terminal.run import printable

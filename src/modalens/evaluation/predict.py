@@ -38,7 +38,7 @@ def conditions(modalities: Sequence[str], kinds: Sequence[str]) -> list[tuple[Co
 
 
 def predict(ablator: ModalityAblator, test: TestSet, kinds: Sequence[str], seed: int) -> pd.DataFrame:
-    """One row per condition and clip, in this order; columns as in `stats.predictions`, and `condition`."""
+    """One row per condition and clip, in this order; columns as in `stats.prediction_columns`, and `condition`."""
     modalities = ablator.network.modalities
     clips = range(0, len(test.truth), ablator.batch)
     tables = []

@@ -9,7 +9,7 @@ import pandas as pd
 from modalens.stats.bootstrap import Bootstrap
 from modalens.stats.coalitions import from_text, to_text
 from modalens.stats.metrics import RANK, Array, count_confusions, named
-from modalens.stats.predictions import PRIOR_LOG_PROBABILITY, PRIOR_PREDICTED
+from modalens.stats.prediction_columns import PRIOR_LOG_PROBABILITY, PRIOR_PREDICTED
 from modalens.stats.targets import CLASSES, Counts, axes_of, commonest, count, metrics_of
 from modalens.utils.errors import UserError
 
@@ -17,7 +17,7 @@ from modalens.utils.errors import UserError
 class Coalitions:
     """One model's predictions, asked by (coalition, replacement of the others).
 
-    frame: as in stats.predictions.
+    frame: as in stats.prediction_columns.
     """
 
     def __init__(

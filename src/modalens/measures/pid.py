@@ -13,7 +13,7 @@ from modalens.measures._predictions import Coalitions, chosen
 from modalens.stats.coalitions import Coalition, model_of, to_text
 from modalens.stats.decomposition import entropy, information, parts
 from modalens.stats.metrics import LOWEST_LOG_PROBABILITY, Array
-from modalens.stats.predictions import CLASS
+from modalens.stats.prediction_columns import CLASS
 from modalens.utils.errors import UserError
 from modalens.utils.extras import not_installed
 from modalens.utils.suggest import suggest

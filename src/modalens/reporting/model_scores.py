@@ -8,7 +8,7 @@ import pandas as pd
 
 from modalens.stats.coalitions import from_text, to_text
 from modalens.stats.metrics import RANK, TOP, Array
-from modalens.stats.predictions import PRIOR_PREDICTED
+from modalens.stats.prediction_columns import PRIOR_PREDICTED
 from modalens.stats.targets import CLASSES, TARGETS, axes_of, commonest, count, target_of
 from modalens.utils import parquet
 from modalens.utils.errors import UserError

@@ -17,7 +17,7 @@ from modalens.evaluation import trained as ours
 from modalens.evaluation.ablation import KINDS
 from modalens.evaluation.predict import MAPPED, predict, scores
 from modalens.models import load_model
-from modalens.stats.predictions import PRIOR_LOG_PROBABILITY, PRIOR_PREDICTED
+from modalens.stats.prediction_columns import PRIOR_LOG_PROBABILITY, PRIOR_PREDICTED
 from modalens.stats.targets import CLASSES, REGRESSION, TARGETS, commonest, metrics_of_rows, tags_of, target_of
 from modalens.tracking import records
 from modalens.utils import checksums, cli, device, files, hdf5, parquet

@@ -7,7 +7,8 @@ import pandas as pd
 import pyarrow.parquet as pq  # type: ignore[import-untyped]
 
 from modalens.stats.metrics import RANK
-from modalens.stats.predictions import CLASS, TEXT, WHERE, validate
+from modalens.stats.prediction_columns import CLASS, TEXT, WHERE
+from modalens.stats.predictions import validate
 from modalens.utils import checksums
 from modalens.utils.errors import UserError
 
