@@ -21,7 +21,7 @@ ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT / "src"))
 
 from modalens import __main__ as program  # noqa: E402
-from modalens.config.resolve import schema  # noqa: E402
+from modalens.config.rules import schema  # noqa: E402
 from modalens.plugins import registry  # noqa: E402
 from modalens.plugins.options import constructors, parameters  # noqa: E402
 from modalens.utils import cli  # noqa: E402

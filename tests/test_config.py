@@ -6,6 +6,8 @@ import jsonschema
 import pytest
 
 from modalens.config import resolve
+from modalens.config.resolved import fusions, left_out
+from modalens.config.rules import schema
 from modalens.utils.errors import UserError
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -13,7 +15,7 @@ SMALLEST = {"name": "x", "dataset": {"name": "known_answer"}, "tasks": ["seen"]}
 
 
 def test_schema_is_itself_valid():
-    jsonschema.Draft202012Validator.check_schema(resolve.schema())
+    jsonschema.Draft202012Validator.check_schema(schema())
 
 
 @pytest.mark.parametrize("path", sorted((ROOT / "config").rglob("*.yaml")), ids=lambda path: path.stem)
@@ -187,7 +189,7 @@ def test_a_model_named_after_its_only_modality_has_that_modality(given, model):
 def test_the_fusion_of_a_model_is_found_named_or_by_default():
     models = {"late_fusion": {}, "audio_only": {"options": {"fusion": "lmf"}}, "decision_fusion": {}}
     resolved = resolve.resolve({**SMALLEST, "models": models})["models"]
-    found = {name: resolve.fusions(model) for name, model in resolved.items()}
+    found = {name: fusions(model) for name, model in resolved.items()}
     assert found == {
         "late_fusion": {"fusion": "concat"},
         "audio_only": {"fusion": "lmf"},
@@ -248,7 +250,7 @@ def test_training_defaults_are_those_of_the_training_loop():
 
 def test_config_readme_has_one_row_for_each_key_with_its_default():
     rows = dict(re.findall(r"^\| `([^`]+)` \|(.+)$", (ROOT / "config" / "README.md").read_text(), flags=re.M))
-    rules = resolve.schema()
+    rules = schema()
     for name, node in rules["properties"].items():
         if name in rules["$defs"]:
             node = {**rules["$defs"][name], "description": node["description"]}
@@ -323,7 +325,7 @@ def test_a_measure_of_models_is_of_those_that_read_cached_features_and_that_is_s
     config = through(relevance={"measures": {"permutation_importance": {}}})
     models = {"late_fusion": {}, "cached": {"model": "late_fusion", "training": {"encoders": {}}}}
     study = resolve.resolve({**config, "models": models})
-    assert resolve.left_out(study) == ["permutation_importance: not of late_fusion: learnt through an encoder"]
+    assert left_out(study) == ["permutation_importance: not of late_fusion: learnt through an encoder"]
 
 
 def test_features_are_cached_unless_every_model_that_looks_at_them_learns_through_the_encoder():

@@ -10,6 +10,7 @@ from _study import SHAPES
 
 from modalens.commands import _survey, counts
 from modalens.config import resolve
+from modalens.config.resolved import left_out, measures_of
 from modalens.curation import manifest, splitting, targets
 from modalens.reporting.verdict import Estimate, Evidence, judge
 from modalens.stats.calibration import calibrated, fit_temperature
@@ -83,10 +84,8 @@ def test_check_and_counts_say_what_numbers_and_tags_there_are():
 def test_measures_of_classes_are_left_out_and_named_and_models_of_classes_refused():
     asked = {**STUDY, "targets": KINDS, "relevance": {"measures": {"shapley": {}, "pid": {}}}}
     config = resolve.resolve(asked)
-    assert resolve.measures_of(config, "valence") == ["shapley"]
-    assert resolve.left_out(config)[0] == (
-        "task valence: pid not computed: of classes only, and its labels are numbers"
-    )
+    assert measures_of(config, "valence") == ["shapley"]
+    assert left_out(config)[0] == ("task valence: pid not computed: of classes only, and its labels are numbers")
     assert "distillation" not in config["models"]
     with pytest.raises(UserError, match=r"models.distillation: distillation learns classes only, and targets.valence"):
         resolve.resolve({**asked, "models": {"audio_only": {}, "distillation": {"teachers": ["audio_only"]}}})

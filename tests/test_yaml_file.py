@@ -4,7 +4,8 @@ import re
 
 import pytest
 
-from modalens.config.resolve import PATTERNS, resolve, schema
+from modalens.config.resolve import resolve
+from modalens.config.rules import PATTERNS, schema
 from modalens.config.yaml_file import load, number_hint
 from modalens.utils.errors import UserError
 

@@ -19,7 +19,8 @@ from modalens.config import (
     yaml_file,
 )
 from modalens.config.grid import FUSIONS
-from modalens.config.resolve import fusions, left_out, measures_of, resolve, target_of
+from modalens.config.resolve import resolve
+from modalens.config.resolved import fusions, left_out, measures_of, target_of
 from modalens.plugins import files as plugin_files, registry
 from modalens.terminal.handler import Terminal
 from modalens.tracking import live

@@ -8,7 +8,7 @@ from typing import Any
 import pandas as pd
 
 from modalens.commands.counts import planned
-from modalens.config import modalities, resolve
+from modalens.config import modalities, resolved
 from modalens.curation import label_spelling, targets
 from modalens.curation.splitting import NAMES, shared_groups
 from modalens.media import local_file
@@ -48,7 +48,7 @@ class Survey:
 def of_study(clips: pd.DataFrame, study: dict[str, Any]) -> Survey:
     """clips: manifest. study: resolved config."""
     found = of_files([clips["source"], *(clips[name] for name in modalities.file_columns(study))])
-    found.warnings += resolve.left_out(study)
+    found.warnings += resolved.left_out(study)
     whole, lacking = _lacking_modalities(clips, study)
     if lacking:
         kept = study["splits"]["incomplete"] == "keep"
@@ -58,7 +58,7 @@ def of_study(clips: pd.DataFrame, study: dict[str, Any]) -> Survey:
         )
         clips = clips if kept else clips[whole]
     for task in study["tasks"]:
-        kind = resolve.target_of(study, task)
+        kind = resolved.target_of(study, task)
         found.add(of_task(clips, task, study["splits"], study["relevance"]["confidence"], kind))
     return found
 

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from modalens.config import resolve
+from modalens.config import resolve, resolved
 from modalens.curation import manifest, splitting, targets
 from modalens.stats.targets import CLASSES, MULTILABEL
 
@@ -52,7 +52,7 @@ def main(arguments: argparse.Namespace) -> None:
     fractions = {name: study["splits"][name] for name in splitting.NAMES}
     tables = []
     for task in study["tasks"]:
-        table, origin = counts(clips, task, fractions, study["splits"]["seed"], resolve.target_of(study, task))
+        table, origin = counts(clips, task, fractions, study["splits"]["seed"], resolved.target_of(study, task))
         tables.append(table)
         if not arguments.csv:
             labelled = clips[clips[task] != ""]

@@ -12,7 +12,7 @@ import yaml
 
 from modalens.commands import _columns, _survey
 from modalens.commands._columns import Column
-from modalens.config import resolve
+from modalens.config import resolve, rules
 from modalens.curation import manifest
 from modalens.plugins import introspection, registry
 from modalens.terminal.run import printable
@@ -183,7 +183,7 @@ def probed(paths: list[Path]) -> dict[str, bool] | None:
 def encoders(kind: str) -> list[str]:
     """Those that read a modality: the schema's own choice first, then those that need no weights."""
     form = introspection.attribute("modalities", kind, "form")
-    usual = resolve.schema()["properties"]["modalities"]["default"].get(kind)
+    usual = rules.schema()["properties"]["modalities"]["default"].get(kind)
     fit = [one for one in registry.names("encoders") if introspection.attribute("encoders", one, "input") == form]
     return sorted(fit, key=lambda one: (one != usual, "weights" in introspection.options("encoders", one), one))
 

@@ -6,7 +6,8 @@ from typing import Any
 
 import jsonschema
 
-from modalens.config.resolve import resolve, schema, schema_line
+from modalens.config.resolve import resolve
+from modalens.config.rules import schema, schema_line
 from modalens.utils.errors import UserError
 
 Config = dict[str, Any]
