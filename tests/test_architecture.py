@@ -75,7 +75,7 @@ def test_every_import_points_down_and_no_room_reads_another_ones_private_modules
 def test_every_room_is_in_the_order_and_nothing_lies_outside_a_room():
     rooms = {path.name for path in PACKAGE.iterdir() if path.is_dir() and path.name != "__pycache__"}
     assert rooms <= set(RANK)
-    assert {path.name for path in PACKAGE.glob("*.py")} <= {"__init__.py", "__main__.py", "api.py"}
+    assert {path.name for path in PACKAGE.glob("*.py")} <= {"__init__.py", "__main__.py"}
 
 
 @pytest.mark.parametrize(
