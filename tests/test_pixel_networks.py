@@ -10,6 +10,7 @@ import torchvision
 from modalens.encoders import load_encoder
 from modalens.encoders._c3d import C3d
 from modalens.encoders._networks import Source, digest
+from modalens.encoders._pixels import PixelNetwork
 from modalens.encoders._slowfast import SlowFast
 from modalens.encoders._torchvision import fold_normalisation
 from modalens.encoders.depth_network import as_pictures
@@ -408,3 +409,18 @@ def test_depth_is_learnt_through_as_it_is_cached():
         encoder = load_encoder(name, {**options, "weights": "untrained", "precision": "float32", "side": 32}, CPU)
         with torch.no_grad():
             torch.testing.assert_close(encoder.network().eval()(depth), encoder.encode(depth).float(), **CLOSE)
+
+
+def test_pixels_that_are_learnt_from_do_not_lie_channels_last():
+    """There the gradient of a 1 x 1 convolution of 3 channels with a stride, as MobileOne begins with, is now and then
+    wrong, and now and then the process dies."""
+    torch.manual_seed(0)
+    convolution = torch.nn.Conv2d(3, 48, 1, stride=2, bias=False)
+    convolution.register_forward_pre_hook(lambda _, given: seen.append(given[0].is_contiguous()))
+    seen: list[bool] = []
+    network, rows = PixelNetwork(convolution, "drawn").module(), pixels(4, 96, 96)
+    weighed = torch.randn(4, 48, 48, 48)
+    (network(rows) * weighed).sum().backward()
+    assert seen == [True]
+    wanted = torch.einsum("bohw,bchw->oc", weighed, network.normalised(rows)[:, :, ::2, ::2])
+    torch.testing.assert_close(convolution.weight.grad[:, :, 0, 0], wanted, rtol=1e-3, atol=1e-2)

@@ -63,7 +63,9 @@ class Pixels(nn.Module):
         self.register_buffer("scale", torch.tensor(list(found.std)).mul(255).reciprocal(), persistent=False)
 
     def forward(self, pixels: Tensor) -> Tensor:
-        found: Tensor = self.network(self.normalised(pixels))
+        # Not channels-last: there oneDNN's gradient of a 1 x 1 convolution of 3 channels with a stride, which MobileOne
+        # begins with, is wrong and writes past its memory (uxlfoundation/oneDNN issue 6035).
+        found: Tensor = self.network(self.normalised(pixels).contiguous())
         return found
 
     def normalised(self, pixels: Tensor) -> Tensor:
