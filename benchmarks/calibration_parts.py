@@ -10,6 +10,7 @@ import argparse
 import sys
 import time
 import zlib
+from itertools import product
 from pathlib import Path
 
 import numpy as np
@@ -24,6 +25,7 @@ from modalens.stats.information import decomposition
 DOCS = Path(__file__).resolve().parents[1] / "docs" / "calibration"
 CLIPS, SEEDS = 2000, 3
 MOST_CLASSES = 8  # cells of `pid`: of more classes its cells are as many as these
+TOTALS = ("cells", "log_probability")
 PARTS = {"redundant": "redundant", "unique": "unique_audio", "unique_other": "unique_video", "synergy": "synergy"}
 
 
@@ -56,7 +58,7 @@ def predictions(cells: Cells, noise: float, cell: np.ndarray, seeds: int, rng: n
 
 
 def of_pid(sets: int) -> pd.DataFrame:
-    """setting, noise, part: truth, bias and mean absolute error over test sets, in bits."""
+    """setting, noise, total, part: truth, bias and mean absolute error over test sets, in bits."""
     rows = []
     for name, world in WORLDS.items():
         cells = cells_of(name)
@@ -68,13 +70,14 @@ def of_pid(sets: int) -> pd.DataFrame:
             found = []
             for _ in range(sets):
                 cell, _ = sampled(Setting(name, CLIPS), rng)
-                table = Pid(bootstrap=200)(predictions(cells, noise, cell, SEEDS, rng)).set_index("part")
-                found.append(table.loc[list(PARTS), "value"].to_numpy())
-            for place, part in enumerate(PARTS.values()):
-                value = np.array(found, np.float64)[:, place]
+                said = predictions(cells, noise, cell, SEEDS, rng)
+                tables = [Pid(bootstrap=200, total=total)(said).set_index("part") for total in TOTALS]
+                found.append([table.loc[list(PARTS), "value"].to_numpy() for table in tables])
+            for (at, total), (place, part) in product(enumerate(TOTALS), enumerate(PARTS.values())):
+                value = np.array(found, np.float64)[:, at, place]
                 true = known[part]
-                row = {"setting": name, "noise": noise, "part": part, "truth": true, "bias": (value - true).mean()}
-                rows.append(row | {"mae": np.abs(value - true).mean(), "sets": sets})
+                row = {"setting": name, "noise": noise, "total": total, "part": part, "truth": true}
+                rows.append(row | {"bias": (value - true).mean(), "mae": np.abs(value - true).mean(), "sets": sets})
             print(f"{time.perf_counter() - started:6.1f} s  {name}, noise {noise:g}", file=sys.stderr, flush=True)
     return pd.DataFrame(rows)
 

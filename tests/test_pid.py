@@ -100,6 +100,30 @@ def test_predictions_of_2000_clips_with_noise_recover_the_parts_of_13_joints_to_
     assert max(errors.values()) < 0.03, errors
 
 
+def sharpened(predictions: pd.DataFrame, power: float) -> pd.DataFrame:
+    """As overconfident as models get that are trained for too long: the same order of the classes."""
+    names = [name for name in predictions if name.startswith("p_")]
+    values = predictions[names].to_numpy() ** power
+    values /= values.sum(axis=1, keepdims=True)
+    place = [names.index(f"p_{label}") for label in predictions["label"]]
+    own = np.log(np.maximum(values[np.arange(len(values)), place], 1e-12))
+    return predictions.assign(log_probability=own, **dict(zip(names, values.T, strict=True)))
+
+
+@pytest.mark.parametrize("name", ["drawn 0", "drawn 1", "drawn 2"])
+def test_overconfidence_costs_the_log_probability_and_not_what_the_cells_tell(name):
+    joint = known_joints()[name]
+    predictions = sharpened(predictions_of(joint, 2000), 4)
+    known = decomposition(joint)["synergy"]
+    assert measured(predictions).loc["synergy", "value"] == pytest.approx(known, abs=0.05)
+    assert measured(predictions, total="log_probability").loc["synergy", "value"] < known - 0.1
+
+
+def test_a_total_that_is_none_is_one_line():
+    with pytest.raises(UserError, match="pid: total: expected cells or log_probability, got 'bits'"):
+        Pid(total="bits")
+
+
 @pytest.mark.slow
 def test_intervals_at_200_clips_cover_the_parts():
     """Of 6 joints x 20 test sets x 4 parts, with the exact posteriors."""

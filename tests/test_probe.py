@@ -117,6 +117,46 @@ def test_steps_are_averaged_and_a_class_without_a_training_clip_is_no_mistake(mo
     assert accuracy["alone"] <= 2 / 3
 
 
+def test_clips_that_lack_the_modality_take_no_part(monkeypatch):
+    """Of audio a third of the clips has only a stand-in, which would tell the probe what it should not know."""
+    original = Studied.clips
+
+    def lacking(drop):
+        def of(self, split="test"):
+            part = original(self, split)
+            lacks = np.arange(len(part.truth)) % 3 == 1
+            part.table = part.table.assign(lacks=np.where(lacks, "audio", ""))
+            if "audio" in part.features:
+                part.features["audio"] = np.where(lacks[:, None], part.truth[:, None], part.features["audio"])
+            if drop:
+                part.table, part.truth = part.table[~lacks].drop(columns="lacks"), part.truth[~lacks]
+                part.features = {name: values[~lacks] for name, values in part.features.items()}
+            return part
+
+        return of
+
+    tables = []
+    for drop in (False, True):
+        monkeypatch.setattr(Studied, "clips", lacking(drop))
+        tables.append(Probe(**QUICK)(models()).set_index(["modality", "metric"]))
+    pd.testing.assert_frame_equal(tables[0].loc[["audio"]], tables[1].loc[["audio"]])
+    assert (tables[0].loc["audio", "clips"] == 40).all()
+    assert (tables[0].loc["video", "clips"] == 60).all()
+
+
+def test_a_modality_that_no_training_clip_has_is_one_line(monkeypatch):
+    original = Studied.clips
+
+    def lacking(self, split="test"):
+        part = original(self, split)
+        part.table = part.table.assign(lacks="audio" if split == "train" else "")
+        return part
+
+    monkeypatch.setattr(Studied, "clips", lacking)
+    with pytest.raises(UserError, match="probe: audio: no clip of the train split has it"):
+        Probe(**QUICK)(models())
+
+
 @pytest.mark.parametrize(
     ("options", "said"),
     [

@@ -25,6 +25,10 @@ def drawn_clips(clips: Clips, most: int, seed: int) -> Clips:
     rows = np.arange(count)
     if 0 < most < count:
         rows = np.sort(np.random.default_rng(seed).choice(count, most, replace=False))
+    return _some(clips, rows)
+
+
+def _some(clips: Clips, rows: Array) -> Clips:
     features = {name: values[rows] for name, values in clips.features.items()}
     return Clips(clips.table.iloc[rows].reset_index(drop=True), clips.labels, clips.truth[rows], features)
 
@@ -35,6 +39,12 @@ def having(clips: Clips, modality: str) -> Array:
         return np.ones(len(clips.table), bool)
     lacks = clips.table["lacks"].fillna("").map(lambda text: modality in str(text).split(","))
     return ~lacks.to_numpy(bool)
+
+
+def with_modality(clips: Clips, modality: str) -> Clips:
+    """Those that have it; all are given back as they are."""
+    own = having(clips, modality)
+    return clips if own.all() else _some(clips, np.flatnonzero(own))
 
 
 def exchanged(clips: Clips, modality: str, draw: np.random.Generator) -> Array:

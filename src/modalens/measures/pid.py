@@ -28,12 +28,15 @@ class Pid(Measure):
     """BROJA (Bertschinger, Rauh, Olbrich, Jost and Ay 2014), in bits, of each pair of modalities.
 
     What a modality tells alone is estimated by the cells (k-means) of the probabilities that are given with it alone,
-    and what two tell together by the log-probability of the true class that is given with both. The bias of small
+    and what two tell together by twice as many cells of the probabilities that are given with both. The bias of small
     tables is taken off by the bootstrap. Of three modalities or more, two at a time; the others are withheld.
 
     cells: at most, and no fewer than the classes, where the test clips allow as many; the values are empty where there
-    are not CLIPS_PER_ENTRY clips to each entry of a table (classes x min(cells, classes)). models: by name, those of
-    several modalities by default. replacement: one, several, or None for all that were evaluated.
+    are not CLIPS_PER_ENTRY clips to each entry of a table (classes x min(cells, classes)). total: "log_probability" is
+    the label's entropy plus the mean log-probability of the true class instead: what the joint model's probabilities
+    are worth as they stand. A model that is overconfident has less of that than its modalities tell by their cells, and
+    then a synergy below 0. models: by name, those of several modalities by default. replacement: one, several, or None
+    for all that were evaluated.
     """
 
     reads_probabilities = True
@@ -44,6 +47,7 @@ class Pid(Measure):
         *,
         models: list[str] | None = None,
         cells: int = 8,
+        total: str = "cells",
         replacement: str | list[str] | None = None,
         bootstrap: int = 1000,
         confidence: float = 0.95,
@@ -51,8 +55,11 @@ class Pid(Measure):
     ) -> None:
         if cells < 2:
             raise UserError(f"pid: cells: expected 2 or more, got {cells}")
+        if total not in ("cells", "log_probability"):
+            raise UserError(f"pid: total: expected cells or log_probability, got {total!r}")
         self.models = models
         self.cells = cells
+        self.total = total
         self.replacement = replacement
         self.seed = seed
         replicates = min(bootstrap, MOST_REPLICATES)
@@ -134,7 +141,11 @@ class Pid(Measure):
         """Each part (1 + replicates, seeds), the bias of all taken off."""
         first, second, both = sources
         tables = [source.tables(names, cells, self.seed) for source in (first, second)]
-        total = both.told() + entropy(tables[0].sum(axis=-1))
+        if self.total == "cells":
+            most = both.scores.clips // (CLIPS_PER_ENTRY * len(both.scores.axes.classes))
+            total = information(both.tables(names, min(2 * cells, most), self.seed))
+        else:
+            total = both.told() + entropy(tables[0].sum(axis=-1))
         found = parts(tables[0], tables[1], total)
         bits = {
             "redundant": found["redundant"],

@@ -8,8 +8,8 @@ import pandas as pd
 
 from modalens.measures._asked import axes_of, counted, embeddings
 from modalens.measures._base import Measure
-from modalens.measures._studied import Array, StudiedModel
-from modalens.measures._test_clips import multimodal
+from modalens.measures._studied import Array, Clips, StudiedModel
+from modalens.measures._test_clips import multimodal, with_modality
 from modalens.stats.bootstrap import Bootstrap, kind_of
 from modalens.stats.coalitions import model_of
 from modalens.stats.metrics import Array as Numbers
@@ -28,8 +28,9 @@ class Probe(Measure):
     that was trained on the modality alone from the same seed. The open question of the relevancy study, section 5.
 
     Trained on the training clips, its penalty chosen by the validation clips' log-probability, tested on the test
-    clips. An embedding with steps is averaged over them. models: joint ones by name, all of them by default. strengths:
-    of the data against the penalty, scikit-learn's C. metrics: of stats.metrics.METRICS.
+    clips; clips that lack the modality take no part. An embedding with steps is averaged over them. models: joint ones
+    by name, all of them by default. strengths: of the data against the penalty, scikit-learn's C. metrics: of
+    stats.metrics.METRICS.
     """
 
     needs = "model"
@@ -67,10 +68,11 @@ class Probe(Measure):
         probed: dict[tuple[str, str], dict[str, Numbers]] = {}  # the models trained alone serve every joint one
         rows: list[dict[str, Any]] = []
         for model in multimodal("probe", models, self.models):
-            axes = axes_of(model.clips("test"), model.seeds)
-            bootstrap = Bootstrap(len(axes.groups), len(axes.seeds), **self.resampling)
-            size = {"clips": len(model.clips("test").table), "groups": len(axes.groups), "seeds": len(axes.seeds)}
             for modality in model.modalities:
+                test = _clips(model, modality)["test"]
+                axes = axes_of(test, model.seeds)
+                bootstrap = Bootstrap(len(axes.groups), len(axes.seeds), **self.resampling)
+                size = {"clips": len(test.table), "groups": len(axes.groups), "seeds": len(axes.seeds)}
                 name = model_of((modality,), takes) or ""
                 inside, alone = self._metrics(model, modality, bootstrap), None
                 if name and by_name[name].seeds == model.seeds:
@@ -94,13 +96,13 @@ class Probe(Measure):
         return found
 
     def _metrics(self, model: StudiedModel, modality: str, bootstrap: Bootstrap) -> dict[str, Numbers]:
-        test = model.clips("test")
+        chosen = _clips(model, modality)
+        test = chosen["test"]
         answers = {}
         for seed in model.seeds:
             network = model.network(seed)
             parts = {}
-            for split in ("train", "validation", "test"):
-                clips = model.clips(split)
+            for split, clips in chosen.items():
                 embedded = embeddings(network, {modality: clips.features[modality]})[modality]
                 parts[split] = (_pooled(embedded), clips.truth)
             answers[seed] = self._probe(parts["train"], parts["validation"], parts["test"][0], len(test.labels))
@@ -124,6 +126,18 @@ class Probe(Measure):
             if told > best or not answer.size:
                 best, answer = told, _columns(model, rows[2], classes)
         return answer
+
+
+def _clips(model: StudiedModel, modality: str) -> dict[str, Clips]:
+    """split -> its clips that have the modality. Raises UserError where these are too few for a probe."""
+    found = {split: with_modality(model.clips(split), modality) for split in ("train", "validation", "test")}
+    if empty := [split for split, clips in found.items() if not len(clips.truth)]:
+        raise UserError(f"probe: {modality}: no clip of the {empty[0]} split has it")
+    if len(np.unique(found["train"].truth)) < 2:
+        raise UserError(
+            f"probe: {modality}: expected training clips of two classes or more that have it, got one class"
+        )
+    return found
 
 
 def _columns(model: Any, rows: Array, classes: int) -> Array:
