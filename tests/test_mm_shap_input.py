@@ -1,6 +1,7 @@
 """MM-SHAP at the input: what is masked goes through the encoder, and only decoded rows that fit the model are read."""
 
 import json
+import shutil
 
 import numpy as np
 import pandas as pd
@@ -84,6 +85,24 @@ def test_where_the_encoder_changes_nothing_both_levels_say_the_same(study, tmp_p
     assert in_features["value"].astype(float).max() > 0.1
     readings = at_input[(at_input["kind"] == "patch") & (at_input["quantity"] == "size")].set_index("patch")["value"]
     assert float(readings["field 0:1"]) > 2 * max(float(readings["field 1:2"]), float(readings["field 2:3"]))
+
+
+def test_clips_that_lack_a_modality_take_no_part(study, tmp_path):
+    """Nothing of them was decoded; those that have both are measured as if there were no others."""
+    root = tmp_path / "some lack"
+    shutil.copytree(study, root)
+    table = pd.read_csv(root / "splits" / "test.csv")
+    lacks = np.where(np.arange(len(table)) % 3 == 0, "audio", "")
+    with hdf5.write(root / "waveforms" / "0.h5", hdf5.attributes(study / "waveforms" / "0.h5")) as writer:
+        for clip in table.loc[lacks == "", "clip_id"]:
+            writer.append(clip, hdf5.read(study / "waveforms" / "0.h5", [clip])[0])
+    table.assign(lacks=lacks).to_csv(root / "splits" / "test.csv", index=False)
+    some = measured(root, tmp_path, "mm_shap_input", {"patches": 4, "clips": 0})
+    assert some.loc[some["kind"] == "clip", "clip_id"].nunique() == (lacks == "").sum()
+    each = np.where(np.arange(len(table)) % 2 == 0, "audio", "readings")
+    table.assign(lacks=each).to_csv(root / "splits" / "test.csv", index=False)
+    with pytest.raises(UserError, match="no test clip has all of audio, readings"):
+        measured(root, tmp_path, "mm_shap_input", {"patches": 4})
 
 
 def test_stretches_of_the_audio_are_silenced_before_the_encoder(study, tmp_path):

@@ -1,4 +1,8 @@
-"""Shapley values of the patches of single clips: exact for few, by antithetic permutations for more."""
+"""Shapley values of the patches of single clips: exact for few, by antithetic permutations for more.
+
+Source: permutation sampling, Castro, Gomez and Tejada 2009 (algorithm 1); an order and its reverse, Mitchell, Cooper,
+Frank and Holmes 2022 (section 4.1).
+"""
 
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass

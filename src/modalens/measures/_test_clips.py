@@ -19,12 +19,15 @@ def multimodal(measure: str, models: Sequence[StudiedModel], wanted: Sequence[st
     return [model for model in models if len(model.modalities) > 1 and (wanted is None or model.name in wanted)]
 
 
-def drawn_clips(clips: Clips, most: int, seed: int) -> Clips:
-    """At most so many of them, drawn at random, in their order; all where `most` is 0."""
-    count = len(clips.truth)
-    rows = np.arange(count)
-    if 0 < most < count:
-        rows = np.sort(np.random.default_rng(seed).choice(count, most, replace=False))
+def drawn_clips(clips: Clips, most: int, seed: int, whole: Sequence[str] = ()) -> Clips:
+    """At most so many (0: all) of those that have all modalities in `whole`, drawn at random, in their order. Raises
+    UserError where none has them all."""
+    own = np.all([having(clips, modality) for modality in whole], axis=0) if whole else np.ones(len(clips.truth), bool)
+    rows = np.flatnonzero(own)
+    if not len(rows):
+        raise UserError(f"no test clip has all of {', '.join(whole)}")
+    if 0 < most < len(rows):
+        rows = np.sort(np.random.default_rng(seed).choice(rows, most, replace=False))
     return _some(clips, rows)
 
 

@@ -38,6 +38,8 @@ class MmShap(Measure):
     """
 
     needs = "model"
+    # Whether there are features of a clip that lacks a modality: what stands for it.
+    reads_stand_ins = True
 
     def __init__(
         self,
@@ -115,7 +117,8 @@ class MmShap(Measure):
         return found
 
     def _asked(self, model: StudiedModel) -> Asked:
-        test = drawn_clips(model.clips("test"), self.clips, self.seed)
+        whole = () if self.reads_stand_ins else model.modalities
+        test = drawn_clips(model.clips("test"), self.clips, self.seed, whole)
         made = {name: patches_of(model.shapes[name], self.most, self._grid(name, model)) for name in model.modalities}
         given = {name: test.features[name] for name in model.modalities}
         found, named, right = [], [], []

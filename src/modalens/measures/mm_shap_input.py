@@ -6,12 +6,14 @@ from modalens.measures.mm_shap import MmShap
 class MmShapInput(MmShap):
     """As `mm_shap`, whose patches lie in the cached features; here a patch is what one sees or hears: a square of some
     frames, a stretch of the audio. Each coalition goes through the encoders, which costs that much more, so that fewer
-    clips and larger patches are the default. A text is one patch.
+    clips and larger patches are the default. A text is one patch. Of a clip that lacks a modality nothing was decoded:
+    it takes no part.
 
     The study has to keep what it decodes: `modalities.NAME.keep: true`.
     """
 
     needs = "input"
+    reads_stand_ins = False
 
     def __init__(
         self,
