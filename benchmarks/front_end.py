@@ -53,7 +53,7 @@ def speed(where: torch.device, steps: int) -> dict[str, object]:
             model = build(name, {one: STEPS.get(one, HUBERT) for one in modalities}, WORDS, SIZES)
             model.learn_through({one: Learnt(ENCODERS[one], {}, None) for one in modalities if one in ENCODERS})
             called = f"{words}, {str(precision).removeprefix('torch.')}"
-            found[called] = learnt(model.to(where), precision, steps)
+            found[called] = learnt(model.to(where).train(), precision, steps)
             print(called, json.dumps(found[called]), flush=True)
     return found
 

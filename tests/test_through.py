@@ -20,7 +20,7 @@ from modalens.models import load_model
 from modalens.models._through import layers_of
 from modalens.stages import evaluate, train
 from modalens.training import checkpoint, loop, setup
-from modalens.training.batches import SeedBatches
+from modalens.training.batches import SeedBatches, batch_sizes
 from modalens.training.dataset import FeatureDataset
 from modalens.training.missing import Missing, blank_and_noises
 from modalens.training.stored import StoredRows, ahead
@@ -118,6 +118,21 @@ def test_unfrozen_the_encoder_learns_and_the_model_file_holds_it(study):
     assert weights
     for name in weights:
         assert not torch.equal(before[name], after[f"normalizers.image.network.{name}"]), name
+
+
+def test_a_last_batch_of_a_single_clip_joins_the_one_before(study):
+    """Of 32 pixels the last feature map is of one place: batch normalisation would have a single number a channel."""
+    whole = trained(study, "unfrozen", "whole", batch_size=30)
+    joined = trained(study, "unfrozen", "joined", batch_size=29)
+    pd.testing.assert_frame_equal(history(whole), history(joined))
+
+
+@pytest.mark.parametrize(
+    ("clips", "size", "sizes"),
+    [(70, 32, [32, 32, 6]), (65, 32, [32, 33]), (33, 32, [33]), (64, 32, [32, 32]), (1, 32, [1]), (3, 1, [1, 1, 1])],
+)
+def test_an_epoch_has_all_clips_and_no_batch_of_one(clips, size, sizes):
+    assert batch_sizes(clips, size) == sizes
 
 
 def test_of_the_last_layers_those_learn_and_the_others_stay_with_their_statistics(study):

@@ -16,6 +16,15 @@ from modalens.utils.tensors import Tensors, index_seeds
 Batch = tuple[Tensors, Tensor]
 
 
+def batch_sizes(clips: int, size: int) -> list[int]:
+    """Of an epoch: `size` clips each but for the last, which holds the rest. A rest of a single clip joins the batch
+    before: batch normalisation learns nothing from one clip, and raises an error."""
+    sizes = [size] * (clips // size) + [clips % size] * bool(clips % size)
+    if len(sizes) > 1 and size > 1 and sizes[-1] == 1:
+        sizes[-2:] = [size + 1]
+    return sizes
+
+
 @dataclass
 class SeedBatches:
     """Clips of a split for S seeds. targets: {name: (S, N, ...)}, by each seed's own teachers. augmenter: of training
@@ -44,11 +53,12 @@ class SeedBatches:
     def training_batches(self, generators: Sequence[torch.Generator], size: int) -> Iterator[Batch]:
         """All clips in an order that each seed's generator draws, and how they are augmented with it."""
         orders = [torch.randperm(len(self.clips), generator=one) for one in generators]
-        rows = torch.stack(orders).to(self.clips.labels.device).split(size, dim=1)
+        sizes = batch_sizes(len(self.clips), size)
+        rows = torch.stack(orders).to(self.clips.labels.device).split(sizes, dim=1)
         if not self.augmenter:
             return self._in_turn(self.training_batch, rows)
         wanted = (len(self.clips), self.augmenter.numbers)
-        numbers = torch.stack([torch.rand(wanted, generator=one) for one in generators]).split(size, dim=1)
+        numbers = torch.stack([torch.rand(wanted, generator=one) for one in generators]).split(sizes, dim=1)
         return self._in_turn(lambda both: self.training_batch(*both), zip(rows, numbers, strict=True))
 
     def shared_batches(self, size: int, seeds: int) -> Iterator[Batch]:

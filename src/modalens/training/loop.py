@@ -15,7 +15,7 @@ from modalens.models import Features, Model
 from modalens.stats.calibration import calibrated
 from modalens.stats.targets import CLASSES
 from modalens.training.augmentation import Augmenter
-from modalens.training.batches import SeedBatches
+from modalens.training.batches import SeedBatches, batch_sizes
 from modalens.training.checkpoint import Checkpoint, random_state, set_random_state
 from modalens.training.dataset import FeatureDataset
 from modalens.training.dynamics import Dynamics
@@ -132,7 +132,7 @@ def fit(
             rows = [one | other for one, other in zip(rows, watched, strict=True)]
         seconds = (time.perf_counter() - started) / len(rows)
         epoch = 1 + len(state.seeds[state.learning[0]].history)
-        steps = 0 if solves else epoch * math.ceil(len(train) / training.batch_size)
+        steps = 0 if solves else epoch * len(batch_sizes(len(train), training.batch_size))
         going_on = []
         for at, (place, row) in enumerate(zip(state.learning, rows, strict=True)):
             if not math.isfinite(row["train_loss"] + row["validation_loss"]):
