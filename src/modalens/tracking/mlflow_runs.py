@@ -18,6 +18,7 @@ from modalens.utils.errors import UserError
 PARAM_LENGTH = 6000
 NAME_LENGTH = 250
 
+DIGITS = 8  # of a final number: MLflow's tables show all that a float has, 0.34400000000000003
 ARTIFACT_BYTES = 16 * 2**20  # larger files are no reading matter for a web page
 # A study's runs are a tree: the study, its tasks, their models, the models' seeds. A record belongs to the run of its
 # stage's level, and what several stages say of one model stands in one row, which MLflow can compare and plot.
@@ -151,7 +152,7 @@ def entry(stage: str, run: records.Run, study: Path, end_ms: int) -> Entry:
             artifacts.append((path, path.relative_to(study).parent.as_posix() if inside else "."))
         else:
             log.warning("%s is not there or larger than %d MiB: not shown in MLflow", path, ARTIFACT_BYTES >> 20)
-    metrics = {name: float(value) for name, value in run.metrics.items() if math.isfinite(value)}
+    metrics = {name: float(f"{value:.{DIGITS}g}") for name, value in run.metrics.items() if math.isfinite(value)}
     level = level_of(stage, run.key)
     key = {name: run.key[name] for name in LEVELS[level]} if level in LEVELS else run.key
     # A measure's options are the study's, and of no use to tell its models apart.
