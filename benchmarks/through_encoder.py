@@ -150,7 +150,7 @@ def stacked(study: Study) -> tuple[bool, str]:
     times = [sum(one["seconds"].sum() for one in found.values()) for found in (together, apart)]
     how = "stacked" if answers == [True] else "not stacked, one after the other"
     return (
-        most < 0.02,
+        most < NEAR,
         f"{how}; losses differ by {most:.1e} nats at most; {times[0]:.1f} s together, {times[1]:.1f} s one by one",
     )
 
