@@ -139,3 +139,21 @@ def test_a_modality_that_no_training_clip_has_is_one_line(study, tmp_path):
     (tmp_path / "features").symlink_to(study / "features")
     with pytest.raises(UserError, match="features/audio: expected features of some clips, but all 36 lack them"):
         setup.read(cli.parse(train, _study.train_line(tmp_path)))
+
+
+def test_a_clip_that_lacks_two_modalities_is_counted_once(tmp_path):
+    from types import SimpleNamespace
+
+    from modalens.reporting import attrition
+
+    folder = tmp_path / "splits" / "mood"
+    folder.mkdir(parents=True)
+    (folder / "incomplete.csv").write_text(
+        "split,label,modality,cause,clips\ntrain,x,text,absent,2\ntrain,x,table,absent,1\n"
+    )
+    for name, lacks in (("train", ['"table,text"', "text", ""]), ("validation", [""]), ("test", [""])):
+        rows = [f"{name}{place},x,{one}" for place, one in enumerate(lacks)]
+        (folder / f"{name}.csv").write_text("\n".join(["clip_id,label,lacks", *rows, ""]))
+    study = SimpleNamespace(root=tmp_path, tasks=["mood"])
+    assert attrition.incomplete(study)["all"].sum() == 3
+    assert attrition.lacking(study) == {"mood": 2}

@@ -96,6 +96,15 @@ def incomplete(study: Study) -> pd.DataFrame:
     return pd.DataFrame(rows)
 
 
+def lacking(study: Study) -> dict[str, int]:
+    """task -> clips that it kept although they lack a modality; one that lacks two counts once."""
+    found = {}
+    for task in _of_tasks(study, "splits/{task}/incomplete.csv"):
+        tables = [read(study.root / "splits" / task / f"{name}.csv") for name in NAMES]
+        found[task] = sum(int((table["lacks"].fillna("") != "").sum()) for table in tables if "lacks" in table)
+    return {task: count for task, count in found.items() if count}
+
+
 def since(study: Study) -> pd.DataFrame:
     """task, since, meaning, cause, clips: against the frozen list; empty where the study has none."""
     tables = [table.assign(task=task) for task, table in _of_tasks(study, "splits/{task}/clips.csv").items()]

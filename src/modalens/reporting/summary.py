@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 
 from modalens.curation.splitting import off
-from modalens.reporting.attrition import incomplete
+from modalens.reporting.attrition import lacking
 from modalens.reporting.study_results import Study
 from modalens.reporting.tables import read
 from modalens.reporting.verdict import Estimate, Evidence, divisible, judge, not_needed
@@ -225,12 +225,11 @@ def caveats(study: Study, weights: dict[str, str]) -> list[str]:
     said += [rare_class(study, task) for task in study.scores]
     said += [f"Splits of {task}: {text}." for task, text in uneven_splits(study).items()]
     said.append(disagreement(study))
-    lacking = incomplete(study)
-    said.append(lost_clips(study.attrition(), lacking=len(lacking) > 0))
+    incomplete = lacking(study)
+    said.append(lost_clips(study.attrition(), lacking=bool(incomplete)))
     said += [
-        f"{task}: {counted(int(rows['all'].sum()), 'kept clip lacks', 'kept clips lack')} a modality: see clips that "
-        "lack a modality."
-        for task, rows in (lacking.groupby("task", sort=False) if len(lacking) else ())
+        f"{task}: {counted(clips, 'kept clip lacks', 'kept clips lack')} a modality: see clips that lack a modality."
+        for task, clips in incomplete.items()
     ]
     return [text for text in said if text]
 
