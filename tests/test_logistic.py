@@ -86,6 +86,16 @@ def test_a_feature_that_never_varies_says_nothing():
     assert torch.equal(model(other), model(features))
 
 
+@pytest.mark.parametrize("count", [44, 300])  # fewer clips than features, and more
+def test_where_no_feature_varies_the_shares_of_the_classes_are_told(count):
+    """As of an untrained network whose activations die out."""
+    train = planted(count, 2)
+    dead = FeatureDataset({name: torch.zeros_like(values) for name, values in train.features.items()}, train.labels)
+    shares = torch.bincount(train.labels, minlength=CLASSES) / count
+    found = solved(dead, planted(14, 1))(dead.features).softmax(1)
+    torch.testing.assert_close(found[0], shares, rtol=1e-2, atol=1e-2)
+
+
 def new(seeds):
     """As they are before they are solved."""
     models = []

@@ -165,6 +165,8 @@ def _principal(rows: Array) -> tuple[Array, Array]:
         return np.eye(rows.shape[1]) / length, rows / length
     values, vectors = np.linalg.eigh(rows @ rows.T)
     kept = values > values[-1] * 1e-10
+    if not kept.any():  # no feature varies: the shares of the classes are all that there is to say
+        return np.zeros((rows.shape[1], 1)), np.zeros((len(rows), 1))
     basis = rows.T @ (vectors[:, kept] / np.sqrt(values[kept])) / length
     return basis, rows @ basis
 
