@@ -101,7 +101,7 @@ def lacking(study: Study) -> dict[str, int]:
     found = {}
     for task in _of_tasks(study, "splits/{task}/incomplete.csv"):
         tables = [read(study.root / "splits" / task / f"{name}.csv") for name in NAMES]
-        found[task] = sum(int((table["lacks"].fillna("") != "").sum()) for table in tables if "lacks" in table)
+        found[task] = sum(int(table["lacks"].replace("", None).notna().sum()) for table in tables if "lacks" in table)
     return {task: count for task, count in found.items() if count}
 
 
