@@ -17,7 +17,7 @@ from modalens.encoders import encode_file, load_encoder
 from modalens.evaluation.pyfunc_model import ClipClassifier
 from modalens.modalities import load_modality
 from modalens.models import load_model
-from modalens.models._through import layers_of
+from modalens.models._through import Learnt, Through, layers_of
 from modalens.stages import evaluate, train
 from modalens.training import checkpoint, loop, setup
 from modalens.training.batches import SeedBatches, batch_sizes
@@ -133,6 +133,18 @@ def test_a_last_batch_of_a_single_clip_joins_the_one_before(study):
 )
 def test_an_epoch_has_all_clips_and_no_batch_of_one(clips, size, sizes):
     assert batch_sizes(clips, size) == sizes
+
+
+def test_a_network_of_drawn_weights_gives_before_learning_numbers_of_the_size_that_it_gives_while_it_learns():
+    """MobileOne's branches add up: with the statistics that its normalisations are made with, to 10^7."""
+    options = OPTIONS | {"model": "mobileone_s0", "side": 64}
+    given = Learnt("image_network", options, None)
+    through = Through({"channel": 1024}, given)
+    pictures = torch.randint(0, 256, (16, 64, 64, 3), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
+    through.fit([pictures[:8], pictures[8:]])
+    with torch.no_grad():
+        assert 0.3 < float(through.train()(pictures).std()) < 3
+        assert 0.3 < float(through.eval()(pictures).std()) < 3
 
 
 def test_of_the_last_layers_those_learn_and_the_others_stay_with_their_statistics(study):
@@ -272,9 +284,9 @@ def test_a_clip_that_lacks_its_picture_is_read_as_a_black_one_and_scales_are_tho
     assert lacks.sum() == 3
     assert not job.train.features["image"][lacks].any()
     model = next(setup.seed_groups(job, [0]))[0]
-    alone = load_encoder("image_network", OPTIONS, CPU)
-    present = torch.cat([alone.encode(part) for part in torch.from_numpy(job.train.present("image")[:]).split(8)])
-    torch.testing.assert_close(model.training_mean("image")[0], present.float().mean(0), rtol=1e-2, atol=1e-3)
+    with torch.no_grad():
+        present = model.eval().normalizers["image"].features(torch.from_numpy(job.train.present("image")[:]))
+    torch.testing.assert_close(model.training_mean("image")[0], present.mean(0), rtol=1e-4, atol=1e-5)
     train.main(cli.parse(train, given))
     found = ["--models", f"{tmp_path}/train", "--seeds", "0", "--test", f"{tmp_path}/splits/test.csv", "--key", "{}"]
     found += ["--decoded", f"image={study}/images", "--entries", json.dumps({"image": ENTRY}), "--device", "cpu"]

@@ -6,10 +6,12 @@ would see of cached features.
 
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import asdict, dataclass
-from typing import Any
+from itertools import chain
+from typing import Any, TypeGuard
 
 import torch
 from torch import Tensor, nn
+from torch.nn.modules.batchnorm import _BatchNorm
 
 from modalens.encoders import Encoder, load_encoder
 from modalens.models._fitted import Fitted, fitted
@@ -17,6 +19,7 @@ from modalens.models._shapes import Shape
 from modalens.plugins import registry
 from modalens.plugins.options import resolve
 from modalens.utils.errors import UserError
+from modalens.utils.tensors import Tensors
 
 FROZEN, UNFROZEN, LAST_LAYERS = "frozen", "unfrozen", "last_layers"
 CONTAINERS = (nn.Sequential, nn.ModuleList)
@@ -68,6 +71,7 @@ class Through(Fitted):
         self.network: nn.Module | None = None
         self._frozen: list[nn.Module] = []
         self._encoder: tuple[Encoder, ...] = ()
+        self._settled: Tensors = {}  # statistics by name
         if learnt.last_layers == 0:
             return
         encoder = learnt.load(torch.device("cpu"), saved=saved)
@@ -93,14 +97,38 @@ class Through(Fitted):
     def fit(self, batches: Iterable[Tensor]) -> None:
         """batches: (b, ...) decoded rows of the training clips."""
         was = self.training
+        batches = iter(batches)
+        first = next(batches)
+        self._settle(first)
         self.train(False)
-        self.inner.fit(self._encoded(batches))
+        self.inner.fit(self._encoded(chain([first], batches)))
         self.train(was)
+
+    def _settle(self, rows: Tensor) -> None:
+        """Batch normalisations that never saw a clip take the statistics of these. With mean 0 and variance 1 a deep
+        network of drawn weights gives numbers of another size than once it learns."""
+        fresh = {name: one for name, one in self.named_modules() if _is_fresh(one)}
+        if not fresh or len(rows) < 2:
+            return
+        self.train(False)
+        was = [one.momentum for one in fresh.values()]
+        for one in fresh.values():
+            one.train()
+            one.momentum = 1.0
+        self._given(rows.to(next(self.inner.buffers()).device))
+        for one, momentum in zip(fresh.values(), was, strict=True):
+            one.momentum = momentum
+        self._settled = {
+            name: values.clone() for name, values in self.named_buffers() if name.rpartition(".")[0] in fresh
+        }
 
     def share(self, other: Fitted) -> None:
         """What was fitted, and not what another seed has learnt meanwhile."""
         assert isinstance(other, Through)
         self.inner.share(other.inner)
+        for name, values in self.named_buffers():
+            if name in other._settled:
+                values.copy_(other._settled[name])
 
     def training_mean(self) -> Tensor:
         """Of the features, as they were before learning."""
@@ -141,6 +169,14 @@ class Through(Fitted):
         if not self._encoder or self._encoder[0].device != where:
             self._encoder = (self.learnt.load(where),)
         return self._encoder[0]
+
+
+def _is_fresh(module: nn.Module) -> TypeGuard[_BatchNorm]:
+    """Whether it is a batch normalisation that learns, and has the statistics that it was made with."""
+    if not isinstance(module, _BatchNorm) or module.running_mean is None or module.running_var is None:
+        return False
+    learns = module.weight is not None and module.weight.requires_grad
+    return learns and not module.running_mean.any() and bool((module.running_var == 1).all())
 
 
 def layers_of(network: nn.Module) -> list[nn.Module]:

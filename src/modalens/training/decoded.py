@@ -65,7 +65,11 @@ def read(
             raise UserError(f"{where}: expected the form {encoder.input}, got {decoded.get('form')} in {folder}")
         source = attributes(learnt.encoder, encoder, decoded) | {"learns": how[name]}
         modality = load_modality(entry["kind"], entry["decode"])
-        first = torch.from_numpy(encode(encoder, rows_of(folder, table, name, modality)[:1]))
+        row = rows_of(folder, table, name, modality)[:1]
+        # A frozen encoder's features have to be finite in its precision. Of one that learns the shape is wanted: drawn
+        # weights may give anything before their normalisations have seen a clip.
+        frozen = learnt.last_layers == 0
+        first = torch.from_numpy(encode(encoder, row)) if frozen else encoder.encode(torch.from_numpy(row))
         if encoder.axes[-1] == "part":
             raise UserError(f"{where}: a table's cells are read as cached features")
         shape = shape_of(tuple(encoder.axes), first, where)
