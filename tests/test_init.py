@@ -63,7 +63,7 @@ def test_a_column_of_numbers_is_a_task_of_regression_where_it_is_named(here, cap
     assert config["targets"] == {"valence": "regression"}
     said = capsys.readouterr().out
     assert "numbers from 0 to 8.42857" in said
-    assert "groups; too few to promise that a drop of R² is shown" in said
+    assert "groups; no drop can be shown with p < 0.05: that takes 6 groups" in said
     column = (
         pd.DataFrame({"clip_id": range(900), "group": range(900), "valence": range(900)}).astype(str).assign(split="")
     )

@@ -180,3 +180,10 @@ def test_the_stage_reads_the_full_condition_and_writes_a_table_and_a_run_a_model
     assert runs[0].params["verdict"] == "reference"
     assert runs[1].metrics["p_holm"] == pytest.approx(table["p_holm"][1])
     assert all(re.fullmatch(r"[\w\-. :/]+", metric) for run in runs for metric in run.metrics)
+
+
+@pytest.mark.parametrize(("groups", "said"), [(4, False), (12, True)])
+def test_no_size_is_promised_where_so_few_groups_cannot_show_any(groups, said):
+    sizes = {"groups": groups, "clips": 10}
+    table = board({"reference": planted(0.2, **sizes), "other": planted(0.9, 2, **sizes)})
+    assert table["detectable"].notna().any() == said

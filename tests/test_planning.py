@@ -4,6 +4,7 @@ from scipy.stats import t, ttest_1samp
 
 from modalens.stats.bootstrap import POWER, Bootstrap
 from modalens.stats.planning import smallest_drop, smallest_drop_of_r2
+from modalens.stats.significance import FEWEST_GROUPS, paired_test
 
 
 @pytest.mark.parametrize("groups", [30, 100])
@@ -33,3 +34,10 @@ def test_more_clips_show_smaller_drops_and_one_shows_none():
         assert sizes == sorted(sizes, reverse=True)
         assert sizes[0] == 1.0
         assert sizes[-1] < 0.001
+
+
+@pytest.mark.parametrize("groups", [FEWEST_GROUPS - 1, FEWEST_GROUPS])
+def test_so_few_groups_as_no_paired_test_can_tell_apart_promise_nothing(groups):
+    """Every group differs in the same direction: no set of so many can say more."""
+    reached = paired_test(np.ones(groups)) < 0.05
+    assert reached == (smallest_drop(groups) < 1)

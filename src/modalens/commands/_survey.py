@@ -15,6 +15,7 @@ from modalens.media import local_file
 from modalens.media.sources import is_address
 from modalens.plugins import registry
 from modalens.stats.planning import smallest_drop, smallest_drop_of_r2
+from modalens.stats.significance import FEWEST_GROUPS
 from modalens.stats.targets import CLASSES, MULTILABEL, REGRESSION, tags_of
 from modalens.terminal.run import printable
 from modalens.utils.errors import UserError
@@ -149,6 +150,8 @@ def of_task(
 
 def _smallest(groups: int, confidence: float, kind: str) -> str:
     """What so many test groups can show; of tags nobody can say before there are predictions."""
+    if groups < FEWEST_GROUPS:
+        return f"; no drop can be shown with p < 0.05: that takes {FEWEST_GROUPS} groups"
     often = "is shown in four studies of five, a smaller one less often"
     if kind == CLASSES:
         drop = smallest_drop(groups, confidence)

@@ -4,6 +4,7 @@ import numpy as np
 from scipy import stats
 
 from modalens.stats.bootstrap import POWER
+from modalens.stats.significance import FEWEST_GROUPS
 
 
 def smallest_drop(groups: int, confidence: float = 0.95, power: float = POWER) -> float:
@@ -12,10 +13,11 @@ def smallest_drop(groups: int, confidence: float = 0.95, power: float = POWER) -
 
     At best: all predictions that change become wrong, and the seeds agree. Then the number that change is binomial, and
     the interval of `stats.bootstrap` excludes zero from some number on; the drop is the rate that reaches this number
-    with probability `power`. 1 where even a drop of everything would not show. Real studies need more: `detectable` of
+    with probability `power`. 1 where even a drop of everything would not show, as of fewer groups than a paired test
+    needs (significance.FEWEST_GROUPS). Real studies need more: `detectable` of
     the measures says how much, once there are predictions.
     """
-    if groups < 2:
+    if groups < FEWEST_GROUPS:
         return 1.0
     drops = np.arange(groups + 1) / groups
     # As Bootstrap.interval has it: the variance of a mean, and half a pair each way (Agresti and Min 2005).
@@ -35,7 +37,7 @@ def smallest_drop_of_r2(groups: int, confidence: float = 0.95, power: float = PO
     and d is k standard errors of it, k the sum of both quantiles. Of few clips the power is higher. 1 where even that
     would not show.
     """
-    if groups < 2:
+    if groups < FEWEST_GROUPS:
         return 1.0
     quantiles = stats.t.ppf(0.5 + confidence / 2, groups - 1) + stats.t.ppf(power, groups - 1)
     return float(min(4 * quantiles**2 / (groups + 2 * quantiles**2), 1.0))

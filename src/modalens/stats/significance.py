@@ -11,6 +11,9 @@ from scipy import stats
 from modalens.stats.metrics import CHUNK, EXACT_GROUPS, Array
 from modalens.utils.errors import UserError
 
+# A sign-flip test of fewer groups never gives a p below 2 / 2**5 = 0.06, whatever they say.
+FEWEST_GROUPS = 6
+
 
 def holm(p_values: Sequence[float] | Array) -> Array:
     """Holm's (1979) correction of one family of p-values, in the order given; not-a-numbers stay and do not count."""
