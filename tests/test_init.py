@@ -322,3 +322,82 @@ def test_check_of_what_init_wrote_finds_nothing_to_mend(here, capsys):
 def test_without_a_decoder_the_names_of_files_tell(monkeypatch, here):
     monkeypatch.setitem(sys.modules, "modalens.media.probe", None)
     assert init.probed([here / "a.mp4"]) is None
+
+
+def products(folder: Path, **columns) -> Path:
+    """A list without files: texts, words, numbers, and a name in each row."""
+    table = {
+        "id": [str(1000 + number) for number in range(ROWS)],
+        "title": [f"a thing called {number}" for number in range(ROWS)],
+        "kind": ["bath", "home"] * (ROWS // 2),
+        "brand": [f"b{number // 2}" if number else "NA" for number in range(ROWS)],
+        "price": [str(number / 7) if number else "none" for number in range(ROWS)],
+    }
+    path = folder / "products.csv"
+    pd.DataFrame(table | columns).to_csv(path, index=False)
+    return path
+
+
+def suggested(config: Path, name: str) -> dict:
+    """What a comment says to write under `modalities`."""
+    (line,) = [line for line in config.read_text().splitlines() if line.startswith(f"  # {name}:")]
+    return yaml.safe_load(line.replace("# ", "", 1))
+
+
+def test_the_table_that_is_suggested_reads_words_as_categories_and_decodes_as_it_is_written(here, capsys):
+    config = written(products(here))
+    more = suggested(here / "products.yaml", "table")
+    assert more == {"table": {"encoder": "fields", "columns": ["brand", "price"], "decode": {"categories": ["brand"]}}}
+    config["modalities"] |= more
+    (here / "products.yaml").write_text(yaml.safe_dump(config))
+    cli.call(check, ["products.yaml"])
+    assert "cannot be read" not in capsys.readouterr().out
+
+
+def test_a_task_or_a_group_is_no_column_of_the_table_that_is_suggested(here):
+    written(products(here, price=[row / 7 for row in range(ROWS)]), "--tasks", "price", "--group", "brand")
+    assert "table:" not in (here / "products.yaml").read_text()
+
+
+def test_a_column_that_differs_in_each_row_names_the_clips_where_no_file_does(here):
+    assert written(products(here))["dataset"]["columns"] == {"clip_id": "id"}
+    table = pd.read_csv(here / "products.csv").rename(columns={"id": "product"})
+    table.assign(product=[f"p{row}" for row in range(ROWS)]).to_csv(here / "products.csv", index=False)
+    assert written(here / "products.csv", "--overwrite")["dataset"]["columns"] == {"clip_id": "product"}
+    table.assign(product="p").to_csv(here / "products.csv", index=False)
+    with pytest.raises(UserError, match="no column names each clip: add a column clip_id"):
+        written(here / "products.csv", "--overwrite")
+
+
+def test_a_study_is_called_as_its_config_and_the_comment_on_weights_is_a_line_to_write(here):
+    for number in range(ROWS):
+        (here / f"{number}.mp4").write_bytes(b"")
+    csv = listing(here, file=[f"{number}.mp4" for number in range(ROWS)])
+    cli.call(init, [csv, "--output", "my study.yaml"])
+    assert yaml.safe_load((here / "my study.yaml").read_text())["name"] == "my_study"
+    assert suggested(here / "my study.yaml", "video") == {
+        "video": {"encoder": "resnet50", "options": {"weights": "untrained"}}
+    }
+
+
+def test_a_list_whose_files_are_all_missing_is_not_said_to_run(here, capsys):
+    csv = listing(here)
+    for path in here.glob("*.wav"):
+        path.unlink()
+    written(csv)
+    said = capsys.readouterr().out
+    assert "to mend: 60 of 60 files are not there" in said
+    assert "next: mend what is said above, then modalens check" in said
+    assert "snakemake" not in said
+
+
+def test_an_empty_group_is_refused_with_a_remedy(here):
+    csv = listing(here, speaker=["", *(f"s{number // 6}" for number in range(1, ROWS))])
+    with pytest.raises(UserError, match=r"line 2: the group is empty.*give it a group of its own"):
+        written(csv)
+
+
+def test_all_ends_of_files_are_named_or_said_to_be_more():
+    assert str(_columns.Column("file", "file", 9, 9, (".a", ".b", ".c", ".d"))) == "names files (.a, .b, .c, .d)"
+    many = tuple(f".{number}" for number in range(12))
+    assert str(_columns.Column("file", "file", 99, 99, many)).endswith(", .7, ...)")

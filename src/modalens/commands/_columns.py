@@ -7,11 +7,14 @@ from pathlib import Path, PurePosixPath
 import pandas as pd
 
 from modalens.datasets.folder import FIELDS
+from modalens.media.array_file import MISSING
 from modalens.media.sources import is_address
 from modalens.plugins import registry
 
+SHOWN = 8  # suffixes
 LOOKED_AT = 200  # cells of a column, to tell what it holds
 MOST_CLASSES = 1000
+NUMBERS = 0.9  # so many cells of a column of numbers are some
 NUMERALS = 20  # so many different numbers may well be classes: digits, grades
 WORDS = 3  # on average, of a text
 SOURCES = (
@@ -25,6 +28,7 @@ class Column:
     """role: field (one that the data set `folder` knows by name), file, group, number, label, text, id, other, empty.
 
     suffixes: of the files it names, the commonest first. distinct: different cells; filled: those that are not empty.
+    numeric: whether the cells are numbers, but for a few.
     """
 
     name: str
@@ -32,10 +36,12 @@ class Column:
     filled: int
     distinct: int
     suffixes: tuple[str, ...] = ()
+    numeric: bool = False
 
     def __str__(self) -> str:
+        ends = [*self.suffixes[:SHOWN], *(["..."] if len(self.suffixes) > SHOWN else [])]
         what = {
-            "file": f"names files ({', '.join(self.suffixes[:3]) or 'addresses'})",
+            "file": f"names files ({', '.join(ends) or 'addresses'})",
             "label": f"{self.distinct} classes: a task",
             "group": f"{self.distinct} sources: clips of one stay in one split",
             "text": "text",
@@ -71,15 +77,17 @@ def _column(name: str, cells: "pd.Series[str]", folder: Path, known: set[str]) -
     named = sum(is_address(cell) or _suffix(cell) in known or _is_file(folder, cell) for cell in some)
     if named > len(some) / 2:
         return Column(name, "file", len(filled), distinct, tuple(end for end in ends if end))
-    return Column(name, _role(name, filled, some, distinct), len(filled), distinct)
+    values = some[~some.str.lower().isin(MISSING)]
+    numeric = bool(len(values)) and bool(pd.to_numeric(values, errors="coerce").notna().mean() > NUMBERS)
+    return Column(name, _role(name, filled, some, distinct, numeric), len(filled), distinct, numeric=numeric)
 
 
-def _role(name: str, filled: "pd.Series[str]", some: "pd.Series[str]", distinct: int) -> str:
+def _role(name: str, filled: "pd.Series[str]", some: "pd.Series[str]", distinct: int, numeric: bool) -> str:
     if name in FIELDS:
         return "field"
     if name.lower() in SOURCES and distinct < len(filled):
         return "group"
-    if distinct > NUMERALS and pd.to_numeric(some, errors="coerce").notna().mean() > 0.9:
+    if distinct > NUMERALS and numeric:
         return "number"
     if 2 <= distinct <= min(MOST_CLASSES, len(filled) / 3):
         return "label"

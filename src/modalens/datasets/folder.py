@@ -104,7 +104,10 @@ class Folder(Dataset):
             *((mask, partial(_led_out, name)) for name, mask in leads_out.items()),
             (
                 group == "",
-                lambda _: "the group is empty; without it a split may cut a source video in two",
+                lambda _: (
+                    "the group is empty, and clips of one group could land in two splits; name what the clip shares "
+                    "with others, or give it a group of its own"
+                ),
             ),
             (first < 0, lambda row: f"start {row['start']!r} is no time; seconds, m:s or h:m:s is wanted"),
             (last < 0, lambda row: f"end {row['end']!r} is no time; seconds, m:s or h:m:s is wanted"),
