@@ -88,6 +88,23 @@ def test_the_stage_lists_what_each_clip_lacks_and_what_no_clip_has_is_lost(tmp_p
     assert (metrics["lacking/audio"], metrics["lacking/text"]) == (16, 2)
 
 
+@pytest.mark.parametrize("incomplete", [["--incomplete", "text=texts_text", "table=tables"], []])
+def test_a_modality_that_no_clip_has_is_told_with_its_commonest_cause_and_the_table_of_it(tmp_path, incomplete):
+    names = [f"c{place:02d}" for place in range(9)]
+    labels = pd.DataFrame({"clip_id": names, "shard": "0", "group": names, "split": "", "label": list("xy" * 4 + "x")})
+    labels.to_csv(tmp_path / "mood.csv", index=False)
+    good = pd.DataFrame({"clip_id": names, "status": "ok", "cause": "", "detail": ""})
+    bad = good.assign(status="failed", cause=["absent"] + ["damaged"] * 8, detail=["all empty"] + ["no number"] * 8)
+    for stage, table in (("texts_text", good), ("tables", bad)):
+        (tmp_path / stage).mkdir()
+        table.to_csv(tmp_path / stage / "0.csv", index=False)
+    line = ["--labels", tmp_path / "mood.csv", "--study", tmp_path, "--stages", "texts_text", "tables", *incomplete]
+    line += ["--output", tmp_path / "out", "--record", tmp_path / "out.json"]
+    said = r"mood: tables: .* all 9 failed, 8 times with the cause 'damaged' \(no number\); see \S+/tables/0\.csv"
+    with pytest.raises(UserError, match=said):
+        splits.main(cli.parse(splits, line))
+
+
 def test_the_mean_of_the_training_clips_that_have_it_stands_for_what_a_clip_lacks(study, job):
     table = pd.read_csv(study / "splits" / "train.csv", dtype=str).sort_values("clip_id", ignore_index=True)
     lacks = np.array(table["clip_id"].isin(LACKING))

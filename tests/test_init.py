@@ -298,7 +298,7 @@ def test_check_counts_the_clips_that_are_used_and_says_what_numbers_are_and_trie
     with pytest.raises(UserError, match="2 to mend"):
         cli.call(check, ["m.yaml"])
     said = capsys.readouterr().out
-    assert "look at: 10 of 60 clips lack words (10) and are left out; splits.incomplete: keep uses them" in said
+    assert "look at: 10 of 60 clips lack words (10) and are left out\n" in said
     assert "task mood: 50 clips of 50 groups" in said
     assert "to mend: task price: 50 different numbers; write `targets: {price: regression}`, or class names" in said
     assert "mm_shap: permutations: expected an even number" in said
@@ -401,3 +401,39 @@ def test_all_ends_of_files_are_named_or_said_to_be_more():
     assert str(_columns.Column("file", "file", 9, 9, (".a", ".b", ".c", ".d"))) == "names files (.a, .b, .c, .d)"
     many = tuple(f".{number}" for number in range(12))
     assert str(_columns.Column("file", "file", 99, 99, many)).endswith(", .7, ...)")
+
+
+def checked(folder: Path, csv: Path, modalities: dict, **config) -> None:
+    study = {"name": "m", "dataset": {"name": "folder", "csv": str(csv), "columns": {"clip_id": "id"}}}
+    study |= {"tasks": ["kind"], "modalities": modalities} | config
+    (folder / "m.yaml").write_text(yaml.safe_dump(study))
+    cli.call(check, ["m.yaml"])
+
+
+def test_check_decodes_the_first_rows_of_a_table(here, capsys):
+    table = {"encoder": "fields", "columns": ["brand", "price"]}
+    with pytest.raises(UserError, match="1 to mend"):
+        checked(here, products(here, brand=["Suave"] * ROWS), {"table": table})
+    said = capsys.readouterr().out
+    assert (
+        "to mend: modalities.table: 60 of the first 60 rows cannot be read: brand: expected a number, got 'Suave'"
+        in said
+    )
+    checked(here, products(here, brand=["7", "x", ""] * 20), {"table": table})
+    said = capsys.readouterr().out
+    assert (
+        "look at: modalities.table: 20 of the first 60 rows cannot be read: brand: expected a number, got 'x'" in said
+    )
+
+
+def test_check_counts_a_clip_that_lacks_all_modalities_as_left_out(here, capsys):
+    csv = products(here, title=[""] * 4 + ["a word or two"] * 56, said=[""] * 3 + ["a word or two"] * 57)
+    texts = {name: {"kind": "text", "encoder": "term_counts"} for name in ("title", "said")}
+    checked(here, csv, texts, splits={"incomplete": "keep"})
+    said = capsys.readouterr().out
+    assert "4 of 60 clips lack said (3) or title (4) and stay, by splits.incomplete, but for 3 without any" in said
+    assert "task kind: 57 clips" in said
+    checked(here, csv, texts)
+    said = capsys.readouterr().out
+    assert "and are left out; splits.incomplete: keep uses those that have one" in said
+    assert "task kind: 56 clips" in said

@@ -7,6 +7,7 @@ from typing import Any
 
 import pandas as pd
 
+from modalens.commands import _cells
 from modalens.commands.counts import planned
 from modalens.config import modalities, resolved
 from modalens.curation import label_spelling, targets
@@ -50,14 +51,13 @@ def of_study(clips: pd.DataFrame, study: dict[str, Any]) -> Survey:
     """clips: manifest. study: resolved config."""
     found = of_files([clips["source"], *(clips[name] for name in modalities.file_columns(study))])
     found.warnings += resolved.left_out(study)
-    whole, lacking = _lacking_modalities(clips, study)
-    if lacking:
+    for line, always in _cells.unreadable(clips, study):
+        (found.mistakes if always else found.warnings).append(line)
+    there = _modalities_there(clips, study)
+    if not there.all(axis=None):
         kept = study["splits"]["incomplete"] == "keep"
-        found.warnings.append(
-            f"{len(clips) - int(whole.sum())} of {counted(len(clips), 'clip')} lack {lacking} "
-            + ("and stay, by splits.incomplete" if kept else "and are left out; splits.incomplete: keep uses them")
-        )
-        clips = clips if kept else clips[whole]
+        found.warnings.append(_lacking_modalities(there, kept))
+        clips = clips[there.any(axis=1) if kept else there.all(axis=1)]
     for task in study["tasks"]:
         kind = resolved.target_of(study, task)
         found.add(of_task(clips, task, study["splits"], study["relevance"]["confidence"], kind))
@@ -164,19 +164,27 @@ def _smallest(groups: int, confidence: float, kind: str) -> str:
     return ""
 
 
-def _lacking_modalities(clips: pd.DataFrame, study: dict[str, Any]) -> "tuple[pd.Series[bool], str]":
-    """Which clips name something for every modality, and how many name nothing for which: "image (6) or title (5)"."""
-    whole = pd.Series(True, index=clips.index)
-    lacking = []
+def _modalities_there(clips: pd.DataFrame, study: dict[str, Any]) -> pd.DataFrame:
+    """(clips, modalities): whether a clip names something for a modality."""
+    there = {}
     for name in study["modalities"]:
         columns = modalities.columns(study | {"modalities": {name: study["modalities"][name]}})
         # Own features are looked up by clip id: what they lack shows when they are read.
         cells = clips[columns or ["source"]]
-        there = (cells != "").any(axis=1) | (modalities.media(study) == "none" and not columns)
-        whole &= there
-        if missing := int((~there).sum()):
-            lacking.append(f"{name} ({missing})")
-    return whole, " or ".join(lacking)
+        there[name] = (cells != "").any(axis=1) | (modalities.media(study) == "none" and not columns)
+    return pd.DataFrame(there, index=clips.index)
+
+
+def _lacking_modalities(there: pd.DataFrame, kept: bool) -> str:
+    """`7 of 60 clips lack image (6) or title (5) and stay, ...`. kept: whether clips that lack some are used."""
+    lacking = " or ".join(f"{name} ({number})" for name, number in (~there).sum().items() if number)
+    number, without = int((~there.all(axis=1)).sum()), int((~there.any(axis=1)).sum())
+    said = f"{number} of {counted(len(there), 'clip')} lack {lacking} "
+    if number == without:
+        return said + "and are left out"
+    if kept:
+        return said + "and stay, by splits.incomplete" + (f", but for {without} without any" if without else "")
+    return said + "and are left out; splits.incomplete: keep uses " + ("those that have one" if without else "them")
 
 
 def _what(labels: "pd.Series[str]", kind: str) -> str:

@@ -6,6 +6,7 @@ from pathlib import Path
 import pandas as pd
 
 from modalens.curation import frozen_diff, targets
+from modalens.curation.all_failed import expect_some
 from modalens.curation.splitting import (
     COLUMNS,
     LACKS,
@@ -70,6 +71,9 @@ def main(arguments: argparse.Namespace) -> None:
             "`splits: {allow_overlap: true}` in the config to go on"
         )
     clips = labels.assign(split=split).merge(failures(arguments.study, arguments.stages, labels), on="clip_id")
+    # Of a study of whole clips each stage counts.
+    needed = [str(form) for _, form in arguments.incomplete] or arguments.stages
+    expect_some(arguments.study, needed, labels, arguments.labels.stem)
     incomplete = None
     if arguments.incomplete:
         lacks = lacking(arguments.study, {name: str(form) for name, form in arguments.incomplete}, clips)
