@@ -8,7 +8,7 @@ import yaml
 from modalens.commands import compare as command
 from modalens.reporting.comparison_page import page
 from modalens.stats.leaderboard import leaderboard
-from modalens.stats.paired import DROP, aligned, compare
+from modalens.stats.paired import DROP, aligned, compare, identical
 from modalens.utils import cli
 from modalens.utils.errors import UserError
 
@@ -71,6 +71,22 @@ def test_a_modality_that_one_of_them_has_not_is_not_compared():
     tables = {"one": predictions(0.9, {"a": 0.6, "v": 0.6}), "two": predictions(0.9, {"a": 0.6})}
     assert set(compare(tables, "mean", replicates=50)["quantity"].str.removeprefix(DROP)) >= {"a"}
     assert f"{DROP}v" not in set(compare(tables, "mean", replicates=50)["quantity"])
+
+
+def test_the_same_table_twice_is_said_to_be_so():
+    one = predictions(0.6, {"a": 0.5})
+    other = predictions(0.6, {"a": 0.4})
+    assert identical({"one": one, "copy": one.sample(frac=1, random_state=0), "other": other}) == [
+        "copy and one name the same class for every clip, seed and input: is it the same table twice?"
+    ]
+
+
+def test_classes_that_differ_are_named_as_the_user_named_them(tmp_path):
+    for name, classes in (("one", "xy"), ("two", "xyz")):
+        columns = {f"p_{label}": 1 / len(classes) for label in classes}
+        predictions(0.6).assign(**columns).drop(columns="log_probability").to_csv(tmp_path / f"{name}.csv", index=False)
+    with pytest.raises(UserError, match="one:m names 2 and two:m 3, 'z' is not in both"):
+        cli.call(command, [tmp_path / "one.csv", tmp_path / "two.csv", "--output", tmp_path / "out"])
 
 
 def test_only_common_clips_count_and_the_rest_is_said():

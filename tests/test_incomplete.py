@@ -174,3 +174,16 @@ def test_a_clip_that_lacks_two_modalities_is_counted_once(tmp_path):
     study = SimpleNamespace(root=tmp_path, tasks=["mood"])
     assert attrition.incomplete(study)["all"].sum() == 3
     assert attrition.lacking(study) == {"mood": 2}
+
+
+def test_what_is_lost_and_what_is_kept_without_a_modality_is_one_sentence():
+    from modalens.reporting.summary import lost_clips
+
+    def said(lost, kept):
+        rows = [("mood", "", 20), ("mood", "damaged", lost)]
+        return lost_clips(pd.DataFrame(rows, columns=["task", "cause", "clips"]), kept)
+
+    without = "2 kept clips of mood without one of the modalities: see clips that lack a modality."
+    assert said(0, {"mood": 2}) == f"No clip was left out; {without}"
+    assert said(5, {"mood": 2}) == f"5 of 25 clips (20.0%) could not be used: see clips lost; {without}"
+    assert said(0, {}) == "No clip was lost."

@@ -171,6 +171,12 @@ def test_print_shows_every_part_and_the_still_drawings(visit, report):
     assert page.locator(".panel:visible").count() == page.locator(".panel").count()
     assert page.locator("#task-1 .chart .live:visible").count() == 0
     assert page.locator("#task-1 .chart .static:visible").count() >= 4
+    folded = page.locator("#task-1 details:not([open]) > summary").first
+    assert folded.is_visible(), "a heading is not left with nothing below it"
+    assert "folded" in folded.evaluate("one => getComputedStyle(one, '::after').content")
+    assert page.locator("#task-1").get_by_text("All cells:").is_hidden(), (
+        "a file's link is not printed, nor the words before it"
+    )
     assert page.pdf(format="A4").startswith(b"%PDF")
 
 

@@ -131,7 +131,7 @@ def test_first_screen_says_which_modality_decides_and_which_is_ignored(html):
     assert "video dominates" in first_screen
     assert "synergistic: only together do they tell" in first_screen
     assert re.search(r"It does not need audio, although audio alone reaches 0\.(5|6)\d", first_screen)
-    assert "The encoder resnet50 was not trained: results of video are a lower bound" in first_screen
+    assert "The encoder resnet50 was not trained: video may tell more with trained weights" in first_screen
     assert "40 groups, trained from 5 seeds" in first_screen
     assert re.search(r"24 of \d+ clips \(\d\.\d%\) could not be used", first_screen)
 
@@ -327,6 +327,18 @@ def test_a_class_that_lost_more_than_chance_would_take_is_named_with_its_share()
     said = attrition.uneven(table[table["task"] == "t"])
     assert said == ["t: class a lost 40% (40 of 100), the others 5%: what is left is not a fair sample."]
     assert [line for line in attrition.uneven(table[table["task"] == "even"]) if "class" in line] == []
+
+
+def test_of_few_losses_it_is_said_that_they_can_show_nothing_and_of_many_it_is_not():
+    few = lost_table(*[("t", "train", name, "", "", 8) for name in "ab"], ("t", "test", "a", "removed", "clips", 1))
+    assert attrition.untold(few[few["split"] == "train"]) == [], "nothing is lost"
+    assert attrition.untold(few.assign(split="train")) == [
+        "t: whether a class or a split lost more of its clips than chance would take, 1 lost of 17 clips cannot show."
+    ]
+    many = lost_table(
+        *[("t", name, name, cause, "", clips) for name in ("train", "test") for cause, clips in (("", 50), ("x", 10))]
+    )
+    assert attrition.untold(many) == attrition.uneven(many) == []
 
 
 def test_losses_by_chance_are_not_called_uneven():

@@ -1,5 +1,7 @@
 """Sentences on the page: said only where the intervals carry them."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -168,3 +170,40 @@ def test_chance_is_compared_on_the_same_clips():
     )
     lucky = judge(Evidence("accuracy", 0.32, PAIR, full, Estimate(0.02, -0.01, 0.045), drop, {}))
     assert lucky.lead == "nothing learned"
+
+
+def misled(slope=10.0):
+    """A label that audio and video each bear whole, and a model that says yes where their sum is over 1.5: with zero in
+    the place of one it always says no. -> values of the coalitions in accuracy and in log-probability."""
+    accuracy, told = {}, {}
+    for kept in coalitions(PAIR):
+        margins = [(2 * y - 1) * slope * (len(kept) * y - 1.5) for y in (0, 1)]
+        accuracy[kept] = float(np.mean([margin > 0 for margin in margins]))
+        told[kept] = float(np.mean([-np.log1p(np.exp(-margin)) for margin in margins]))
+    return accuracy, told
+
+
+def test_synergy_that_is_the_stand_ins_work_is_not_called_synergy_where_log_probability_denies_it():
+    accuracy, told = misled()
+    assert interaction_values(accuracy)[PAIR] == 0.5
+    assert interaction_values(told)[PAIR] < -2
+    shown = evidence(accuracy, chance=0.5)
+    assert judge(shown).lead == "synergistic: only together do they tell", "of decisions alone"
+    value = interaction_values(told)[PAIR]
+    sure, unsure = Estimate(value, value - 1, value + 1), Estimate(value, value - 1, 0.1)
+    lead = judge(replace(shown, in_log_probability={PAIR: sure})).lead
+    assert lead == "both count; synergistic in accuracy, redundant in log-probability: the stand-in matters"
+    assert judge(replace(shown, in_log_probability={PAIR: unsure})).lead == "synergistic: only together do they tell"
+
+
+def test_only_together_is_not_said_where_a_model_of_one_modality_does_as_well():
+    shown = evidence(misled()[0], chance=0.5)
+    lead = judge(replace(shown, alone={"audio": 0.97, "video": 1.0})).lead
+    assert lead == "both count in this model, yet video alone reaches 1.00"
+    assert "only together" in judge(replace(shown, alone={"audio": 0.6, "video": 0.5})).lead
+
+
+def test_what_lies_between_ends_lies_where_a_score_can():
+    """Two classes: nothing is 1.00 below a chance of 0.50."""
+    found = judge(Evidence("balanced accuracy", 0.5, PAIR, Estimate(0.6, 0.08, 0.96), Estimate(0.1, -1.0, 1.0), {}, {}))
+    assert found.text.endswith("between −0.50 and +0.50 above it.")

@@ -11,7 +11,7 @@ import pandas as pd
 from modalens.config.yaml_file import load
 from modalens.reporting.comparison_page import page
 from modalens.reporting.study_results import Study
-from modalens.stats.paired import aligned, compare, judge
+from modalens.stats.paired import aligned, compare, identical, judge
 from modalens.stats.prediction_columns import CLASS
 from modalens.stats.prediction_files import load_predictions
 from modalens.stats.targets import CLASSES, target_of
@@ -68,7 +68,7 @@ def main(arguments: argparse.Namespace) -> None:
         table = compare(same, arguments.replacement or _replacement(sources, same), **settings)
         table.insert(0, "task", task)
         found.append(table)
-        notes.append(left_out)
+        notes.append([*left_out, *identical(same)])
     whole = judge(pd.concat(found, ignore_index=True))
     said = [f"{table['task'].iloc[0]}: {line}" for table, lines in zip(found, notes, strict=True) for line in lines]
     replaced = " (in place of an earlier one)" if (arguments.output / "comparison.html").exists() else ""
@@ -163,14 +163,15 @@ def _check_classes(operands: dict[str, pd.DataFrame]) -> None:
         first, *others = known
         other = next(name for name in others if known[name] != known[first])
         only = sorted(set(known[first]) ^ set(known[other]))
+        shown = ", ".join(map(repr, only[:5])) + (" …" if len(only) > 5 else "")
         raise UserError(
             f"compare: the classes differ: {first} names {len(known[first])} and {other} {len(known[other])}, "
-            f"{', '.join(map(repr, only[:5]))} {'is' if len(only) == 1 else 'are'} not in both"
+            f"{shown} {'is' if len(only) == 1 else 'are'} not in both"
         )
 
 
 def _classes(table: pd.DataFrame) -> list[str]:
-    return sorted(name for name in map(str, table.columns) if name.startswith(CLASS))
+    return sorted(name.removeprefix(CLASS) for name in map(str, table.columns) if name.startswith(CLASS))
 
 
 def _replacement(sources: list[Source], same: dict[str, pd.DataFrame]) -> str:

@@ -8,6 +8,7 @@ from modalens.curation.splitting import NAMES
 from modalens.media.failure_causes import BY_NAME
 from modalens.reporting.study_results import Study
 from modalens.reporting.tables import read
+from modalens.utils.words import counted
 
 # One-sided, after a Bonferroni correction over the classes or splits of a task.
 SIGNIFICANT = 0.05
@@ -79,6 +80,30 @@ def uneven(attrition: pd.DataFrame) -> list[str]:
             others = f", the others {rest['lost'].sum() / rest['clips'].sum():.0%}" if len(rest) else ""
             said.append(f"{task}: {noun} {', '.join(names)}{more}{others}: what is left is not a fair sample.")
     return said
+
+
+def untold(attrition: pd.DataFrame) -> list[str]:
+    """A sentence for each task whose lost clips are too few to show an uneven loss, were all of them of one class or
+    split."""
+    said = []
+    for task, part in attrition.groupby("task", sort=False) if len(attrition) else ():
+        tables = {noun: shares(part, by) for by, noun in (("label", "class"), ("split", "split"))}
+        blind = [noun for noun, table in tables.items() if table["lost"].sum() and not _can_show(table)]
+        if blind:
+            lost, clips = (int(tables["class"][name].sum()) for name in ("lost", "clips"))
+            which = " or ".join(f"a {noun}" for noun in blind)
+            said.append(
+                f"{task}: whether {which} lost more of its clips than chance would take, {lost} lost of "
+                f"{counted(clips, 'clip')} cannot show."
+            )
+    return said
+
+
+def _can_show(table: pd.DataFrame) -> bool:
+    """Whether any row would be significant if it had all the losses that fit in it."""
+    clips, lost = table["clips"], table["lost"].sum()
+    worst = np.minimum(clips, lost)
+    return bool(np.any(hypergeom.sf(worst - 1, clips.sum(), lost, clips) * len(table) < SIGNIFICANT))
 
 
 def incomplete(study: Study) -> pd.DataFrame:

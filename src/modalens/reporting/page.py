@@ -153,6 +153,7 @@ def page(
         attrition_known=len(lost) > 0,
         attrition=tables["lost"].to_dict("records"),
         uneven=attrition.uneven(lost),
+        untold=attrition.untold(lost),
         incomplete=tables["incomplete"].to_dict("records"),
         since=tables["since"].to_dict("records"),
         shared=tables["shared"].to_dict("records"),

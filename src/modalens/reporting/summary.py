@@ -12,7 +12,7 @@ from modalens.curation.splitting import off
 from modalens.reporting.attrition import lacking
 from modalens.reporting.study_results import Study
 from modalens.reporting.tables import read
-from modalens.reporting.verdict import Estimate, Evidence, divisible, judge, not_needed
+from modalens.reporting.verdict import MARGIN, Estimate, Evidence, divisible, judge, needed, not_needed
 from modalens.stats.coalitions import Coalition, from_text
 from modalens.stats.targets import CLASSES, MULTILABEL, TARGETS, in_words
 from modalens.utils.words import counted
@@ -96,6 +96,8 @@ def find(study: Study, task: str) -> Finding:
         _interaction(study, task, finding, "tag_accuracy" if scored.target == MULTILABEL else metric),
         scored.target != MULTILABEL,
         scored.seeds > 1,
+        _interaction(study, task, finding, "log_probability") if scored.target == CLASSES else {},
+        {part.modality: part.alone["full"] for part in parts if part.alone},
     )
     judged = judge(evidence)
     finding.lead, finding.text, finding.divided = judged.lead, judged.text, divisible(evidence.above)
@@ -161,6 +163,15 @@ def _notes(finding: Finding, compared: Mapping[str, Mapping[str, Any]]) -> Itera
                 yield f"It does better without {part.modality}, although {alone}."
             elif not_needed(_estimate(part.drop, "drop")) and full["above_low"] > 0:
                 yield f"It does not need {part.modality}, although {alone}."
+            elif part.alone["full"] >= full["full"] - MARGIN and (missed := _missed(finding, part)):
+                yield f"It loses without {missed}, although {alone}."
+
+
+def _missed(finding: Finding, alone: ModalityFinding) -> str:
+    """The other modalities, where all of them are needed."""
+    others = [part for part in finding.parts if part is not alone]
+    every = all(part.drop and needed(_estimate(part.drop, "drop")) for part in others)
+    return " or ".join(part.modality for part in others) if every else ""
 
 
 def _by_how_much(finding: Finding, part: ModalityFinding, paired: Mapping[str, Any]) -> str:
@@ -209,7 +220,9 @@ def caveats(study: Study, weights: dict[str, str]) -> list[str]:
     said = []
     for modality, entry in sorted((study.config.get("modalities") or {}).items()):
         if "untrained" in weights.get(modality, ""):
-            said.append(f"The encoder {entry['encoder']} was not trained: results of {modality} are a lower bound.")
+            said.append(
+                f"The encoder {entry['encoder']} was not trained: {modality} may tell more with trained weights."
+            )
     scored = [models[study.headline(task)] for task, models in study.scores.items()]
     seeds = min(one.seeds for one in scored)
     if seeds == 1:
@@ -225,12 +238,7 @@ def caveats(study: Study, weights: dict[str, str]) -> list[str]:
     said += [rare_class(study, task) for task in study.scores]
     said += [f"Splits of {task}: {text}." for task, text in uneven_splits(study).items()]
     said.append(disagreement(study))
-    incomplete = lacking(study)
-    said.append(lost_clips(study.attrition(), lacking=bool(incomplete)))
-    said += [
-        f"{task}: {counted(clips, 'kept clip lacks', 'kept clips lack')} a modality: see clips that lack a modality."
-        for task, clips in incomplete.items()
-    ]
+    said.append(lost_clips(study.attrition(), lacking(study)))
     return [text for text in said if text]
 
 
@@ -276,19 +284,21 @@ def disagreement(study: Study) -> str:
     return words if worst > CONTRADICTION else ""
 
 
-def lost_clips(attrition: pd.DataFrame, lacking: bool = False) -> str:
-    """lacking: some of the clips that are kept lack a modality."""
+def lost_clips(attrition: pd.DataFrame, lacking: Mapping[str, int] | None = None) -> str:
+    """lacking: task -> how many of its kept clips lack a modality."""
     if attrition.empty:
         return ""
+    kept = [f"{counted(clips, 'kept clip')} of {task}" for task, clips in (lacking or {}).items()]
+    whole = f"; {', '.join(kept)} without one of the modalities: see clips that lack a modality." if kept else "."
     losses = []
     for task, rows in attrition.groupby("task", sort=False):
         lost = rows.loc[rows["cause"] != "", "clips"].sum()
         losses.append((lost / max(rows["clips"].sum(), 1), int(lost), int(rows["clips"].sum()), task))
     share, lost, total, task = max(losses)
     if not lost:
-        return "No clip was left out." if lacking else "No clip was lost."
+        return f"No clip was {'left out' if lacking else 'lost'}{whole}"
     where = f" (task {task}, the worst)" if len({loss[1:3] for loss in losses}) > 1 else ""
-    return f"{lost:,} of {total:,} clips ({share:.1%}) could not be used{where}: see clips lost."
+    return f"{lost:,} of {total:,} clips ({share:.1%}) could not be used{where}: see clips lost{whole}"
 
 
 def _rows(table: pd.DataFrame, task: str, **equal: str) -> list[dict[str, Any]]:

@@ -7,7 +7,7 @@ against all modalities.
 """
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from math import ceil, floor, isnan, nan
 
 from modalens.stats.coalitions import Coalition, coalitions
@@ -31,9 +31,11 @@ class Evidence:
     """Of one model on one task, in one metric. full: with all modalities. above: full - chance, on the same clips.
     lost: full - value of each other coalition.
 
-    interaction: by pair, where it was measured. same_unit: whether in this metric; of tags it is in right decisions on
-    tags, which says whether there is one and not how large it is beside a drop. several: seeds; what one training did
-    is no pattern of the task, and is not called redundant, additive or synergistic.
+    interaction: by pair, where it was measured. in_log_probability: the same of log-probability, where the other is of
+    decisions. alone: what a model of each modality by itself reaches, where there is one. same_unit: whether
+    `interaction` is in this metric; of tags it is in right decisions on tags, which says whether there is one and not
+    how large it is beside a drop. several: seeds; what one training did is no pattern of the task, and is not called
+    redundant, additive or synergistic.
     """
 
     metric: str  # in words: accuracy, balanced accuracy
@@ -45,6 +47,8 @@ class Evidence:
     interaction: Mapping[tuple[str, str], Estimate]
     same_unit: bool = True
     several: bool = True
+    in_log_probability: Mapping[tuple[str, str], Estimate] = field(default_factory=dict)
+    alone: Mapping[str, float] = field(default_factory=dict)
 
     def drop(self, modality: str) -> Estimate | None:
         return self.lost.get(tuple(name for name in self.modalities if name != modality))
@@ -89,7 +93,7 @@ def judge(evidence: Evidence) -> Verdict:
             return Verdict("no better than chance", f"{reached}: less than {_points(MARGIN)} above chance, if at all.")
         return Verdict(
             "cannot tell whether anything was learned",
-            f"{reached}: on the same clips between {_signed(above.low, floor)} and "
+            f"{reached}: on the same clips between {_signed(_possible(evidence, above.low), floor)} and "
             f"{_signed(_possible(evidence, above.high), ceil)} above it.",
         )
     if above.high <= MARGIN:
@@ -155,6 +159,13 @@ def _all_needed(evidence: Evidence) -> str:
     names = _join(evidence.modalities) if len(evidence.modalities) > 2 else "both"
     pairs = list(evidence.interaction.values()) if evidence.several else []
     if pairs and all(pair.low > 0 for pair in pairs):
+        # A stand-in that misleads the model makes decisions wrong in pairs, which looks like synergy.
+        if any(pair.high < 0 for pair in evidence.in_log_probability.values()):
+            unlike = f"synergistic in {evidence.metric}, redundant in log-probability"
+            return f"{names} count; {unlike}: the stand-in matters"
+        best = max(evidence.alone, key=lambda name: evidence.alone[name], default="")
+        if best and evidence.alone[best] >= evidence.full.value - MARGIN:
+            return f"{names} count in this model, yet {best} alone reaches {evidence.alone[best]:.2f}"
         # Every smaller coalition measured, and of each the upper bound near chance.
         gained = evidence.full.value - evidence.chance
         silent = all(
@@ -191,8 +202,9 @@ def _signed(rate: float, to: Callable[[float], int] = round) -> str:
 
 
 def _possible(evidence: Evidence, above: float) -> float:
-    """No score of classes or tags is over 1."""
-    return above if evidence.metric == IN_WORDS["r2"] else min(above, 1 - evidence.chance)
+    """No score of classes or tags is over 1 or under 0. Chance as it is told, so that the sums come out."""
+    chance = round(evidence.chance, 2)
+    return above if evidence.metric == IN_WORDS["r2"] else max(-chance, min(above, 1 - chance))
 
 
 def _points(rate: float, *, up: bool = False) -> str:

@@ -110,6 +110,18 @@ def aligned(tables: Mapping[str, pd.DataFrame]) -> tuple[dict[str, pd.DataFrame]
     return made, notes
 
 
+def identical(tables: Mapping[str, pd.DataFrame]) -> list[str]:
+    """A sentence for each table that names the same class as the first one in every case: all differences are 0."""
+    first, *others = tables
+    key = ["clip_id", "seed", "replacement", "coalition", "predicted"]
+    named = {name: frame[key].sort_values(key[:-1]).to_numpy() for name, frame in tables.items()}
+    return [
+        f"{name} and {first} name the same class for every clip, seed and input: is it the same table twice?"
+        for name in others
+        if np.array_equal(named[first], named[name])
+    ]
+
+
 def _quantities(
     frame: pd.DataFrame, axes: CountAxes, bootstrap: Bootstrap, modalities: list[str], replacement: str
 ) -> Iterator[tuple[str, tuple[Array, Array | None]]]:
