@@ -8,6 +8,7 @@ from synthetic import predictions, write_study
 from test_report import CLASSES, SHARED, compare, edit, measure, models, write_page
 
 import modalens
+from modalens.utils.errors import UserError
 
 pytestmark = pytest.mark.slow
 
@@ -118,3 +119,14 @@ def test_published_numbers_stand_beside_a_study_of_the_same_data_set_and_task_an
         assert accuracy["difference"] == pytest.approx(ours - 61.62)
         assert "Geraghty et al. 2023, Table 1" in html
         assert "61.6" in html
+
+
+@pytest.mark.parametrize("damage", ["garbage", "task,value\ntask,1\n"])
+def test_a_damaged_table_of_a_measure_is_no_finding(tmp_path, damage):
+    write_study(
+        tmp_path / "study", {"task": models(dict.fromkeys(("", "audio", "video", "audio,video"), 0.5))}, CLASSES, lost=0
+    )
+    root = compare(measure(tmp_path / "study"))
+    (tmp_path / "study" / "relevance" / "task" / "leave_one_out.csv").write_text(damage)
+    with pytest.raises(UserError, match=r"leave_one_out.csv (is not what the measure leave_one_out wrote|is damaged)"):
+        write_page(root)

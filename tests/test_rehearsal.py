@@ -28,6 +28,10 @@ def searched(**space: Any) -> dict[str, Any]:
     return {"models": {"late_fusion": {"search": space}}, "search": {"budget": 2}}
 
 
+def measured(name: str, **options: Any) -> dict[str, Any]:
+    return {"relevance": {"measures": {name: options}}}
+
+
 def modality(encoder: str, **options: Any) -> dict[str, Any]:
     return {"modalities": {**MODALITIES, "x": {"kind": "audio", "encoder": encoder, "options": options}}}
 
@@ -54,6 +58,15 @@ def modality(encoder: str, **options: Any) -> dict[str, Any]:
             {"modalities": {"video": "resnet50"}, "download": {"cookies": "no.txt"}},
             "download.cookies: not found: no.txt",
         ),
+        (measured("leave_one_out", confidence=95), "leave_one_out.confidence: expected a number between 0 and 1"),
+        (measured("leave_one_out", seed=-1), "leave_one_out.seed: expected a whole number from 0, got -1"),
+        (measured("shapley", bootstrap=1), "shapley.bootstrap: expected 2 replicates or more"),
+        (measured("coalition_values", metrics=["accurcy"]), "no metric 'accurcy'; did you mean 'accuracy'"),
+        (
+            measured("leave_one_out", metrics=[]),
+            "leave_one_out.metrics: expected one metric or more, each once, got []",
+        ),
+        (measured("interaction", value_functions=["f1", "f1"]), "interaction.value_functions: expected one metric"),
         ({"mlflow": {"tracking_uri": "file:///x"}}, "mlflow.tracking_uri 'file:///x' is a folder"),
     ],
     ids=lambda value: value if isinstance(value, str) else "",

@@ -2,6 +2,7 @@
 here."""
 
 from modalens.measures._base import Measure
+from modalens.measures._built import build
 from modalens.measures._studied import Array, Clips, Network, StudiedModel
 
-__all__ = ["Array", "Clips", "Measure", "Network", "StudiedModel"]
+__all__ = ["Array", "Clips", "Measure", "Network", "StudiedModel", "build"]

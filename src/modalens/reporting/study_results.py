@@ -98,7 +98,7 @@ class Study:
 
     def _read_measure(self, name: str) -> pd.DataFrame:
         paths = [self.root / "relevance" / task / f"{name}.csv" for task in self.tasks]
-        tables = [read(path) for path in paths if path.exists()]
+        tables = [_of_measure(path) for path in paths if path.exists()]
         table = pd.concat(tables, ignore_index=True) if tables else pd.DataFrame()
         if table.empty:
             return table
@@ -160,3 +160,15 @@ def weights(study: Study) -> dict[str, str]:
             made = hdf5.attributes(path)
             found[folder.name] = f"{made.get('encoder', '')}: {made.get('weights', 'not stated')}"
     return found
+
+
+def _of_measure(path: Path) -> pd.DataFrame:
+    """Raises UserError for what the stage `relevance` did not write: no finding may come of it, not even that there is
+    none."""
+    table = read(path)
+    if not {"task", "model"} <= set(table) or not (table["task"] == path.parent.name).all():
+        raise UserError(
+            f"{path} is not what the measure {path.stem} wrote: run again with "
+            "`--forcerun relevance relevance_of_models`, which makes it anew"
+        )
+    return table

@@ -15,6 +15,7 @@ from urllib.parse import urlsplit
 import torch
 from torch import Tensor
 
+from modalens import measures
 from modalens.balancing import Learner, apply_balancing
 from modalens.config.modalities import learnt as learnt_through
 from modalens.encoders import Encoder
@@ -62,8 +63,7 @@ def problems(config: Config) -> list[str]:
             _try_decoded(config["models"][name], config)
     for name, given in config["relevance"]["measures"].items():
         with _noted(found, f"config: relevance.measures.{name}"):
-            maker = registry.load("measures", name)
-            maker(**resolve(maker, given, f"config: relevance.measures.{name}"))
+            measures.build(name, given, f"config: relevance.measures.{name}")
     if (cookies := config["download"]["cookies"]) and not Path(cookies).is_file():
         found.append(f"config: download.cookies: not found: {cookies} (paths count from {Path.cwd()})")
     with _noted(found, "config: mlflow.tracking_uri"):

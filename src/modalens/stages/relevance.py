@@ -13,8 +13,8 @@ from typing import Any
 
 import pandas as pd
 
-from modalens.measures import Measure
-from modalens.plugins import blame, options, registry
+from modalens.measures import Measure, build
+from modalens.plugins import blame
 from modalens.stats.prediction_files import load_predictions
 from modalens.stats.targets import REGRESSION, target_of
 from modalens.tracking import records
@@ -55,9 +55,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def main(arguments: argparse.Namespace) -> None:
-    kind = registry.load("measures", arguments.measure)
-    settings = options.resolve(kind, arguments.options, f"relevance.measures.{arguments.measure}")
-    measure: Measure = kind(**settings)
+    measure, settings = build(arguments.measure, arguments.options, f"relevance.measures.{arguments.measure}")
     flag, task_at, model_at = SOURCES[measure.needs]
     paths = sorted(getattr(arguments, flag) or [])
     if not paths:
@@ -73,7 +71,7 @@ def main(arguments: argparse.Namespace) -> None:
     for task, own in tasks.items():
         output, record = (Path(str(one).replace(TASK, task)) for one in (arguments.output, arguments.record))
         made = _made(own, settings, arguments)
-        if made and output.is_file() and records.holds(record, made):
+        if made and output.is_file() and records.holds(record, _sealed(made, output)):
             log.info("%s: nothing that it is made from has changed: kept", task)
             # It is as new as what the other tasks' tables are made from.
             output.touch()
@@ -85,14 +83,14 @@ def main(arguments: argparse.Namespace) -> None:
         names = list(dict.fromkeys(_name(path, model_at) for path in own))
         key = {"task": task, "measure": arguments.measure} | arguments.key
         runs = [_run(measure, table, key | {"model": name}, settings, output) for name in names]
-        records.write(record, "relevance", runs, made)
+        records.write(record, "relevance", runs, _sealed(made, output))
 
 
 def _table(measure: Measure, paths: list[Path], arguments: argparse.Namespace) -> pd.DataFrame:
     table = measure(_given(measure, paths, arguments))
     if not isinstance(table, pd.DataFrame) or "model" not in table:
         columns = table.columns if isinstance(table, pd.DataFrame) else []
-        got = f"the columns {', '.join(map(str, columns))}" if len(columns) else type(table).__name__
+        got = f"the columns {', '.join(map(str, columns))}" if len(columns) else "none"
         raise UserError(
             f"{blame.where('measures', arguments.measure)}: expected a table with a column `model`, got {got}"
         )
@@ -113,6 +111,11 @@ def _made(paths: list[Path], settings: dict[str, Any], arguments: argparse.Names
         return ""
     contents = [checksums.stored(path) or hashlib.sha256(path.read_bytes()).hexdigest() for path in paths]
     return files.digest(arguments.made, settings, [str(path) for path in paths], contents)
+
+
+def _sealed(made: str, table: Path) -> str:
+    """With the digest of the table: one that was damaged or edited since is made again."""
+    return made and files.digest(made, hashlib.sha256(table.read_bytes()).hexdigest())
 
 
 def _given(measure: Measure, paths: list[Path], arguments: argparse.Namespace) -> Any:
