@@ -5,6 +5,7 @@ from importlib.util import find_spec
 
 import numpy as np
 import pytest
+import torch
 from _checkout import ROOT
 from filming import film
 from PIL import Image
@@ -116,6 +117,27 @@ def test_without_the_detector_one_line_says_what_to_install_before_anything_runs
             asked()
         assert "\n" not in str(error.value)
     load_modality("video", {}).check()
+
+
+@pytest.mark.parametrize("held", [{}, {"pnet.pt": b"<html>"}, {"pnet.pt": {"conv1.weight": "text"}}, {"pnet.pt": {}}])
+def test_weights_of_the_detector_that_are_none_are_one_line_before_anything_runs(monkeypatch, tmp_path, held):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(faces, "find_spec", lambda _: None)
+    folder = tmp_path / ".weights" / faces.PACKAGE / "data"
+    folder.mkdir(parents=True)
+    for name in faces.WEIGHTS:
+        torch.save({"conv1.weight": torch.zeros(1)}, folder / name)
+    load_modality("video", {"region": "mouth", "crop": 80}).check()
+    faces._check_weights.cache_clear()
+    if not held:
+        (folder / "pnet.pt").unlink()
+    for name, content in held.items():
+        (folder / name).write_bytes(content) if isinstance(content, bytes) else torch.save(content, folder / name)
+    with pytest.raises(
+        UserError, match=r"pnet\.pt: expected weights of the face detector, got .*`make weights`"
+    ) as error:
+        load_modality("video", {"region": "mouth", "crop": 80}).check()
+    assert "\n" not in str(error.value)
 
 
 @pytest.mark.slow

@@ -4,9 +4,12 @@ import _study
 import pytest
 import torch
 
+from modalens.config.resolve import resolve
 from modalens.encoders import Encoder
 from modalens.models import build, load_model, zero_shot
+from modalens.search import rehearsal
 from modalens.utils.errors import UserError
+from modalens.utils.files import write_text
 
 VECTORS = {"red": [1.0, 0.0, 0.0], "green": [0.0, 3.0, 4.0], "grass": [0.0, 0.0, 2.0], "long": [1.0] * 4}
 CAPTIONS = {"1": "red", "2": "green"}
@@ -80,7 +83,7 @@ def test_a_misspelt_option_of_the_text_encoder_is_one_line():
 
 
 def test_a_target_that_is_not_there_is_one_line():
-    with pytest.raises(UserError, match="looks at 'picture'"):
+    with pytest.raises(UserError, match="target: no modality 'picture'"):
         made(target="picture")
 
 
@@ -94,3 +97,39 @@ def test_the_stages_keep_the_captions_in_the_model_file_and_no_clip_changes_them
         weight = load_model(folder / str(seed) / "model.pt").model.head.weight.data
         torch.testing.assert_close(weight, torch.nn.functional.normalize(vectors), atol=1e-3, rtol=0)
     assert set(_study.evaluated(root, folder).coalition) == {"", "video"}
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        ({"captions": {"no": 1, "yes": 2}}, "captions: 'no': expected a text or a list of texts, got 1"),
+        ({"captions": ["a", "b"]}, "captions: expected {class: a text, or a list of texts}, got ['a', 'b']"),
+        ({"captions": {"no": "", "yes": []}}, "captions: 'no': expected a text or a list of texts, got ''"),
+        ({"captions": {}}, "captions: expected {class: a text"),
+        ({"captions": {"no": "a", "yse": "b"}}, "captions: 'yes': no caption (task seen); did you mean 'yse'?"),
+        ({"captions": {"no": "a", "yes": "b", "maybe": "c"}}, "captions: 'maybe': no such class (task seen)"),
+        ({"target": "titel"}, "target: no modality 'titel'; did you mean 'title'?"),
+        ({"scale": 0}, "scale: expected a number above 0, got 0"),
+    ],
+)
+def test_options_that_cannot_be_are_told_before_anything_runs_under_the_model_s_name_in_the_config(options, said):
+    """Also where nobody knows yet how many numbers the target's encoder gives."""
+    told = {"target": "title", "captions": {"no": "a", "yes": "b"}} | options
+    config = {
+        "name": "s",
+        "dataset": {"name": "folder", "csv": "list.csv"},
+        "tasks": ["seen"],
+        "modalities": {"title": {"kind": "text", "encoder": "term_counts"}},
+        "models": {"nearest": {"model": "zero_shot", "options": told}},
+    }
+    (line,) = rehearsal.problems(resolve(config), {"seen": ["no", "yes"]})
+    assert line.startswith(f"config: models.nearest.options.{said}")
+
+
+def test_captions_of_every_task_s_classes_have_no_problem_and_the_workflow_reads_these_from_the_manifest(tmp_path):
+    config = {"tasks": ["seen", "amount"], "targets": {"amount": "regression"}}
+    for task in config["tasks"]:
+        write_text(tmp_path / "labels" / f"{task}.csv", "clip_id,label\na,yes\nb,NA\nc,yes\n")
+    assert rehearsal._classes(config, tmp_path) == {"seen": ["NA", "yes"]}
+    captions = {"NA": "a", "yes": ["b", "c"]}
+    zero_shot.ZeroShot.check(["image"], {"seen": ["NA", "yes"]}, target="image", captions=captions)

@@ -30,11 +30,13 @@ MANY_NUMBERS = 20  # as labels: an amount, not names of classes
 
 @dataclass
 class Survey:
-    """told: what was found. warnings: what a study can run with. mistakes: what it cannot."""
+    """told: what was found. warnings: what a study can run with. mistakes: what it cannot. classes: of each task that
+    has any."""
 
     told: list[str] = field(default_factory=list)
     warnings: list[str] = field(default_factory=list)
     mistakes: list[str] = field(default_factory=list)
+    classes: dict[str, list[str]] = field(default_factory=dict)
 
     def show(self) -> None:
         for mark, lines in (("", self.told), ("look at: ", self.warnings), ("to mend: ", self.mistakes)):
@@ -45,6 +47,7 @@ class Survey:
         self.told += other.told
         self.warnings += other.warnings
         self.mistakes += other.mistakes
+        self.classes |= other.classes
 
 
 def of_study(clips: pd.DataFrame, study: dict[str, Any]) -> Survey:
@@ -116,6 +119,8 @@ def of_task(
         what = f"one class only, {per_class.index[0]!r}" if len(per_class) else "no label"
         found.mistakes.append(f"task {task}: {what}")
         return found
+    if kind == CLASSES:
+        found.classes[task] = sorted(map(str, per_class.index))
     found.warnings += [f"task {task}: {line}" for line in _remarks(clips, task, per_class, kind)]
     strata = labels.assign(label=targets.strata(labels["label"], labels["group"], kind))
     try:

@@ -30,7 +30,7 @@ def main(arguments: argparse.Namespace) -> None:
         found.add(of_lists(study, [task for task in study["tasks"] if task in config["tasks"]]))
         from modalens.search import rehearsal  # imports PyTorch: seconds, which a list that cannot be read does without
 
-        found.mistakes += rehearsal.problems(study)
+        found.mistakes += rehearsal.problems(study, found.classes)
     found.show()
     if found.mistakes:
         raise UserError(f"{arguments.config}: {len(set(found.mistakes))} to mend before the study can run")

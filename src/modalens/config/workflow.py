@@ -201,11 +201,13 @@ def rehearse(config: dict[str, Any], study: Path) -> None:
     Raises SystemExit once that process has said what is wrong.
     """
     code = code_digest("search/rehearsal", *(f"{kind}/{name}" for kind, name in _plugins(config)))
-    key = digest(*(config[part] for part in REHEARSED), code)
+    manifest = study / "manifest"
+    labels = [_state(manifest / "labels" / f"{task}.csv") for task in config["tasks"]]
+    key = digest(*(config[part] for part in REHEARSED), labels, code)
     stamp = study / "rehearsed.txt"
     if stamp.is_file() and stamp.read_text(encoding="utf-8") == key:
         return
-    command = [sys.executable, "-m", "modalens.search.rehearsal"]
+    command = [sys.executable, "-m", "modalens.search.rehearsal", str(manifest)]
     environment = {**os.environ, "PYTHONPATH": python_path()}
     if subprocess.run(command, input=json.dumps(config), text=True, env=environment).returncode:
         raise SystemExit(1)

@@ -20,6 +20,7 @@ from modalens.media.failure_causes import ClipError, note
 from modalens.utils.errors import UserError
 
 PACKAGE, FOLDER = "facenet_pytorch", ".weights"
+WEIGHTS = ("pnet.pt", "rnet.pt", "onet.pt")  # of MTCNN's three networks
 SIDE, SMALLEST = 288, 36  # pixels of a frame's shorter side for the detector, and of the smallest face in it
 SURE = 0.9  # of a face; what the detector is less sure of is as often none
 # Side of the square, in the larger one of a box's sides: hair and chin are in it.
@@ -33,11 +34,36 @@ Squares = NDArray[np.float64]  # (N, 3): across, down and side, in pixels; NaN w
 
 
 def required() -> None:
-    """Raises UserError, one line that says what to install, where the detector is not to be had."""
-    if not (find_spec(PACKAGE) or (Path(FOLDER) / PACKAGE).is_dir()):
+    """Raises UserError, one line that says what to install, where the detector is not to be had, or its weights are
+    none."""
+    found = find_spec(PACKAGE)
+    places = list(found.submodule_search_locations or ()) if found else []
+    if not places and (Path(FOLDER) / PACKAGE).is_dir():
+        places = [str(Path(FOLDER) / PACKAGE)]
+    if not places:
         raise UserError(
             "video: region: finding faces needs the package facenet-pytorch (MIT), which is not installed: `make "
             "weights` in a checkout of modalens, or pip install --no-deps facenet-pytorch==2.6.0"
+        )
+
+    for name in WEIGHTS:
+        _check_weights(Path(places[0]).absolute() / "data" / name)
+
+
+@functools.cache
+def _check_weights(path: Path) -> None:
+    import torch
+
+    try:
+        content = torch.load(path, map_location="cpu", weights_only=True)
+        known = bool(content) and all(isinstance(one, torch.Tensor) for one in content.values())
+    except Exception:  # torch.load raises whatever the bytes lead it to
+        known = False
+    if not known:
+        got = "something else" if path.exists() else "no file"
+        raise UserError(
+            f"video: region: {path}: expected weights of the face detector, got {got}; delete {FOLDER} and `make "
+            "weights` in a checkout of modalens, or pip install --no-deps --force-reinstall facenet-pytorch==2.6.0"
         )
 
 

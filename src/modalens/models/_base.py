@@ -110,6 +110,11 @@ class Model(nn.Module):
         module = self.normalizers[name]
         return module.as_features(values) if isinstance(module, Through) else values
 
+    @classmethod
+    def check(cls, modalities: Sequence[str], tasks: Mapping[str, Sequence[str]], **options: Any) -> None:
+        """Raises UserError for options that cannot be, whatever the shapes, before anything runs. modalities: its own.
+        tasks: the classes of each, as far as they are known. Nothing by default."""
+
     def name_classes(self, labels: Sequence[str]) -> None:
         """Called once before learning, with what its outputs are called: for a model that reads the names. Nothing by
         default."""

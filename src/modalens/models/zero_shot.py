@@ -23,7 +23,7 @@ from modalens.plugins.options import resolve
 from modalens.utils.errors import UserError
 from modalens.utils.suggest import suggest
 
-ENCODER = "text_network"
+ENCODER, WHERE = "text_network", "models.zero_shot"
 
 
 class ZeroShot(Model):
@@ -48,16 +48,22 @@ class ZeroShot(Model):
         entry for each class of the task. text: options of the encoder `text_network` that reads the captions, whose
         vectors lie in the same space as the target's features: the other tower of a CLIP, or for a target that is text
         the target's own encoder. scale: what cosines are multiplied by; 100 is what CLIP has learnt."""
-        if target not in shapes:
-            raise UserError(f"a model looks at {target!r}, the study's modalities are {', '.join(sorted(shapes))}")
-        self._text = resolve(registry.load("encoders", ENCODER), dict(text or {}), "models.zero_shot.text")
-        self._texts = {str(name): _texts(name, told) for name, told in captions.items()}
+        self._text, self._texts = _options(list(shapes), target, captions, text, scale)
         axis = channel_axis(shapes[target])
         size = tuple(shapes[target].values())[axis]
         networks = {target: _Unit(shapes[target])}
         joined = build("concat", {target: size}, None)
         super().__init__(shapes, networks, joined, _Captions(size, classes, scale))
         self.target = target
+
+    @classmethod
+    def check(cls, modalities: Sequence[str], tasks: Mapping[str, Sequence[str]], **options: Any) -> None:
+        """Raises UserError also for a text encoder that is not to be had; its weights are not read."""
+        given = {"text": None, "scale": 100.0} | options
+        text, texts = _options(modalities, given["target"], given["captions"], given["text"], given["scale"])
+        for task, labels in tasks.items():
+            _check_names(texts, labels, f" (task {task})")
+        registry.load("encoders", ENCODER).check(**text)
 
     def embed(self, features: Features) -> dict[str, Tensor]:
         """Not standardised: both encoders' vectors lie where training put them."""
@@ -69,17 +75,14 @@ class ZeroShot(Model):
     @torch.no_grad()
     def name_classes(self, labels: Sequence[str]) -> None:
         """Raises UserError for a class without a caption, and for captions whose vectors have another size."""
-        for known, asked, what in ((self._texts, labels, "no caption"), (labels, self._texts, "no such class")):
-            if missing := [name for name in asked if name not in known]:
-                near = suggest(str(missing[0]), list(known))
-                raise UserError(f"models.zero_shot.captions: {missing[0]!r}: {what}; {near}")
+        _check_names(self._texts, labels)
         weight = self.head.weight
         encoder = load_encoder(ENCODER, self._text, weight.device)
         for place, name in enumerate(labels):
             found = torch.from_numpy(encode(encoder, _rows(self._texts[name]))).float()
             if found.shape[1:] != weight.shape[1:]:
                 raise UserError(
-                    f"models.zero_shot.text: expected an encoder of {weight.shape[1]} numbers, as {self.target!r} has, "
+                    f"{WHERE}.text: expected an encoder of {weight.shape[1]} numbers, as {self.target!r} has, "
                     f"got {' x '.join(map(str, found.shape[1:]))}: both have to be of one model"
                 )
             weight[place] = functional.normalize(functional.normalize(found).mean(0), dim=0)
@@ -115,11 +118,34 @@ class _Captions(nn.Module):
         return self.scale * functional.linear(functional.normalize(embeddings), self.weight)
 
 
+def _options(
+    modalities: Sequence[str], target: Any, captions: Any, text: Any, scale: Any
+) -> tuple[dict[str, Any], dict[str, list[str]]]:
+    """Options of the text encoder, texts of each class. Raises UserError."""
+    if target not in modalities:
+        raise UserError(f"{WHERE}.target: no modality {target!r}; {suggest(str(target), sorted(modalities))}")
+    if not isinstance(captions, Mapping) or not captions:
+        raise UserError(f"{WHERE}.captions: expected {{class: a text, or a list of texts}}, got {captions!r}")
+    if not isinstance(text, Mapping | None):
+        raise UserError(f"{WHERE}.text: expected options of the encoder {ENCODER}, got {text!r}")
+    if isinstance(scale, bool) or not isinstance(scale, int | float) or not scale > 0:
+        raise UserError(f"{WHERE}.scale: expected a number above 0, got {scale!r}")
+    resolved = resolve(registry.load("encoders", ENCODER), dict(text or {}), f"{WHERE}.text")
+    return resolved, {str(name): _texts(name, told) for name, told in captions.items()}
+
+
 def _texts(name: Any, told: Any) -> list[str]:
     texts = [told] if isinstance(told, str) else told
     if not isinstance(texts, list) or not texts or not all(isinstance(one, str) and one.strip() for one in texts):
-        raise UserError(f"models.zero_shot.captions: {name!r}: expected a text or a list of texts, got {told!r}")
+        raise UserError(f"{WHERE}.captions: {name!r}: expected a text or a list of texts, got {told!r}")
     return texts
+
+
+def _check_names(texts: Mapping[str, Any], labels: Sequence[str], where: str = "") -> None:
+    for known, asked, what in ((texts, labels, "no caption"), (labels, texts, "no such class")):
+        if missing := [name for name in asked if name not in known]:
+            near = suggest(str(missing[0]), list(known))
+            raise UserError(f"{WHERE}.captions: {missing[0]!r}: {what}{where}; {near}")
 
 
 def _rows(texts: list[str]) -> np.ndarray[Any, Any]:

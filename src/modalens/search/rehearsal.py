@@ -1,23 +1,26 @@
 """A study's plugins are made and tried on made-up features before anything runs: what cannot work is said at once.
 
-`python -m modalens.search.rehearsal < resolved config as JSON` is what the workflow runs, where PyTorch is installed.
+`python -m modalens.search.rehearsal MANIFEST < resolved config as JSON` is what the workflow runs, where PyTorch is
+installed; MANIFEST is the folder that stage wrote.
 """
 
 import contextlib
 import json
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from importlib.metadata import entry_points
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
+import pandas as pd
 import torch
 from torch import Tensor
 
 from modalens import measures
 from modalens.balancing import Learner, apply_balancing
 from modalens.config.modalities import learnt as learnt_through
+from modalens.config.resolved import target_of
 from modalens.encoders import Encoder
 from modalens.fusions import Fusion
 from modalens.modalities import load_modality
@@ -25,6 +28,7 @@ from modalens.models import FROZEN, Model, Shapes, build, shape_of
 from modalens.plugins import blame, introspection, registry
 from modalens.plugins.options import resolve
 from modalens.search.space import apply_overrides
+from modalens.stats import targets
 from modalens.tracking import mlflow_database
 from modalens.training import augmentation
 from modalens.utils.errors import UserError
@@ -39,8 +43,9 @@ STORES = ("sqlite", "http", "https", "file", "postgresql", "mysql", "mssql", "da
 LOCKED_S = 5.0  # that a database may be somebody else's
 
 
-def problems(config: Config) -> list[str]:
-    """What of a resolved config cannot work, a line each; [] if nothing is known against it.
+def problems(config: Config, classes: Mapping[str, Sequence[str]] | None = None) -> list[str]:
+    """What of a resolved config cannot work, a line each; [] if nothing is known against it. classes: of each task,
+    as far as they are known.
 
     Encoders check their options without reading weights, modalities that what decodes is there; models learn one batch
     of noise, by each end of what a search draws; measures are made; the cookies file and MLflow's database are looked
@@ -56,7 +61,10 @@ def problems(config: Config) -> list[str]:
     shapes = _shapes(config)
     learnt: dict[str, Model] = {}
     for name in sorted(config["models"], key=lambda name: len(config["models"][name]["teachers"])):
-        for where, settings in _settings(name, config):
+        known = len(found)
+        with _noted(found, f"config: models.{name}.options"):
+            _check_options(name, config["models"][name], classes or {})
+        for where, settings in _settings(name, config) if len(found) == known else ():
             with _noted(found, f"config: {where}"):
                 _try(name, config["models"][name], settings, shapes, learnt)
         with _noted(found, f"config: models.{name}.training"):
@@ -118,6 +126,15 @@ def _settings(name: str, config: Config) -> Iterator[tuple[str, dict[str, Any]]]
             if not path.startswith("training."):
                 for value in given if isinstance(given, list) else (given["low"], given["high"]):
                     yield f"search: models.{name} with {path} = {value!r}", apply_overrides(own, {path: value})
+
+
+def _check_options(name: str, model: Config, classes: Mapping[str, Sequence[str]]) -> None:
+    """What a model says of its options by themselves, under the name that it has in the config."""
+    try:
+        registry.load("models", model["model"]).check(model["modalities"], classes, **model["options"])
+    except UserError as error:
+        own = f"models.{model['model']}."
+        raise UserError(str(error).replace(own, f"config: models.{name}.options.", 1)) from error
 
 
 def _try(name: str, model: Config, settings: dict[str, Any], shapes: Shapes, learnt: dict[str, Model]) -> None:
@@ -193,8 +210,19 @@ def _told(terms: Any) -> str:
     return f"one with {', '.join(map(str, terms)) or 'nothing'}" if isinstance(terms, dict) else type(terms).__name__
 
 
+def _classes(config: Config, manifest: Path) -> dict[str, list[str]]:
+    """Of each task that has any."""
+    tables = {task: manifest / "labels" / f"{task}.csv" for task in config["tasks"]}
+    return {
+        task: sorted(set(pd.read_csv(path, usecols=["label"], dtype="str", keep_default_na=False)["label"]))
+        for task, path in tables.items()
+        if target_of(config, task) == targets.CLASSES and path.is_file()
+    }
+
+
 def main() -> None:
-    found = problems(json.load(sys.stdin))
+    config = json.load(sys.stdin)
+    found = problems(config, _classes(config, Path(sys.argv[1])))
     for line in found:
         print(f"modalens: {line}", file=sys.stderr)
     sys.exit(bool(found))
