@@ -343,9 +343,8 @@ def test_weights_that_cannot_be_had_are_one_line_with_the_place_to_put_them(tmp_
 
     monkeypatch.setattr(torch.hub, "download_url_to_file", refuse)
     monkeypatch.setattr(torch.hub, "get_dir", lambda: str(tmp_path))
-    line = (
-        r"torchvision's resnet18 .* cannot be had \(OSError: no route to host\); put https://\S+/resnet18-\w+\.pth at "
-    )
+    place = r"put https://\S+/resnet18-\w+\.pth at "
+    line = rf"options\.weights: torchvision's resnet18 .* cannot be had \(OSError: no route to host\); {place}"
     with pytest.raises(UserError, match=line):
         load_encoder("image_network", {"model": "resnet18"}, CPU)
     with pytest.raises(UserError, match=r"SLOWFAST_8x8_R50\.pyth at "):

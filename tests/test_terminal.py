@@ -153,6 +153,24 @@ def test_jobs_that_fail_alike_are_told_once(tmp_path):
     assert run.account() == [f"train m0, m1, m2 and 6 more failed: no room (log: {log})"]
 
 
+def test_long_words_of_jobs_of_several_stages_are_told_whole_once_at_the_end(tmp_path):
+    log = tmp_path / "log"
+    words = "weights cannot be had; " + "put them there, " * 30 + "or write `untrained`"
+    log.write_text(f"modalens: {words}\n")
+    stream = io.StringIO()
+    made = terminal(stream)
+    made.handle(record("run_info", stats=PLAN))
+    for number, (stage, wildcards) in enumerate((("train", {"task": "seen"}), ("evaluate", {"task": "heard"}))):
+        made.handle(started(number, stage, [log], **wildcards))
+        made.handle(failed(number, stage, log))
+    first, second = stream.getvalue().splitlines()[1:]
+    assert first.startswith("train seen failed: weights cannot be had; put them")
+    assert first.endswith(f" ... (log: {log})")
+    assert len(second) < 200 + len(str(log))
+    assert made.account([])[0] == f"modalens: train seen; evaluate heard failed: {words} (log: {log})"
+    assert "evaluate" not in made.account([])[1]
+
+
 def test_a_job_that_is_tried_again_and_ends_well_is_no_failure():
     run = Run()
     run.plan(PLAN)

@@ -90,8 +90,9 @@ class Source:
                 raise self.refuse(" ".join(str(error).split())[:200], "arguments") from error
 
     @contextlib.contextmanager
-    def fetching(self, remedy: str) -> Iterator[None]:
-        """Whatever a library or a hub raises meanwhile becomes one line that ends in the remedy."""
+    def fetching(self, remedy: str, option: str = "weights") -> Iterator[None]:
+        """Whatever a library or a hub raises meanwhile becomes one line that ends in the remedy. option: that the
+        remedy is written to."""
         # Its retries are said again and again; what counts is said below.
         hub = logging.getLogger("huggingface_hub")
         level = hub.level
@@ -106,7 +107,8 @@ class Source:
             said = " ".join(str(error).split()).split(". ")[0][:200]
             raise self.refuse(
                 f"{self.library}'s {self.model} with weights {self.weights!r} cannot be had ({type(error).__name__}: "
-                f"{said}); {remedy}, or write `weights: {UNTRAINED}` to see the flow run"
+                f"{said}); {remedy}, or write `weights: {UNTRAINED}` to see the flow run",
+                option,
             ) from error
         finally:
             hub.setLevel(level)

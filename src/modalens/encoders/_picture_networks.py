@@ -120,7 +120,7 @@ def _of_transformers(source: Source) -> PixelNetwork:
     from modalens.encoders._transformers import load_network
 
     network = load_network(source, tower="vision")
-    with source.fetching("name its folder in options.model of the modality"):
+    with source.fetching("name its folder in options.model of the modality", "model"):
         seen = AutoImageProcessor.from_pretrained(source.model, trust_remote_code=False)
     return PixelNetwork(
         Output(network, _of_picture),

@@ -42,7 +42,7 @@ def _of_transformers(source: Source, pool: str, max_tokens: int) -> TextNetwork:
     pool = pool if pool != "auto" else "projection" if is_tower else "mean"
     if pool == "projection" and not is_tower:
         raise source.refuse(f"`projection` needs a tower of CLIP or SigLIP, got {type(network).__name__}", "pool")
-    with source.fetching(REMEDY):
+    with source.fetching(REMEDY, "model"):
         tokenizer: Any = AutoTokenizer.from_pretrained(source.model, trust_remote_code=False)
     if tokenizer.pad_token is None:
         tokenizer.pad_token = tokenizer.eos_token

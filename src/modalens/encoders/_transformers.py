@@ -33,7 +33,7 @@ def load_network(source: Source, tower: str = "", automatic: str = "AutoModel") 
             "weights",
         )
     _check_folder(source)
-    with source.fetching(REMEDY):
+    with source.fetching(REMEDY, "model"):
         if source.untrained and is_type(source.model):
             config = transformers.AutoConfig.for_model(source.model)
         else:

@@ -76,7 +76,7 @@ def _of_transformers(source: Source) -> tuple[PixelNetwork, int, int]:
     network = load_network(source)
     seen: Any = None
     if not (source.untrained and is_type(source.model)):
-        with source.fetching(REMEDY):
+        with source.fetching(REMEDY, "model"):
             seen = AutoImageProcessor.from_pretrained(source.model, trust_remote_code=False)
     found = PixelNetwork(
         Output(network, _of_clip),

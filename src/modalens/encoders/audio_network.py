@@ -63,7 +63,7 @@ class AudioNetwork(Encoder):
         layers = self._network.config.num_hidden_layers + 1
         if not -layers <= layer < layers:
             raise source.refuse(f"expected from {-layers} to {layers - 1}, got {layer}", "layer")
-        with source.fetching(REMEDY):
+        with source.fetching(REMEDY, "model"):
             self._extract: Any = AutoFeatureExtractor.from_pretrained(model, trust_remote_code=False)
         if self._extract.sampling_rate != SAMPLE_RATE:
             raise source.refuse(f"expected a network of {SAMPLE_RATE} Hz, got one of {self._extract.sampling_rate}")

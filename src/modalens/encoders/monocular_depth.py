@@ -58,7 +58,7 @@ class MonocularDepth(Encoder):
         with library(WHERE):
             from transformers import AutoImageProcessor
         network = load_network(source, automatic="AutoModelForDepthEstimation")
-        with source.fetching(REMEDY):
+        with source.fetching(REMEDY, "model"):
             seen: Any = AutoImageProcessor.from_pretrained(model, trust_remote_code=False)
         self._mean = torch.tensor(seen.image_mean or IMAGENET_MEAN, device=device)
         self._std = torch.tensor(seen.image_std or IMAGENET_STD, device=device)

@@ -1,13 +1,15 @@
 """A run of the workflow as its records tell it: stages, jobs, the time left, what failed. Pure bookkeeping."""
 
 import re
+import textwrap
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 PREFIX = "modalens: "  # of a stage's last words
 SILENT = "it ended without a word; was it killed, or out of memory?"
 SHOWN = 3  # names of jobs in one line
+BRIEF = 160  # letters of what a stage said last, while others are at work
 TAIL = 4096  # bytes of a log in which its last line is looked for
 
 
@@ -62,7 +64,8 @@ class Failure:
     words: str
 
     def __str__(self) -> str:
-        return told([self])
+        """While the run goes on: its account ends with all of the words."""
+        return told([replace(self, words=textwrap.shorten(self.words, BRIEF, placeholder=" ..."))])
 
 
 @dataclass
@@ -99,10 +102,10 @@ class Run:
         return self.failures[number]
 
     def account(self) -> list[str]:
-        """A line for all jobs of a stage that failed with the same words."""
-        alike: dict[tuple[str, str], list[Failure]] = {}
+        """A line for all jobs that failed with the same words."""
+        alike: dict[str, list[Failure]] = {}
         for failure in self.failures.values():
-            alike.setdefault((failure.job.stage, failure.words), []).append(failure)
+            alike.setdefault(failure.words, []).append(failure)
         return [told(failures) for failures in alike.values()]
 
     def reasons(self) -> list[str]:
@@ -126,9 +129,13 @@ class Run:
 def told(failures: list[Failure]) -> str:
     """One line: which jobs, what they said, where the first one's log is."""
     job, words = failures[0].job, failures[0].words
-    names = listed([failure.job.name for failure in failures]).removeprefix(": ")
+    stages = dict.fromkeys(failure.job.stage for failure in failures)
+    jobs = []
+    for stage in stages:
+        names = listed([failure.job.name for failure in failures if failure.job.stage == stage]).removeprefix(": ")
+        jobs.append(f"{stage} {names}".strip())
     where = f" (log: {job.logs[0]})" if job.logs else ""
-    return f"{job.stage} {names}".strip() + f" failed: {words}{where}"
+    return f"{'; '.join(jobs)} failed: {words}{where}"
 
 
 def listed(names: Sequence[str]) -> str:
