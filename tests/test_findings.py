@@ -11,7 +11,7 @@ def study(*rows):
     columns = ["model", "replacement", "modality", "drop", "low", "high"]
     drops = pd.DataFrame(rows, columns=columns).assign(task="seen", metric="accuracy")
     return SimpleNamespace(
-        scores={"seen": {}}, headline=lambda _: "late_fusion", measure=lambda _: drops, target=lambda _: "classes"
+        scores={"seen": {}}, headline=lambda _: "late_fusion", measure=lambda _: drops, metric=lambda _: "accuracy"
     )
 
 

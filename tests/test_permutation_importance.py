@@ -103,7 +103,7 @@ def test_the_same_seed_gives_the_same_table_and_unimodal_models_are_left_out():
     assert PermutationImportance(bootstrap=100)([only]).empty
     measure = PermutationImportance(bootstrap=100)
     assert set(measure.headline(one)) == {
-        f"drop/{name}{end}" for name in Model.modalities for end in ("", "/low", "/high")
+        f"exchanged/{name}{end}" for name in Model.modalities for end in ("", "/low", "/high")
     }
 
 

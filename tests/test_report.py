@@ -288,6 +288,33 @@ def test_record_names_the_page_and_the_headline_accuracy(study):
     assert of_task["ignored"].metrics["accuracy"] == pytest.approx(0.8, abs=0.06)
 
 
+@pytest.mark.slow
+def test_the_metric_that_the_answer_is_told_in_is_named_everywhere(tmp_path):
+    """One class is most of the test set: balanced accuracy."""
+    root = write_study(tmp_path / "s", {"t": models(SEEN)}, CLASSES, groups=8, seeds=2, lost=0, trained=False)
+    for path in root.glob("evaluate/t/*.parquet"):
+        table = pd.read_parquet(path)
+        few = sorted(table.loc[table["label"] != CLASSES[0], "clip_id"].unique())[::5]
+        table[(table["label"] == CLASSES[0]) | table["clip_id"].isin(few)].to_parquet(path)
+    html = write_page(measure(root))
+    _, runs = records.read(root / "report" / "record.json")
+    (told,) = [run for run in runs if run.key.get("task") == "t"]
+    assert told.params["metric"] == "balanced_accuracy"
+    assert set(told.metrics) == {"balanced_accuracy"}
+    assert "Fall of balanced accuracy for each way" in html
+    assert "<div>Shapley value in accuracy" in html
+    figure = (root / "report" / "figures" / "t-withheld.svg").read_text()
+    assert "drop of balanced accuracy when withheld" in figure
+    assert "drop of accuracy" not in figure
+    rows = read(root / "report" / "tables" / "leave_one_out.csv")
+    row = rows[(rows["metric"] == "balanced_accuracy") & (rows["model"] == "late_fusion")].iloc[0]
+    assert told.metrics["balanced_accuracy"] == pytest.approx(row["full"])
+    _, measured = records.read(root / "relevance" / "t" / "leave_one_out.json")
+    numbers = next(run.metrics for run in measured if run.key["model"] == "late_fusion")
+    drop = numbers[f"drop/{row['modality']}/of balanced_accuracy/{row['replacement']}"]
+    assert drop == pytest.approx(row["drop"])
+
+
 def test_numbers_are_shown_with_a_real_minus_sign_and_without_a_negative_zero():
     assert [number(value) for value in (-0.126, -0.001, float("nan"), None)] == ["−0.13", "0.00", "–", "–"]
     assert number(0.1, 2, True) == "+0.10"

@@ -40,11 +40,13 @@ def test_sharded_stages_stay_apart_by_the_rest_of_their_key(tmp_path: Path) -> N
     }
 
 
-def study(folder: Path) -> dict[str, mlflow_runs.Entry]:
+def study(folder: Path, metric: str = "accuracy") -> dict[str, mlflow_runs.Entry]:
     """Records of one task with two models of two seeds -> runs by name."""
     task = {"task": "seen"}
     records.write(
-        folder / "report.json", "report", [Run({}, {"replacement": "mean@fusion"}), Run(task, {"verdict": "v"})]
+        folder / "report.json",
+        "report",
+        [Run({}, {"replacement": "mean@fusion"}), Run(task, {"verdict": "v", "metric": metric})],
     )
     told = {"name": "demo, seen", "digest": "d", "source": "splits/seen", "profile": {"clips_test": 4}}
     records.write(folder / "splits.json", "splits", [Run(task, {"seed": 0}, {"clips_test": 4}, dataset=told)])
@@ -57,7 +59,8 @@ def study(folder: Path) -> dict[str, mlflow_runs.Entry]:
         records.write(
             folder / f"board-{model}.json", "leaderboard", [Run({**task, "model": model}, {}, {"accuracy": 0.6})]
         )
-        drops = {"drop/audio/mean@fusion": 0.25, "drop/audio/low/mean@fusion": 0.125, "drop/audio/blank@input": 0.5}
+        drops = {"drop/audio/of accuracy/mean@fusion": 0.25, "drop/audio/low/of accuracy/mean@fusion": 0.125}
+        drops |= {"drop/audio/of accuracy/blank@input": 0.5, "drop/audio/of balanced_accuracy/mean@fusion": 0.0625}
         key = {**task, "measure": "leave_one_out", "model": model}
         records.write(folder / f"measure-{model}.json", "relevance", [Run(key, {"seed": 9}, drops)])
     records.write(folder / "features.json", "features", [Run({"modality": "audio", "shard": "0"})])
@@ -90,8 +93,16 @@ def test_a_models_run_has_what_its_seeds_share_and_a_seed_its_training_and_test(
 
 
 def test_a_models_run_tells_its_drops_under_the_studys_replacement_by_plain_names(tmp_path: Path) -> None:
-    metrics = study(tmp_path)["late_fusion · seen"].metrics
-    assert metrics == {"accuracy": 0.6, "drop/audio": 0.25, "drop/audio/low": 0.125}
+    run = study(tmp_path)["late_fusion · seen"]
+    assert run.metrics == {"accuracy": 0.6, "drop/audio": 0.25, "drop/audio/low": 0.125}
+    assert run.tags["metric"] == "accuracy"
+
+
+def test_drops_are_in_the_metric_that_the_task_is_told_in_and_the_tag_names_it(tmp_path: Path) -> None:
+    runs = study(tmp_path, "balanced_accuracy")
+    assert runs["late_fusion · seen"].metrics == {"accuracy": 0.6, "drop/audio": 0.0625}
+    told = {name for name, run in runs.items() if run.tags.get("metric") == "balanced_accuracy"}
+    assert told == {"seen", "late_fusion · seen", "audio_only · seen"}
 
 
 def test_the_clips_of_a_task_are_those_of_its_models_and_seeds(tmp_path: Path) -> None:

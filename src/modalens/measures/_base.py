@@ -28,7 +28,8 @@ class Measure:
     def headline(self, table: pd.DataFrame) -> dict[str, float]:
         """Of one model's rows of what a call returned, at least one: the numbers that MLflow shows.
 
-        A name that ends in / and a replacement is shown where the study reports that one, without this end.
+        A name that ends in / and a replacement is shown where the study reports that one, without this end; one that
+        ends in `/of ` and a metric (before the replacement) where the task's answer is told in that metric.
         """
         del table
         return {}

@@ -66,12 +66,14 @@ class LeaveOneOut(Measure):
         return table
 
     def headline(self, table: pd.DataFrame) -> dict[str, float]:
-        """Of one model's rows: full accuracy, and its drop for each modality and replacement."""
+        """Of one model's rows: full accuracy, and its drop for each modality and replacement; the same of balanced
+        accuracy."""
         found: dict[str, float] = {}
-        for row in table[table["metric"] == main_metric(table["metric"])].to_dict("records"):
+        told = table["metric"].isin([main_metric(table["metric"]), "balanced_accuracy"])
+        for row in table[told].to_dict("records"):
             found[row["metric"]] = row["full"]
             for end, column in {"": "drop", "/low": "low", "/high": "high"}.items():
-                found[f"drop/{row['modality']}{end}/{row['replacement']}"] = row[column]
+                found[f"drop/{row['modality']}{end}/of {row['metric']}/{row['replacement']}"] = row[column]
         return found
 
     def _model(self, scores: Coalitions) -> list[dict[str, Any]]:

@@ -68,7 +68,7 @@ class PermutationImportance(Measure):
         found = {}
         for row in table[table["metric"] == "accuracy"].to_dict("records"):
             for end, column in {"": "drop", "/low": "low", "/high": "high"}.items():
-                found[f"drop/{row['modality']}{end}"] = row[column]
+                found[f"exchanged/{row['modality']}{end}"] = row[column]
         return found
 
     def _rows(self, model: StudiedModel) -> Iterator[dict[str, Any]]:

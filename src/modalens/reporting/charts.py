@@ -97,8 +97,10 @@ def _rule(at: float, **style: Any) -> Any:
 
 
 def withheld(table: pd.DataFrame, models: Sequence[str], words: str = "accuracy") -> Any:
-    """leave_one_out rows of one task and metric -> the drop under each replacement."""
-    kept = table.assign(clear=table["p_holm"] < 0.05, p=table["p_holm"])
+    """leave_one_out rows of one task and metric -> the drop under each replacement. Of a metric that no test is of, a
+    drop is clear where its interval excludes 0."""
+    beside = (table["low"] > 0) | (table["high"] < 0)
+    kept = table.assign(clear=beside.where(table["p_holm"].isna(), table["p_holm"] < 0.05), p=table["p_holm"])
     columns = ["model", "replacement", "modality", "drop", "low", "high", "clear", "p"]
     chart = points(rounded(kept, columns), "drop", "replacement", f"drop of {words} when withheld", ["model"])
     return chosen(chart, [choice("model", "model", models)])

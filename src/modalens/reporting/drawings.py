@@ -40,8 +40,9 @@ def drawings(study: Study, tables: dict[str, pd.DataFrame], answers: dict[str, A
         models = drawn(study.multimodal(task) or list(study.scores[task]), first, board)
         drops, values = (of(tables[name], task) for name in ("leave_one_out", "shapley"))
         if len(drops):
-            rows = drops[(drops["metric"] == main) & drops["model"].isin(models)]
-            add(f"{task}-withheld", charts.withheld(rows, models, words), f"{task}: drop of {words} when withheld")
+            told = in_words(study.metric(task))
+            rows = drops[(drops["metric"] == study.metric(task)) & drops["model"].isin(models)]
+            add(f"{task}-withheld", charts.withheld(rows, models, told), f"{task}: drop of {told} when withheld")
         if len(values):
             truth = {
                 function: answers.get(task, {}).get(f"shapley_{function}", {})

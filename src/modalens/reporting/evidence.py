@@ -22,7 +22,7 @@ def evidence(study: Study, task: str, tables: dict[str, pd.DataFrame], previews:
     drops, values = (of(tables[name], task) for name in ("leave_one_out", "shapley"))
     main = TARGETS[study.target(task)].metrics[0]
     measured = {
-        "drops": drops[drops["metric"] == main].to_dict("records") if len(drops) else [],
+        "drops": drops[drops["metric"] == study.metric(task)].to_dict("records") if len(drops) else [],
         "values": values[values["value_function"] == main].to_dict("records") if len(values) else [],
         "others": others.sections(study, task),
         "patches": {name: patches.drawn(study, task, name, previews) for name in patches.MEASURES},

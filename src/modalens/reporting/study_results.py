@@ -14,6 +14,7 @@ from modalens.reporting.model_scores import ModelScores, read_scores
 from modalens.reporting.tables import read
 from modalens.stats.coalitions import model_of
 from modalens.stats.significance import corrected
+from modalens.stats.targets import TARGETS
 from modalens.utils import hdf5
 from modalens.utils.errors import UserError
 
@@ -72,6 +73,12 @@ class Study:
     def target(self, task: str) -> str:
         """What a label of the task is, of stats.targets."""
         return self.scores[task][self.headline(task)].target
+
+    def metric(self, task: str) -> str:
+        """What the task's answer is told in. Where one class is most of the test set, accuracy hardly moves when a
+        model learns to tell the others."""
+        scored = self.scores[task][self.headline(task)]
+        return "balanced_accuracy" if scored.imbalanced else TARGETS[scored.target].metrics[0]
 
     @cached_property
     def forms(self) -> list[str]:

@@ -14,7 +14,7 @@ from modalens.reporting.study_results import Study
 from modalens.reporting.tables import read
 from modalens.reporting.verdict import MARGIN, Estimate, Evidence, divisible, judge, needed, not_needed
 from modalens.stats.coalitions import Coalition, from_text
-from modalens.stats.targets import CLASSES, MULTILABEL, TARGETS, in_words
+from modalens.stats.targets import CLASSES, MULTILABEL, in_words
 from modalens.utils.words import counted
 
 TOLERANCE = 0.10
@@ -59,8 +59,7 @@ class Finding:
 def find(study: Study, task: str) -> Finding:
     model = study.headline(task)
     scored = study.scores[task][model]
-    # Where one class is most of the test set, accuracy hardly moves when a model learns to tell the others.
-    metric = "balanced_accuracy" if scored.imbalanced else TARGETS[scored.target].metrics[0]
+    metric = study.metric(task)
     drops = _rows(study.measure("leave_one_out"), task, metric=metric, replacement=study.replacement)
     payoff = "accuracy" if scored.target == CLASSES else metric
     values = _rows(study.measure("shapley"), task, value_function=payoff)
@@ -268,7 +267,7 @@ def disagreement(study: Study) -> str:
     """
     drops, worst, words = study.measure("leave_one_out"), 0.0, ""
     for task in study.scores:
-        metric = TARGETS[study.target(task)].metrics[0]
+        metric = study.metric(task)
         of = in_words(metric)
         rows = _rows(drops, task, model=study.headline(task), metric=metric)
         for modality in sorted({str(row["modality"]) for row in rows}):

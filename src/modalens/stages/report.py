@@ -80,6 +80,7 @@ def of_study(arguments: argparse.Namespace) -> None:
     runs = [records.Run(key={}, params=dict(study.settings), artifacts=[str(arguments.output)])]
     for finding in findings:
         made_of = [str(path) for path in sorted(wanted) if path.match(f"figures/{finding.task}-*.png")]
-        metrics = {"accuracy": finding.full["full"]} if finding.full else {}
-        runs.append(records.Run({"task": finding.task}, {"verdict": finding.lead}, metrics, artifacts=made_of))
+        metrics = {finding.metric: finding.full["full"]} if finding.full else {}
+        params = {"verdict": finding.lead, "metric": finding.metric}
+        runs.append(records.Run({"task": finding.task}, params, metrics, artifacts=made_of))
     records.write(arguments.record, "report", runs)

@@ -37,6 +37,7 @@ def show_models(client: Any, experiment_id: str, wanted: dict[str, Entry]) -> No
         "accuracy",
         "low",
         "high",
+        *sorted({one.score for one in models} - {"", "accuracy"}),
         *sorted(name for name in names if re.fullmatch(r"(drop|interaction)/[^/]+", name)),
     ]
     columns = [f"metrics.`{name}`" for name in shown if name in names] + ["params.`verdict`"]

@@ -33,6 +33,7 @@ LEVEL_OF = {
 }
 # What tells runs apart comes first, as legends cut the end.
 NAME_ORDER = ("model", "encoder", "measure", "trial", "seed", "task")
+OF = "/of "  # before the score that a number is in, where a measure gives several
 # A sum over shards means something for counts, seconds and bytes only.
 NOT_SUMMED = re.compile(r"_per_|mean|median|rate\b|share|fraction|accuracy|loss|max|min|peak")
 
@@ -42,7 +43,8 @@ class Entry:
     """One MLflow run to be, in MLflow's terms.
 
     level: of LEVELS, or "stage" for what is none of them. parent: identity of the run that it hangs under, "" for none.
-    history: (step, metric, value). artifacts: (file, folder in the UI).
+    history: (step, metric, value). artifacts: (file, folder in the UI). score: of a task and its models, the metric
+    that the answer is told in.
     """
 
     level: str
@@ -56,6 +58,7 @@ class Entry:
     model: records.Model | None = None
     dataset: dict[str, Any] = field(default_factory=dict)
     parent: str = ""
+    score: str = ""
 
     @property
     def identity(self) -> str:
@@ -72,6 +75,8 @@ class Entry:
     def tags(self) -> dict[str, str]:
         """Key and level to filter and group by. The source is a column of MLflow's table as it opens."""
         source = {"mlflow.source.name": self.stage, "mlflow.source.type": "LOCAL"}
+        if self.score:
+            source["metric"] = self.score
         if self.level == "model":
             source["mlflow.runType"] = "evaluation"  # MLflow opens the runs above these, so that its table shows them
         return {**cleaned({name: str(value) for name, value in self.key.items()}), "level": self.level, **source}
@@ -264,24 +269,33 @@ def _settings_of_all_seeds(runs: dict[str, Entry]) -> None:
 
 
 def _reported(runs: dict[str, Entry]) -> None:
-    """Of metrics under several replacements the one that the study reports, under the plain name: `drop/audio`."""
+    """Of metrics under several replacements and in several scores those that the study reports, under the plain name:
+    `drop/audio`. The score is a tag of the task and of its models."""
     study = runs.get(identity("study", {}))
     wanted = study.params.get("replacement", "") if study else ""
-    if not wanted:
-        return
     known = {name for one in runs.values() for name in one.params.get("conditions", "").split()}
     ends = {"/" + next(iter(cleaned({name: 0}))): name for name in known}
     for one in runs.values():
-        if one.level != "model":
+        if one.level not in ("task", "model"):
             continue
-        plain: dict[str, float] = {}
-        for name, value in one.metrics.items():
-            end = next((end for end in ends if name.endswith(end)), "")
-            if not end:
-                plain[name] = value
-            elif ends[end] == wanted:
-                plain[name.removesuffix(end)] = value
-        one.metrics = plain
+        task = runs.get(identity("task", {"task": one.key["task"]}))
+        one.score = task.params.get("metric", "") if task else ""
+        if one.level == "model":
+            plain = _plain(one.metrics, ends, wanted)
+            scores = {name.rpartition(OF)[2] for name in plain if OF in name}
+            one.metrics = _plain(plain, {OF + score: score for score in scores}, one.score)
+
+
+def _plain(metrics: dict[str, float], ends: dict[str, str], wanted: str) -> dict[str, float]:
+    """ends: end of a name -> what it is of. Of names with an end those of `wanted`, without it; all where none is."""
+    if not wanted:
+        return metrics
+    plain: dict[str, float] = {}
+    for name, value in metrics.items():
+        end = next((end for end in ends if name.endswith(end)), "")
+        if not end or ends[end] == wanted:
+            plain[name.removesuffix(end)] = value
+    return plain
 
 
 def _datasets(runs: dict[str, Entry]) -> None:
