@@ -3,6 +3,8 @@
 import io
 import logging
 import re
+import subprocess
+import sys
 from types import SimpleNamespace
 
 import pytest
@@ -277,3 +279,31 @@ def test_a_dry_run_says_how_many_jobs_and_why(capsys):
         ["clips", "2"],
         ["train", "3", "forced", "execution:", "seen/a,", "seen/b,", "seen/c", "and", "1", "more"],
     ]
+
+
+SIGTERM_WHILE_SELECTING = """
+import os, signal, sys, threading
+from types import SimpleNamespace
+from snakemake.scheduling.job_scheduler import JobScheduler
+from modalens.terminal.handler import Terminal
+
+manager = SimpleNamespace(settings=SimpleNamespace(quiet=None, verbose=False, printshellcmds=False, debug_dag=False,
+    dryrun=False), logger=SimpleNamespace(handlers=[], addHandler=lambda one: None), logger_handlers=[])
+try:
+    Terminal().take_over(manager)
+except AttributeError:
+    pass
+made = object.__new__(JobScheduler)
+made._lock, made._open_jobs, made._user_kill = threading.Lock(), threading.Semaphore(0), None
+signal.signal(signal.SIGTERM, made.exit_gracefully)
+with made._lock:
+    os.kill(os.getpid(), signal.SIGTERM)
+print(made._user_kill)
+"""
+
+
+def test_sigterm_while_snakemake_selects_jobs_does_not_hang():
+    found = subprocess.run(
+        [sys.executable, "-c", SIGTERM_WHILE_SELECTING], capture_output=True, text=True, timeout=60, check=True
+    )
+    assert found.stdout.split() == ["graceful"]

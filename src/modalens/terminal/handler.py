@@ -22,8 +22,8 @@ SAID = re.compile(
     r"Creating conda environment|Downloading and installing|Environment for .* created|"
     "Nothing to be done|Trying to restart|stopping: "
 )
-# What it says once Ctrl-C was pressed: the jobs that end now have not failed.
-STOPPING = "Terminating processes on user request"
+# What it says once Ctrl-C was pressed or SIGTERM came: the jobs that end now have not failed.
+STOPPING = re.compile("Terminating processes on user request|Will exit after finishing currently running jobs")
 # What it says of a job that failed beside the record of it.
 AGAIN = re.compile(
     "At least one job did not complete|Exiting because a job execution failed|Restored previous version|"
@@ -51,6 +51,7 @@ class Terminal(logging.Handler):
         `--verbose`, `--printshellcmds`, `--debug-dag` and `--logger` show what they always do. `--quiet` leaves
         warnings, failures and the answer. A dry run gets a line a stage, unless it is a quiet one.
         """
+        _mend_sigterm()
         settings = manager.settings
         quiet = {item.name.lower() for item in settings.quiet or ()}
         self.quiet, self.answers = bool(quiet & {"progress", "rules"}), "all" not in quiet
@@ -92,7 +93,7 @@ class Terminal(logging.Handler):
             self._say(str(self.run.fail(record.jobid, record.rule_name, list(record.log or ()))))
         elif event in ("", "error"):
             text = record.getMessage()
-            if STOPPING in text:
+            if STOPPING.search(text):
                 self._stopped = True
                 text = f"stopping: {counted(len(self.run.jobs), 'job')} at work; what was finished is kept"
             if (record.levelno >= logging.WARNING and not AGAIN.search(text)) or SAID.match(text):
@@ -131,3 +132,17 @@ class Terminal(logging.Handler):
         stopped = "modalens: stopped: " if self._stopped else ""
         lines.append(f"{stopped}{done} of {counted(total, 'job')} done, in {took}; the next run goes on there.")
         return lines + [f"All that Snakemake said: {path}" for path in logs]
+
+
+def _mend_sigterm() -> None:
+    """Snakemake's handler of SIGTERM (9.27) waits for a lock that the code it interrupts holds while jobs are selected:
+    the run then hangs until it is killed. What it does under the lock is one assignment."""
+    from snakemake.scheduling.job_scheduler import JobScheduler
+
+    JobScheduler.exit_gracefully = end_after_running_jobs
+
+
+def end_after_running_jobs(scheduler: Any, *_signal: Any) -> None:
+    """In the place of Snakemake's own, without its lock."""
+    scheduler._user_kill = "graceful"
+    scheduler._open_jobs.release()
