@@ -125,7 +125,10 @@ def read_features(folder: Path, table: pd.DataFrame, lacks: Tensor | None = None
     values: np.ndarray[Any, Any] | None = None
     present = table if lacks is None else table[~lacks.numpy()]
     if present.empty:
-        raise UserError(f"{folder}: expected features of some clips, but all {len(table)} lack them")
+        raise UserError(
+            f"{folder}: expected features of some clips, but all {len(table)} lack them; "
+            "why: incomplete.csv of the task's splits"
+        )
     for shard, clips in present.groupby("shard"):
         rows = hdf5.read(folder / f"{shard}.h5", clips["clip_id"].tolist())
         if values is None:

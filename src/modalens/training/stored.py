@@ -41,7 +41,10 @@ class StoredRows:
         self._readers: OrderedDict[str, hdf5.Reader] = OrderedDict()
         stored = self._instead[self._instead >= 0][:1]
         if not len(stored):
-            raise UserError(f"{folder}: expected rows of some clips, but all {len(table)} lack them")
+            raise UserError(
+                f"{folder}: expected rows of some clips, but all {len(table)} lack them; "
+                "why: incomplete.csv of the task's splits"
+            )
         first = self._read(stored)
         self.shape, self.dtype = (len(self), *first.shape[1:]), first.dtype
 
