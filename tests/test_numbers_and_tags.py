@@ -49,6 +49,29 @@ def test_a_list_with_nothing_to_learn_is_refused():
             manifest.check(table, [task], KINDS)
 
 
+@pytest.mark.parametrize(
+    ("cells", "why"),
+    [
+        (
+            [f"{at}e307" for at in range(9)],
+            r"expected numbers from -1e\+150 to 1e\+150: squares of larger ones overflow; got 8e",
+        ),
+        ([repr(1e17 + at) for at in range(30)], r"the numbers differ by 32 at most, which rounding of 1e\+17 hides"),
+        ([f"{at}e-320" for at in range(9)], r"expected numbers that differ by 1e-150 or more, got 8e-320 at most"),
+    ],
+)
+def test_numbers_whose_variance_cannot_be_computed_are_refused(cells, why):
+    table = targets.read(clips(valence=cells).assign(source="", start_s="", end_s="", text=""), KINDS)
+    with pytest.raises(UserError, match=why):
+        manifest.check(table, ["valence"], KINDS)
+    assert len(_survey.of_task(table, "valence", SPLITS, kind="regression").mistakes) == 1
+
+
+@pytest.mark.parametrize("cells", [[1e149, -1e149], [1.7e18, 1.7e18 + 1e9], [1e-140, 0.0], [1e6, 1e6 + 1e-3]])
+def test_large_small_and_near_numbers_whose_variance_can_be_computed_are_accepted(cells):
+    assert targets.mistake(pd.Series([repr(cell) for cell in cells]), "regression") == ""
+
+
 def test_splits_have_the_same_numbers_and_every_tag():
     draw = np.random.default_rng(0)
     table = clips(

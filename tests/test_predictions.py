@@ -148,6 +148,18 @@ REFUSED = {
         lambda t: with_probabilities(t).assign(log_probability=np.log(0.123)),
         "log_probability: expected the logarithm of p_",
     ),
+    "rank of a right answer": (
+        lambda t: t.assign(label_rank=2),
+        "label_rank: expected 1 where the class that is predicted is the true one, got 2",
+    ),
+    "rank of a wrong answer": (
+        lambda t: t.assign(label_rank=1),
+        "label_rank: expected 2 or more where another class than the true one is predicted, got 1",
+    ),
+    "rank beyond the classes": (
+        lambda t: with_probabilities(t).assign(predicted="dog", label_rank=np.where(t["label"] == "dog", 1, 99)),
+        "by p_<class>, got 99",
+    ),
 }
 
 
@@ -165,6 +177,29 @@ def test_probabilities_of_zero_and_one_are_allowed(table):
     assert (found["log_probability"] == 0).all()
     wrong = sure.assign(p_cat=sure["p_dog"], p_dog=sure["p_cat"]).drop(columns="log_probability")
     assert np.isneginf(validate(wrong)["log_probability"]).all()
+
+
+def test_a_rank_agrees_with_probabilities_as_exactly_as_these_are_rounded(table):
+    """Of four classes the true one is third; of two that round to nothing either may be before the other."""
+    others = {"p_dog": 0.3, "p_cow": 0.5, "p_hen": 0.0}
+    four = table.assign(label="cat", predicted="cow", p_cat=0.2, **others).drop(columns="log_probability")
+    assert (validate(four.assign(label_rank=3))["label_rank"] == 3).all()
+    assert "label_rank: expected 3 by p_<class>, got 4" in line(four.assign(label_rank=4))
+    rounded = four.assign(p_cat=0.0, p_dog=0.5)
+    for rank in (3, 4):
+        validate(rounded.assign(label_rank=rank))
+    assert "label_rank: expected 3 to 4 by p_<class>, got 2" in line(rounded.assign(label_rank=2))
+
+
+def test_a_class_that_is_predicted_by_another_rule_than_the_largest_probability_is_first(table):
+    """A threshold that was chosen, or one of two that are equal: what is made can be read again."""
+    chosen = table.assign(p_cat=0.5, p_dog=0.4, p_cow=0.1).drop(columns="log_probability")
+    for predicted in ("dog", "cow", "horse"):
+        found = validate(chosen.assign(predicted=predicted))
+        ranks = {"cat": 2, "dog": 1 if predicted == "dog" else 3}
+        assert (found["label_rank"] == found["label"].map(ranks)).all()
+        assert (validate(found)["label_rank"] == found["label_rank"]).all()
+        validate(found.drop(columns=["p_cat", "p_dog", "p_cow"]))
 
 
 def test_files_frames_and_folders_of_them_are_one_table(table, tmp_path):

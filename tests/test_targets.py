@@ -144,11 +144,21 @@ def test_the_available_chance_of_a_number_is_the_training_mean(valence):
         ({"target": "ranking"}, "target: expected one of classes, regression, multilabel in every row, got ranking"),
         ({"label": "tall"}, "label: expected a finite number, got 'tall'"),
         ({"predicted": np.inf}, "predicted: expected a finite number, got 'inf'"),
+        (
+            {"predicted": -1e200},
+            r"predicted: expected a number from -1e\+150 to 1e\+150 .squares of larger ones overflow., got",
+        ),
     ],
 )
 def test_a_target_that_is_not_one_is_refused_in_a_line(valence, change, message):
     with pytest.raises(UserError, match=message):
         modalens.leave_one_out(valence.assign(**change))
+
+
+def test_numbers_whose_differences_are_rounding_have_no_intervals_but_a_line(valence):
+    near = 1e17 + 16 * (valence["label"] > valence["label"].median())
+    with pytest.raises(UserError, match=r"label: the numbers differ by 16 at most, which rounding of 1e\+17 hides"):
+        modalens.leave_one_out(valence.assign(label=near))
 
 
 def test_classes_have_their_metrics_alone(valence):

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 import numpy as np
 import pandas as pd
 
-from modalens.stats.targets import CLASSES, MULTILABEL, REGRESSION, SEPARATOR, tags_of
+from modalens.stats.targets import CLASSES, LARGEST, MULTILABEL, REGRESSION, SEPARATOR, lost_spread, tags_of
 from modalens.utils.errors import UserError
 
 STRATA = 5  # ranges that numbers are split by, of as many clips each
@@ -57,7 +57,14 @@ def mistake(labels: "pd.Series[str]", target: str) -> str:
     """Why nothing can be learned from these labels, of clips that have one; "" where it can."""
     if target == REGRESSION:
         distinct = labels.nunique()
-        return "" if distinct > 1 else f"{'one number only' if distinct else 'no label'}"
+        if distinct < 2:
+            return "one number only" if distinct else "no label"
+        values = pd.to_numeric(labels).to_numpy(np.float64)
+        if (largest := np.abs(values).max()) > LARGEST:
+            return (
+                f"expected numbers from -{LARGEST:g} to {LARGEST:g}: squares of larger ones overflow; got {largest:g}"
+            )
+        return lost_spread(values)
     tags = exploded(labels)
     if tags.empty:
         return "no tag"

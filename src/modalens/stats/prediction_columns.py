@@ -63,7 +63,7 @@ COLUMNS = (
     Column(
         "label_rank",
         "whole number",
-        "Place of the true class among all classes by probability; the likeliest is 1.",
+        "Place of the true class among all classes by probability; the class that is predicted has 1.",
         "from p_<class>; without these no top-3 and top-5 accuracy",
     ),
     Column(

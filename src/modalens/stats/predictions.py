@@ -21,7 +21,7 @@ from modalens.stats.prediction_columns import (
     TEXT,
     WHERE,
 )
-from modalens.stats.targets import MULTILABEL, REGRESSION, TARGETS
+from modalens.stats.targets import CLASSES, LARGEST, MULTILABEL, REGRESSION, TARGETS, lost_spread
 from modalens.utils.errors import UserError
 from modalens.utils.suggest import nearest
 
@@ -60,6 +60,8 @@ def _columns(frame: pd.DataFrame) -> pd.DataFrame:
     table["log_probability"] = _log_probabilities(table)
     if RANK in table:
         table[RANK] = _ranks(table)
+        if "target" not in table or (table["target"] == CLASSES).all():
+            _check_ranks(table, classes)
     return table
 
 
@@ -82,7 +84,8 @@ def _text(table: pd.DataFrame, name: str) -> pd.Series:
         column = column.astype(object).where(~empty, "")
     elif empty.any():
         raise _wrong(table, name, "a value in every row", empty)
-    if pd.api.types.is_float_dtype(column) and np.isfinite(column).all() and (column == column.round()).all():
+    # Beyond 2**53 a float is no number of a class, and beyond 2**63 it would become another one.
+    if pd.api.types.is_float_dtype(column) and (column.abs() < 2**53).all() and (column == column.round()).all():
         column = column.astype(np.int64)  # 1.0 in one column and 1 in another are the same class
     text = column.astype(str)
     if name in ("model", "clip_id") and (text == "").any():
@@ -153,7 +156,7 @@ def _fill_from_probabilities(table: pd.DataFrame, classes: list[str]) -> None:
     if "predicted" not in table:
         table["predicted"] = pd.Series(names.to_numpy()[values.argmax(1)], index=table.index).astype(str)
     if RANK not in table:
-        table[RANK] = np.where(given, rank_of_truth(values, truth), np.nan)
+        table[RANK] = np.where(given, rank_of_truth(*_named_first(table, classes)), np.nan)
     if "log_probability" not in table:
         with np.errstate(divide="ignore"):  # a probability of 0 is minus infinity, as it is
             table["log_probability"] = np.log(of_truth)
@@ -161,6 +164,17 @@ def _fill_from_probabilities(table: pd.DataFrame, classes: list[str]) -> None:
         row = int(bad.argmax())
         expected = f"the logarithm of {CLASS}{table['label'].iloc[row]} ({of_truth[row]:.4g})"
         raise _wrong(table, "log_probability", expected, bad)
+
+
+def _named_first(table: pd.DataFrame, classes: list[str]) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
+    """p_<class> (N, C + 1) and the true class (N,). The class that is predicted, whatever it was chosen by, is above
+    all others, so that accuracy is the share of first places; the last column is for one that has no p_<class>."""
+    values = np.column_stack([np.asarray(table[classes], np.float64), np.full(len(table), -1.0)])
+    of_label, of_predicted = (
+        pd.Index(classes).get_indexer(pd.Index(CLASS + table[name])) for name in ("label", "predicted")
+    )
+    values[np.arange(len(values)), of_predicted] = 2
+    return values, np.asarray(of_label, np.int64)
 
 
 def _ranks(table: pd.DataFrame) -> pd.Series:
@@ -171,6 +185,26 @@ def _ranks(table: pd.DataFrame) -> pd.Series:
     if bad.any():
         raise _wrong(table, RANK, "whole numbers from 1 on", bad)
     return ranks if silent.any() else ranks.astype(np.int16)
+
+
+def _check_ranks(table: pd.DataFrame, classes: list[str]) -> None:
+    """Against `predicted`, and against p_<class> as exactly as these may have been rounded."""
+    ranks = table[RANK].to_numpy(np.float64)
+    told, right = ~np.isnan(ranks), (table["label"] == table["predicted"]).to_numpy()
+    if (bad := told & right & (ranks != 1)).any():
+        raise _wrong(table, RANK, "1 where the class that is predicted is the true one", bad)
+    if (bad := told & ~right & (ranks == 1)).any():
+        raise _wrong(table, RANK, "2 or more where another class than the true one is predicted", bad)
+    if not classes:
+        return
+    told &= table[classes].notna().any(axis=1).to_numpy()
+    values, truth = _named_first(table, classes)
+    own = np.take_along_axis(values, truth[:, None], axis=1)
+    first, last = 1 + (values > own + OFF_ONE).sum(axis=1), (values >= own - OFF_ONE).sum(axis=1)
+    if (bad := told & ((ranks < first) | (ranks > last))).any():
+        row = int(bad.argmax())
+        expected = f"{first[row]}" if first[row] == last[row] else f"{first[row]} to {last[row]}"
+        raise _wrong(table, RANK, f"{expected} by p_<class>", bad)
 
 
 def _log_probabilities(table: pd.DataFrame) -> pd.Series:
@@ -196,6 +230,13 @@ def _check_target(table: pd.DataFrame) -> None:
             wrong = ~np.isfinite(pd.to_numeric(table[name], errors="coerce").to_numpy(np.float64))
             if wrong.any():
                 raise _wrong(table, name, "a finite number", wrong)
+            large = np.abs(table[name].to_numpy(np.float64)) > LARGEST
+            if large.any():
+                raise _wrong(
+                    table, name, f"a number from -{LARGEST:g} to {LARGEST:g} (squares of larger ones overflow)", large
+                )
+        if why := lost_spread(table["label"].to_numpy(np.float64)):
+            raise UserError(f"{WHERE}: label: {why}")
 
 
 def _check_same_for_each_clip(table: pd.DataFrame) -> None:

@@ -16,6 +16,8 @@ from modalens.stats.metrics import LOWEST_LOG_PROBABILITY, METRICS, Array, Count
 
 CLASSES, REGRESSION, MULTILABEL = "classes", "regression", "multilabel"
 SEPARATOR = "|"  # between the tags of a clip
+LARGEST, SMALLEST = 1e150, 1e-150  # number and difference of numbers, whose squares and sums of these float64 holds
+ROUNDED = 1e4 * float(np.finfo(np.float64).eps)  # of the largest number: differences below it are rounding
 
 
 class Counts(Protocol):
@@ -163,6 +165,16 @@ class TagSums(_Sums):
 
 def _share(above: Array, below: Array) -> Array:
     return np.divide(above, below, out=np.zeros(np.shape(above)), where=below > 0)
+
+
+def lost_spread(values: NDArray[np.float64]) -> str:
+    """Why the variance of finite numbers cannot be computed, though they differ; "" where it can."""
+    differ, largest = float(np.ptp(values)), float(np.abs(values).max())
+    if 0 < differ < SMALLEST:
+        return f"expected numbers that differ by {SMALLEST:g} or more, got {differ:.2g} at most; multiply them"
+    if 0 < differ < ROUNDED * largest:
+        return f"the numbers differ by {differ:.2g} at most, which rounding of {largest:.2g} hides; subtract a constant"
+    return ""
 
 
 def count_squares(frame: pd.DataFrame, axes: CountAxes) -> SquareSums:
