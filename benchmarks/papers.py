@@ -237,6 +237,17 @@ def drawn(rows: pd.DataFrame) -> alt.FacetChart:
     return found
 
 
+def _nothing_of(table: str, studies: list[Path]) -> str:
+    """What is said of studies that have none of a table's models; else ""."""
+    boards = [pd.read_csv(board) for study in studies for board in sorted((study / "leaderboard").glob("*.csv"))]
+    found = sorted({str(name) for board in boards for name in board["model"]})
+    wanted = [mine for _, _, mine in TABLES[table].rows if mine]
+    if set(wanted) & set(found):
+        return ""
+    named = ", ".join(map(str, studies))
+    return f"{named}: expected models of {table}, such as {wanted[0]}, got {', '.join(found) or 'none'}"
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("table", choices=[*sorted(TABLES), SINGLE])
@@ -252,6 +263,8 @@ def main() -> None:
     for study in arguments.studies:
         if not (study / "leaderboard").is_dir():
             raise SystemExit(f"{study}: expected the results of a finished study, got no folder leaderboard in it")
+    if why := _nothing_of(arguments.table, arguments.studies):
+        raise SystemExit(why)
     print(laid_out(TABLES[arguments.table], arguments.studies, arguments.latency).to_markdown(index=False))
 
 

@@ -407,6 +407,11 @@ def test_the_page_of_predictions_stands_alone(tmp_path):
         assert present in html, present
 
 
+def test_a_page_that_is_to_be_a_directory_is_refused_before_anything_is_computed(tmp_path):
+    with pytest.raises(modalens.UserError, match=r"report: output: .* is a directory; name a file"):
+        modalens.report(tmp_path / "no_predictions.csv", tmp_path)
+
+
 def test_the_page_of_several_tasks_has_them_all(tmp_path):
     output = modalens.report({"xor": of_joint(XOR), "seen": of_joint(VIDEO_TELLS)}, tmp_path / "page.html", **QUICK)
     html = output.read_text(encoding="utf-8")

@@ -307,7 +307,20 @@ def through(how: object = "frozen", video: object = VIDEO, **more: object) -> di
             },
             "mm_shap.models: mm_shap asks models of cached features, and 'video_only' learns",
         ),
-        (through("thawed"), "config: training.encoders.video: "),
+        (
+            through("thawed"),
+            "config: training.encoders.video: expected frozen or unfrozen or {last_layers: an integer from 1}, got "
+            '"thawed"',
+        ),
+        (
+            through({"last_layers": -1}),
+            "training.encoders.video: expected frozen or unfrozen or {last_layers: an integer from 1}, got "
+            '{"last_layers": -1}',
+        ),
+        (
+            {**SMALLEST, "models": {"late_fusion": {"grid": {"options.fusion": "al"}}}},
+            'models.late_fusion.grid.options.fusion: expected all or a list, got "al"',
+        ),
         ({**through(), "training": {"augment": {"vidoe": {}}}}, "training.augment: no modality 'vidoe'; did you mean"),
         (
             through(search={"budget": 2, "space": {"training.encoders": ["frozen"]}}),

@@ -47,6 +47,17 @@ def test_a_study_s_results_stand_beside_the_paper_s_and_what_was_not_measured_is
     assert table.loc["2-layer BGRU", "here: mine, letter accuracy"] == "–"
 
 
+def test_a_study_with_none_of_the_table_s_models_is_one_line(papers, tmp_path, monkeypatch):
+    (tmp_path / "leaderboard").mkdir()
+    argv = ["papers.py", "balance_mla_table1", str(tmp_path)]
+    monkeypatch.setattr("sys.argv", argv)
+    with pytest.raises(SystemExit, match=r"expected models of balance_mla_table1, such as spatio_.*, got none$"):
+        papers.main()
+    pd.DataFrame({"model": ["late_fusion"]}).to_csv(tmp_path / "leaderboard/letter.csv", index=False)
+    with pytest.raises(SystemExit, match=r"got late_fusion$"):
+        papers.main()
+
+
 def test_latency_of_a_picture_stands_beside_the_paper_s_in_milliseconds(papers, tmp_path):
     (tmp_path / "mine/leaderboard").mkdir(parents=True)
     pd.DataFrame({"model": ["mobileone_s0"], "accuracy": [0.5], "accuracy_std": [0.01], "metric": ["f1"]}).to_csv(

@@ -48,6 +48,8 @@ def report(
     for key, value in settings.items():
         arguments.text(f"report: {key}", value)
     output = Path(arguments.path("report: output", output))
+    if output.is_dir():
+        raise UserError(f"report: output: {output} is a directory; name a file")
     tasks = predictions if isinstance(predictions, Mapping) else {"task": predictions}
     tables = {str(task): load_predictions(table, probabilities=False) for task, table in tasks.items()}
     for task, table in tables.items():

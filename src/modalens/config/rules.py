@@ -71,7 +71,18 @@ def schema_line(error: Any) -> str:
         return f"{place}: expected {PATTERNS[error.validator_value]}, got {error.instance!r}"
     if error.validator == "maxLength":
         return f"{place}: expected {error.validator_value} characters at most, got {len(error.instance)}"
+    if error.validator == "anyOf":
+        return f"{place}: expected {' or '.join(map(allowed, error.validator_value))}, got {json.dumps(error.instance)}"
     return f"{place}: {error.message}"
+
+
+def allowed(node: Config) -> str:
+    """One of the forms that a value may have, in words."""
+    if "const" in node or "enum" in node:
+        return " or ".join(map(str, node.get("enum", [node.get("const")])))
+    if "properties" in node:
+        return "{" + ", ".join(f"{name}: {allowed(part)}" for name, part in node["properties"].items()) + "}"
+    return type_name(node["type"]) + (f" from {node['minimum']}" if "minimum" in node else "")
 
 
 def type_name(kind: str | list[str]) -> str:
