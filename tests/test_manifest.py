@@ -9,7 +9,9 @@ from types import SimpleNamespace
 import pandas as pd
 import pytest
 
+from modalens.commands.check import of_lists
 from modalens.config import workflow
+from modalens.config.resolve import resolve
 from modalens.curation import manifest
 from modalens.stages import manifest as stage
 from modalens.tracking import records
@@ -256,3 +258,15 @@ def test_official_splits_may_differ_between_tasks():
     found = dict(manifest.tables(table, ["one", "two"], 1))
     assert found["labels/one.csv"]["split"].tolist() == ["train", "test"]
     assert found["labels/two.csv"]["split"].tolist() == ["test", "train"]
+
+
+def test_check_looks_at_the_clips_that_the_study_names_and_knows_no_class_of_others(tmp_path):
+    rows = [f"c{at},g{at},{'cat' if at % 2 else 'dog'},some words" for at in range(40)]
+    (tmp_path / "list.csv").write_text("\n".join(["clip_id,group,mood,text", *rows, "c40,g40,cow,some words"]))
+    (tmp_path / "ids.csv").write_text("\n".join(["clip_id", *(f"c{at}" for at in range(40))]))
+    config = {"name": "s", "dataset": {"name": "folder", "csv": str(tmp_path / "list.csv")}, "tasks": ["mood"]}
+    config["modalities"] = {"text": {"kind": "text", "encoder": "term_counts"}}
+    study = resolve(config | {"clip_ids": str(tmp_path / "ids.csv")})
+    found = of_lists(study, ["mood"])
+    assert found.classes == {"mood": ["cat", "dog"]}
+    assert not found.mistakes

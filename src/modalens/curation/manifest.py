@@ -62,6 +62,8 @@ def of_study(study: dict[str, Any], tasks: list[str]) -> pd.DataFrame:
     dataset = build(study["dataset"], [*tasks, *columns])
     dataset.reads = Reads(columns, modalities.file_columns(study), media)
     table: pd.DataFrame = dataset.manifest()
+    if study.get("clip_ids"):
+        table = restrict_to(table, Path(study["clip_ids"]))
     return targets.read(table, study["targets"])
 
 
