@@ -84,7 +84,8 @@ def test_a_good_audio_and_a_good_video_model_do_not_make_a_good_joint_one(tmp_pa
 
 def test_the_choice_of_nothing_changes_the_verdict(tmp_path):
     """The setting: audio and video both show the label, on features far from zero. Zeros are then like nothing that the
-    model met: they push it to one class, and what is redundant by the training mean is synergistic by zeros."""
+    model met: they push it to one class, and what is redundant by the training mean is synergistic in accuracy by
+    zeros."""
     draw = np.random.default_rng(0)
 
     def shifted(count):
@@ -102,7 +103,7 @@ def test_the_choice_of_nothing_changes_the_verdict(tmp_path):
     by_mean = read(table, tmp_path / "mean.html", replacement="mean@input")
     by_zero = read(table, tmp_path / "zero.html", replacement="zero@input")
     assert "redundant: any one modality suffices" in by_mean
-    assert "synergistic: only together do they tell" in by_zero
+    assert "synergistic in accuracy, redundant in log-probability: the stand-in matters" in by_zero
     for text in (by_mean, by_zero):
         assert re.search(
             r"What stands in for the missing modality matters: .* under zero@input and by 0\.00 under mean@input", text

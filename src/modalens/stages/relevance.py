@@ -90,7 +90,8 @@ def _table(measure: Measure, paths: list[Path], arguments: argparse.Namespace) -
     table = measure(_given(measure, paths, arguments))
     if not isinstance(table, pd.DataFrame) or "model" not in table:
         columns = table.columns if isinstance(table, pd.DataFrame) else []
-        got = f"the columns {', '.join(map(str, columns))}" if len(columns) else "none"
+        none = "a table without columns" if isinstance(table, pd.DataFrame) else type(table).__name__
+        got = f"the columns {', '.join(map(str, columns))}" if len(columns) else none
         raise UserError(
             f"{blame.where('measures', arguments.measure)}: expected a table with a column `model`, got {got}"
         )
