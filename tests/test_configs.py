@@ -10,6 +10,7 @@ from modalens.config.resolve import load, resolve
 from modalens.models import build, shape_of
 from modalens.plugins import registry
 from modalens.plugins.options import resolve as resolve_options
+from modalens.utils.errors import UserError
 
 pytestmark = pytest.mark.slow
 CONFIG = Path(__file__).resolve().parents[1] / "config"
@@ -23,7 +24,12 @@ LABELS = torch.tensor([0, 1, 2, 0])
 
 @pytest.mark.parametrize("path", CONFIGS, ids=lambda path: path.stem)
 def test_every_model_of_a_config_learns_and_answers(path):
-    study = resolve(load(path))
+    try:
+        study = resolve(load(path))
+    except UserError as error:
+        if "make weights" in str(error):
+            pytest.skip(str(error))
+        raise
     torch.manual_seed(0)
     features, shapes = {}, {}
     for name, entry in study["modalities"].items():

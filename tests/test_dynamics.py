@@ -122,7 +122,8 @@ def test_a_model_of_one_modality_has_its_own_accuracy_and_one_that_solves_has_no
 
 @pytest.mark.slow
 def test_every_model_of_the_registry_can_be_watched():
-    for name in registry.names("models"):
+    # zero_shot learns nothing.
+    for name in sorted(set(registry.names("models")) - {"zero_shot"}):
         model = made(name)
         row = fitted([model], [0], dynamics=True, epochs=1)[0][0]
         assert unwrap(model).solves or {f"gradient_norm.{one}" for one in model.modalities} <= set(row), name
