@@ -8,6 +8,7 @@ from modalens.plugins import registry
 from modalens.plugins.options import parameters, resolve
 from modalens.stats.metrics import check_metrics
 from modalens.stats.targets import TARGETS
+from modalens.utils import arguments
 from modalens.utils.errors import UserError
 
 KNOWN = tuple(dict.fromkeys(metric for target in TARGETS.values() for metric in target.metrics))
@@ -29,13 +30,12 @@ def build(name: str, given: Mapping[str, Any], where: str) -> tuple[Measure, dic
 
 
 def _check_resampling(settings: Mapping[str, Any], where: str) -> None:
-    replicates, confidence, seed = (settings.get(one, 0) for one in ("bootstrap", "confidence", "seed"))
-    if replicates < 0 or replicates == 1:
-        raise UserError(f"{where}.bootstrap: expected 2 replicates or more, or 0 for no intervals, got {replicates}")
-    if "confidence" in settings and not 0 < confidence < 1:
-        raise UserError(f"{where}.confidence: expected a number between 0 and 1, such as 0.95, got {confidence}")
-    if seed < 0:
-        raise UserError(f"{where}.seed: expected a whole number from 0, got {seed}")
+    if "bootstrap" in settings and arguments.whole(f"{where}.bootstrap", settings["bootstrap"], 0) == 1:
+        raise UserError(f"{where}.bootstrap: expected 2 replicates or more, or 0 for no intervals, got 1")
+    if "confidence" in settings:
+        arguments.share(f"{where}.confidence", settings["confidence"])
+    if "seed" in settings:
+        arguments.whole(f"{where}.seed", settings["seed"], 0)
 
 
 def _check_names(names: Any, where: str) -> None:

@@ -110,13 +110,17 @@ def _made(paths: list[Path], settings: dict[str, Any], arguments: argparse.Names
     """Digest of all that a table is made from; "" where the caller does not say by which code."""
     if not arguments.made:
         return ""
-    contents = [checksums.stored(path) or hashlib.sha256(path.read_bytes()).hexdigest() for path in paths]
+    contents = [checksums.stored(path) or _content(path) for path in paths]
     return files.digest(arguments.made, settings, [str(path) for path in paths], contents)
 
 
 def _sealed(made: str, table: Path) -> str:
     """With the digest of the table: one that was damaged or edited since is made again."""
-    return made and files.digest(made, hashlib.sha256(table.read_bytes()).hexdigest())
+    return made and files.digest(made, _content(table))
+
+
+def _content(path: Path) -> str:
+    return hashlib.sha256(path.read_bytes()).hexdigest()
 
 
 def _given(measure: Measure, paths: list[Path], arguments: argparse.Namespace) -> Any:
