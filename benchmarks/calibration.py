@@ -12,7 +12,6 @@ import zlib
 from collections import defaultdict
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 from unittest.mock import patch
 
@@ -28,6 +27,7 @@ from modalens.measures.leave_one_out import LeaveOneOut
 from modalens.measures.shapley import Shapley
 from modalens.reporting import summary
 from modalens.reporting.model_scores import ModelScores
+from modalens.reporting.study_results import Study
 from modalens.reporting.summary import Finding
 from modalens.stats.coalitions import Coalition, from_text, interaction_values, shapley_values, to_text
 from modalens.stats.leaderboard import NOT_DISTINGUISHABLE, ranking
@@ -123,19 +123,23 @@ def scores_of(test: TestSet, cells: Cells) -> dict[str, ModelScores]:
     return scores
 
 
+class DrawnStudy(Study):
+    """A study whose predictions were drawn. What it decides, the headline model and the metric, stays its own."""
+
+    def __init__(self, tables: dict[str, Rows], scores: dict[str, ModelScores]) -> None:
+        self.root, self.config, self.tables = DOCS, {}, tables  # DOCS: where no leaderboard lies
+        self.scores = {TASK: scores}
+        self.replacement = REPLACEMENT
+
+    # Rows as they are: a data frame of each test set's few would take as long as all the rest.
+    def measure(self, name: str) -> Rows:  # type: ignore[override]
+        return self.tables.get(name, [])
+
+
 def finding(tables: dict[str, Rows], scores: dict[str, ModelScores]) -> Finding:
     """What the report would say."""
-    study = SimpleNamespace(
-        scores={TASK: scores},
-        replacement=REPLACEMENT,
-        headline=lambda _: "joint",
-        expert=lambda _, modality: f"{modality}_only",
-        measure=lambda name: tables.get(name, []),
-        root=DOCS,  # where no leaderboard lies
-    )
-    # Rows as they are: a data frame of each test set's few would take as long as all the rest.
     with patch.object(summary, "_rows", _rows):
-        return summary.find(study, TASK)  # type: ignore[arg-type]
+        return summary.find(DrawnStudy(tables, scores), TASK)
 
 
 def _rows(rows: Rows, task: str, **equal: str) -> Rows:
