@@ -1,3 +1,6 @@
+import os
+import shutil
+
 import _study
 import numpy as np
 import pandas as pd
@@ -198,6 +201,47 @@ def test_a_measure_of_an_outside_file_is_given_the_trained_models_and_the_clips_
         {"task": "t", "measure": "said", "model": m} for m in ("late_fusion", "video_only")
     ]
     assert [run.metrics for run in runs] == [{"rows": 14.0}, {"rows": 10.0}]
+
+
+@pytest.mark.usefixtures("toys")
+def test_models_of_all_tasks_are_one_call_which_keeps_the_tables_of_tasks_whose_models_and_clips_are_the_same(
+    study, tmp_path
+):
+    for task in ("t", "u"):
+        shutil.copytree(study / "train" / "t", tmp_path / "train" / task)
+        shutil.copytree(study / "splits", tmp_path / "splits" / task)
+    features = {name: tmp_path / "features" / name for name in _study.SHAPES}
+    for name, folder in features.items():
+        shutil.copytree(study / "features" / name, folder)
+    tables = {task: tmp_path / f"{task}.csv" for task in ("t", "u")}
+
+    def remade(*, made="code", splits="{task}", seeds=(0, 1)):
+        """Tasks whose table is another file than before."""
+        before = {task: path.stat().st_ino for task, path in tables.items() if path.exists()}
+        line = ["--measure", "said", "--made", made, "--models", *sorted(tmp_path.glob("train/*/*")), "--device", "cpu"]
+        line += ["--seeds", *seeds, "--splits", tmp_path / "splits" / splits]
+        line += ["--modalities", *(f"{name}={folder}" for name, folder in features.items())]
+        line += ["--replacements", *(f"{name}={study}/replacements/{name}.h5" for name in _study.SHAPES)]
+        line += ["--output", tmp_path / "{task}.csv", "--record", tmp_path / "{task}.json"]
+        cli.call(relevance, [str(part) for part in line])
+        return {task for task, path in tables.items() if path.stat().st_ino != before.get(task)}
+
+    with pytest.raises(UserError, match="expected models of one task, got those of t, u"):
+        remade(splits="t")
+    assert remade() == {"t", "u"}
+    assert set(pd.read_csv(tables["u"])["task"]) == {"u"}
+    assert [run.key["task"] for run in records.read(tmp_path / "u.json")[1]] == ["u", "u"]
+    assert remade() == set()
+    first, second = (tmp_path / "train" / "u" / "late_fusion" / str(seed) / "model.pt" for seed in (0, 1))
+    first.write_bytes(second.read_bytes())
+    assert remade() == {"u"}
+    split = tmp_path / "splits" / "t" / "test.csv"
+    split.write_text("".join(split.read_text().splitlines(keepends=True)[:-1]))
+    assert remade() == {"t"}
+    os.utime(features["video"] / "0.h5", (1, 1))
+    assert remade() == {"t", "u"}
+    assert remade(seeds=(0,)) == {"t", "u"}
+    assert remade(seeds=(0,), made="other code") == {"t", "u"}
 
 
 @pytest.mark.usefixtures("toys")

@@ -99,12 +99,19 @@ NEEDS = {
     for name in STUDY["relevance"]["measures"]
 }
 SOURCES = {"predictions": "predictions", "history": "histories"}
-# Measures of these by the tasks for whose labels they are defined: nearly always all of them.
-ALIKE = {}
-for name in (name for name, need in NEEDS.items() if need in SOURCES):
-    tasks = tuple(task for task in STUDY["tasks"] if name in measures_of(STUDY, task))
-    ALIKE.setdefault(tasks, []).append(name)
-ALIKE.pop((), None)
+
+
+def alike(*needs):
+    """tasks -> the measures with such needs that are defined for their labels: nearly always all tasks."""
+    found = {}
+    for name in (name for name, need in NEEDS.items() if need in needs):
+        own = tuple(task for task in STUDY["tasks"] if name in measures_of(STUDY, task))
+        found.setdefault(own, []).append(name)
+    found.pop((), None)
+    return found
+
+
+ALIKE = alike(*SOURCES)
 FILES.put("config.yaml", yaml.safe_dump(STUDY, sort_keys=False))
 
 
@@ -311,9 +318,24 @@ def model_code(*names):
         yield from (f"balancing/{one}" for one in model["balancing"])
 
 
-def those_that_need(*needs):
-    """Constraint of the wildcard `measure`; (?!) where the study has none of them."""
-    return "|".join(name for name in NEEDS if NEEDS[name] in needs) or "(?!)"
+def asking():
+    """Names of rules that ask models again -> their tasks and measures.
+
+    From features it is minutes, of which a process for each task would mostly load PyTorch. Through the encoders it may
+    be hours: a job for each task.
+    """
+    found = {
+        f"relevance_of_models{of_some(tasks)}": (tasks, names)
+        for tasks, names in alike("model").items()
+    }
+    if names := [name for name in NEEDS if NEEDS[name] == "input"]:
+        found["relevance_at_input"] = (("{task}",), names)
+    return found
+
+
+def of_some(tasks):
+    """End of a rule's name: nothing where it is of all tasks."""
+    return "" if len(tasks) == len(STUDY["tasks"]) else "_" + "_".join(tasks)
 
 
 def measured(wildcards):
@@ -386,6 +408,11 @@ THROUGH = sorted(
 # Models of cached features: those that measures ask.
 ASKED = [
     name for name, model in STUDY["models"].items() if not modalities.learnt(model)
+]
+MEASURE_TABLES = [
+    f"{R}/relevance/{task}/{measure}.csv"
+    for task in STUDY["tasks"]
+    for measure in measures_of(STUDY, task)
 ]
 RECORDS = list(records())
 # A list of thousands of paths goes by file: a command line has an end.

@@ -1,4 +1,4 @@
-# Splits -> trained models -> predictions. `evaluate` and `relevance_of_models` alone have a test list as input.
+# Splits -> trained models -> predictions. `evaluate` and the measures of models alone have a test list as input.
 rule splits:
     """Divide a task's clips that went well by group, and count those that did not."""
     input:

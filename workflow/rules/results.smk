@@ -4,7 +4,7 @@ for tasks, names in ALIKE.items():
     rule:
         """Compute one measure of all tasks from the predictions, or the training histories, of their models."""
         name:
-            f"relevance{'' if len(tasks) == len(STUDY['tasks']) else '_' + '_'.join(tasks)}"
+            f"relevance{of_some(tasks)}"
         input:
             measured,
         output:
@@ -49,87 +49,97 @@ for tasks, names in ALIKE.items():
             "--output {params.output:q}.csv --record {params.output:q}.json 2> {log:q}"
 
 
-rule relevance_of_models:
-    """Compute one measure of a task from all its trained models, which are asked again."""
-    input:
-        parts=expand(
-            f"{R}/splits/{{{{task}}}}/{{part}}.csv",
-            part=["train", "validation", "test"],
-        ),
-        models=expand(
-            f"{R}/train/{{{{task}}}}/{{model}}/{{seed}}/model.pt",
-            model=ASKED,
-            seed=SEEDS,
-        ),
-        features=expand(f"{R}/features/{{modality}}/all.txt", modality=ENCODED),
-        replacements=expand(f"{R}/replacements/{{modality}}.h5", modality=ENCODED),
-        decoded=decoded,
-    output:
-        table=report(
-            f"{R}/relevance/{{task}}/{{measure}}.csv",
-            category="Relevance",
-            subcategory="{task}",
-            labels={"measure": "{measure}"},
-        ),
-        record=f"{R}/relevance/{{task}}/{{measure}}.json",
-    log:
-        f"{R}/logs/relevance/{{task}}/{{measure}}.log",
-    benchmark:
-        f"{R}/benchmarks/relevance/{{task}}/{{measure}}.tsv"
-    wildcard_constraints:
-        measure=those_that_need("model", "input"),
-    conda:
-        "../../envs/torch.yaml"
-    threads: 1
-    resources:
-        mem_mb=study_mb,
-        runtime=lambda wildcards, attempt: 240 * attempt,
-    params:
-        options=measure_options,
-        folders=lambda wildcards: [
-            f"{R}/train/{wildcards.task}/{model}" for model in ASKED
-        ],
-        seeds=SEEDS,
-        splits=lambda wildcards, input: Path(input.parts[0]).parent,
-        modalities=[f"{name}={R}/features/{name}" for name in ENCODED],
-        replacements=lambda wildcards, input: [
-            f"{Path(path).stem}={path}" for path in input.replacements
-        ],
-        decoded=lambda wildcards, input: (
-            [
-                *["--entries", settings(STUDY["modalities"]), "--decoded"],
-                *[f"{name}={R}/{READS[name]}" for name in MODALITIES],
-            ]
-            if input.decoded
-            else []
-        ),
-        device=STUDY["training"]["device"],
-        key=lambda wildcards: settings(
-            {"task": wildcards.task, "measure": wildcards.measure}
-        ),
-        code=lambda wildcards, input: code(
-            "stages/relevance",
-            "evaluation/studied",
-            f"measures/{wildcards.measure}",
-            *model_code(*ASKED),
-            *(["evaluation/input_level", *modality_code()] if input.decoded else []),
-        ),
-    shell:
-        "python -m modalens relevance --measure {wildcards.measure:q} --options {params.options:q} "
-        "--models {params.folders:q} --seeds {params.seeds:q} --splits {params.splits:q} "
-        "--modalities {params.modalities:q} --replacements {params.replacements:q} {params.decoded:q} "
-        "--device {params.device:q} --threads {threads} --key {params.key:q} --output {output.table:q} --record {output.record:q} 2> {log:q}"
+for name, (tasks, names) in asking().items():
+    each = "{task}/" if tasks == ("{task}",) else ""
+
+    rule:
+        """Compute one measure from all trained models, which are asked again."""
+        name:
+            name
+        input:
+            parts=expand(
+                f"{R}/splits/{{task}}/{{part}}.csv",
+                task=tasks,
+                part=["train", "validation", "test"],
+            ),
+            models=expand(
+                f"{R}/train/{{task}}/{{model}}/{{seed}}/model.pt",
+                task=tasks,
+                model=ASKED,
+                seed=SEEDS,
+            ),
+            features=expand(f"{R}/features/{{modality}}/all.txt", modality=ENCODED),
+            replacements=expand(f"{R}/replacements/{{modality}}.h5", modality=ENCODED),
+            decoded=decoded,
+        output:
+            # Those of tasks whose models are the same stay.
+            tables=[
+                update(
+                    report(
+                        f"{R}/relevance/{task}/{{measure}}.csv",
+                        category="Relevance",
+                        subcategory=task,
+                        labels={"measure": "{measure}"},
+                    )
+                )
+                for task in tasks
+            ],
+            records=[update(f"{R}/relevance/{task}/{{measure}}.json") for task in tasks],
+        log:
+            f"{R}/logs/relevance/{each}{{measure}}.log",
+        benchmark:
+            f"{R}/benchmarks/relevance/{each}{{measure}}.tsv"
+        wildcard_constraints:
+            measure="|".join(names),
+        conda:
+            "../../envs/torch.yaml"
+        threads: 1
+        resources:
+            mem_mb=study_mb,
+            runtime=lambda wildcards, attempt: attempt
+            * (120 + 120 * (1 if "task" in wildcards.keys() else len(STUDY["tasks"]))),
+        params:
+            options=measure_options,
+            folders=[f"{R}/train/{task}/{model}" for task in tasks for model in ASKED],
+            seeds=SEEDS,
+            modalities=[f"{name}={R}/features/{name}" for name in ENCODED],
+            replacements=[f"{name}={R}/replacements/{name}.h5" for name in ENCODED],
+            decoded=lambda wildcards, input: (
+                [
+                    *["--entries", settings(STUDY["modalities"]), "--decoded"],
+                    *[f"{name}={R}/{READS[name]}" for name in MODALITIES],
+                ]
+                if input.decoded
+                else []
+            ),
+            device=STUDY["training"]["device"],
+            made=lambda wildcards, input: made(
+                "torch",
+                "stages/relevance",
+                "evaluation/studied",
+                f"measures/{wildcards.measure}",
+                *model_code(*ASKED),
+                *(
+                    ["evaluation/input_level", *modality_code()]
+                    if input.decoded
+                    else []
+                ),
+            ),
+            splits=lambda wildcards: f"{R}/splits/{{task}}",
+            output=lambda wildcards: f"{R}/relevance/{{task}}/{wildcards.measure}",
+        shell:
+            "python -m modalens relevance --measure {wildcards.measure:q} --options {params.options:q} "
+            "--made {params.made:q} --models {params.folders:q} --seeds {params.seeds:q} --splits {params.splits:q} "
+            "--modalities {params.modalities:q} --replacements {params.replacements:q} {params.decoded:q} "
+            "--device {params.device:q} --threads {threads} "
+            "--output {params.output:q}.csv --record {params.output:q}.json 2> {log:q}"
 
 
 rule report:
     """Write the page with its tables and figures."""
     input:
         config=FILES.path("config.yaml"),
-        relevance=[
-            f"{R}/relevance/{task}/{measure}.csv"
-            for task in STUDY["tasks"]
-            for measure in measures_of(STUDY, task)
-        ],
+        relevance=MEASURE_TABLES,
         predictions=expand(
             f"{R}/evaluate/{{task}}/{{model}}.parquet",
             task=STUDY["tasks"],

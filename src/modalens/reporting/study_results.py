@@ -1,6 +1,7 @@
 """What the report is made of: a study folder -> tables, each tidy and with a column `task`."""
 
 import json
+import shlex
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -176,6 +177,6 @@ def _of_measure(path: Path) -> pd.DataFrame:
     if not {"task", "model"} <= set(table) or not (table["task"] == path.parent.name).all():
         raise UserError(
             f"{path} is not what the measure {path.stem} wrote: run again with "
-            "`--forcerun relevance relevance_of_models`, which makes it anew"
+            f"`--forcerun {shlex.quote(str(path))}`, which makes it anew"
         )
     return table

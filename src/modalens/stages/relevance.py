@@ -1,7 +1,7 @@
 """Predictions, training histories or models -> one tidy CSV of one measure for each task.
 
-Of predictions and histories all tasks are one process, which else would mostly load pandas; a table whose inputs,
-options and code are the same is kept.
+All tasks are one process, which else would mostly load pandas or PyTorch; a table whose inputs, options and code are
+the same is kept.
 """
 
 import argparse
@@ -44,7 +44,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--models", type=Path, nargs="+", help="train/<task>/<model>, for a measure of models")
     parser.add_argument("--seeds", type=int, nargs="+", help="of the models")
-    parser.add_argument("--splits", type=Path, help="splits/<task>, for a measure of models")
+    parser.add_argument("--splits", help="splits/<task>, for a measure of models; {task} in it is the task's name")
     parser.add_argument("--modalities", type=cli.pair, nargs="*", default=[], help="MODALITY=FOLDER of {shard}.h5")
     parser.add_argument("--replacements", type=cli.pair, nargs="*", default=[], help="MODALITY=FILE of replacements")
     parser.add_argument("--decoded", type=cli.pair, nargs="*", default=[], help="MODALITY=FOLDER, for one at the input")
@@ -64,20 +64,19 @@ def main(arguments: argparse.Namespace) -> None:
     tasks: dict[str, list[Path]] = {}
     for path in paths:
         tasks.setdefault(_name(path, task_at), []).append(path)
-    if len(tasks) > 1 and (
-        flag == "models" or not all(TASK in str(one) for one in (arguments.output, arguments.record))
-    ):
+    named = [arguments.output, arguments.record, *([arguments.splits] if flag == "models" else [])]
+    if len(tasks) > 1 and not all(TASK in str(one) for one in named):
         raise UserError(f"expected {flag} of one task, got those of {', '.join(sorted(tasks))}")
     for task, own in tasks.items():
-        output, record = (Path(str(one).replace(TASK, task)) for one in (arguments.output, arguments.record))
-        made = _made(own, settings, arguments)
+        output, record = (_of_task(one, task) for one in (arguments.output, arguments.record))
+        made = _made(own, task, settings, arguments)
         if made and output.is_file() and records.holds(record, _sealed(made, output)):
             log.info("%s: nothing that it is made from has changed: kept", task)
             # It is as new as what the other tasks' tables are made from.
             output.touch()
             record.touch()
             continue
-        table = _table(measure, own, arguments)
+        table = _table(measure, own, task, arguments)
         table.insert(0, "task", task)
         files.write_text(output, table.to_csv(index=False))
         names = list(dict.fromkeys(_name(path, model_at) for path in own))
@@ -86,8 +85,12 @@ def main(arguments: argparse.Namespace) -> None:
         records.write(record, "relevance", runs, _sealed(made, output))
 
 
-def _table(measure: Measure, paths: list[Path], arguments: argparse.Namespace) -> pd.DataFrame:
-    table = measure(_given(measure, paths, arguments))
+def _of_task(path: str | Path, task: str) -> Path:
+    return Path(str(path).replace(TASK, task))
+
+
+def _table(measure: Measure, paths: list[Path], task: str, arguments: argparse.Namespace) -> pd.DataFrame:
+    table = measure(_given(measure, paths, task, arguments))
     if not isinstance(table, pd.DataFrame) or "model" not in table:
         columns = table.columns if isinstance(table, pd.DataFrame) else []
         none = "a table without columns" if isinstance(table, pd.DataFrame) else type(table).__name__
@@ -106,12 +109,25 @@ def _run(
     return records.Run(key=key, params=settings, metrics=metrics, artifacts=[str(output)])
 
 
-def _made(paths: list[Path], settings: dict[str, Any], arguments: argparse.Namespace) -> str:
-    """Digest of all that a table is made from; "" where the caller does not say by which code."""
+def _made(paths: list[Path], task: str, settings: dict[str, Any], arguments: argparse.Namespace) -> str:
+    """Digest of all that a table is made from; "" where the caller does not say by which code. What models look at
+    counts by its files' sizes and times: it may be large."""
     if not arguments.made:
         return ""
-    contents = [checksums.stored(path) or _content(path) for path in paths]
-    return files.digest(arguments.made, settings, [str(path) for path in paths], contents)
+    read, looked_at = paths, [*arguments.modalities, *arguments.decoded]
+    if arguments.models:
+        read = [folder / str(seed) / "model.pt" for folder in paths for seed in arguments.seeds or []]
+        read += sorted(_of_task(arguments.splits or "", task).glob("*.csv"))
+    states = [path.stat() for _, folder in looked_at for path in sorted(folder.glob("*.h5"))]
+    states += [path.stat() for _, path in arguments.replacements]
+    return files.digest(
+        arguments.made,
+        settings,
+        [str(path) for path in read],
+        [checksums.stored(path) or _content(path) for path in read],
+        [[state.st_size, state.st_mtime_ns] for state in states],
+        [arguments.seeds, arguments.entries, arguments.device],
+    )
 
 
 def _sealed(made: str, table: Path) -> str:
@@ -123,9 +139,9 @@ def _content(path: Path) -> str:
     return hashlib.sha256(path.read_bytes()).hexdigest()
 
 
-def _given(measure: Measure, paths: list[Path], arguments: argparse.Namespace) -> Any:
+def _given(measure: Measure, paths: list[Path], task: str, arguments: argparse.Namespace) -> Any:
     if measure.needs in ("model", "input"):
-        return read_models(paths, arguments, at_input=measure.needs == "input")
+        return read_models(paths, task, arguments, at_input=measure.needs == "input")
     if measure.needs == "history":
         return read_histories(paths)
     return read_predictions(paths, probabilities=measure.reads_probabilities)
@@ -154,7 +170,9 @@ def read_histories(paths: list[Path]) -> pd.DataFrame:
     return pd.concat(tables, ignore_index=True)
 
 
-def read_models(folders: list[Path], arguments: argparse.Namespace, *, at_input: bool = False) -> Sequence[Any]:
+def read_models(
+    folders: list[Path], task: str, arguments: argparse.Namespace, *, at_input: bool = False
+) -> Sequence[Any]:
     """Each a measures.StudiedModel."""
     from modalens.evaluation.studied import FromFiles, StudyFiles  # imports PyTorch, which other measures do without
     from modalens.utils.device import set_deterministic
@@ -163,7 +181,8 @@ def read_models(folders: list[Path], arguments: argparse.Namespace, *, at_input:
     for name in ("seeds", "splits"):
         if not getattr(arguments, name):
             raise UserError(f"relevance.measures.{arguments.measure} needs --{name}")
-    study = StudyFiles(arguments.splits, dict(arguments.modalities), dict(arguments.replacements))
+    splits = _of_task(arguments.splits, task)
+    study = StudyFiles(splits, dict(arguments.modalities), dict(arguments.replacements))
     models = [FromFiles(folder.name, folder, arguments.seeds, study, arguments.device) for folder in folders]
     if not at_input:
         return models
