@@ -68,6 +68,15 @@ def test_a_changed_measure_and_one_more_are_computed_alone(study):
     assert study.plan(relevance=more) == {"relevance": 1, "report": 1, "track": 1}
 
 
+def test_a_table_of_a_measure_that_was_deleted_is_made_again(study):
+    path = study.results / "relevance" / "seen" / "shapley.csv"
+    aside = path.rename(study.root / "aside.csv")
+    plan = study.plan()
+    aside.rename(path)
+    assert plan == {"relevance": 1, "report": 1, "track": 1}
+    assert study.plan() == {}
+
+
 def test_a_changed_teacher_retrains_its_student(study):
     models = {"audio_only": {"training": {"epochs": 3}}, "video_only": {}, "late_fusion": {}}
     models["distillation"] = {"teachers": ["audio_only", "video_only"]}
