@@ -162,6 +162,21 @@ def test_convergence_is_the_first_epoch_at_95_percent_of_the_best():
     ] == pytest.approx((2 + 3 + 3) / 3)
 
 
+def test_no_interval_reaches_beyond_what_can_be():
+    """Of seeds that differ much. No epoch lies before the first, no rate is above 1."""
+    history = recorded({"": 0.97, "audio": 0.9}, {"": 1, "audio": 1}, epochs=4)
+    last = history["seed"] == 2
+    history.loc[last, "validation_accuracy.audio"] = 0.9 * (history.loc[last, "epoch"] >= 4)
+    history.loc[last, "validation_accuracy"] = 1.0
+    history.loc[last, "gradient_norm.audio"] *= 30
+    table = Measured()(history).dropna(subset="low")
+    assert table.loc[table["quantity"] == "convergence_epoch", "low"].min() == 1
+    assert table.loc[table["quantity"].isin(["convergence_step", "gradient_norm"]), "low"].min() == 0
+    rates = table[table["quantity"].isin(["accuracy", "best", "chance"])]
+    assert rates["low"].min() >= 0
+    assert rates["high"].max() == 1
+
+
 def test_a_modality_that_stays_at_chance_converges_never():
     table = Measured()(recorded({"": 0.9, "audio": 0.25, "video": 0.8}, {"": 5, "audio": 1, "video": 5}))
     rows = table.set_index(["modality", "quantity"])

@@ -15,7 +15,12 @@ from modalens.utils.errors import UserError
 
 ACCURACY, GRADIENT = "validation_accuracy", "gradient_norm"
 CHANCE, CLIPS = "validation_chance", "validation_clips"
-RATES = ("accuracy", "best", "chance")  # whose intervals end where they do
+# What a quantity can be: an interval over few seeds, symmetric about their mean, reaches beyond.
+LIMITS = {
+    **dict.fromkeys(("accuracy", "best", "chance"), (0.0, 1.0)),
+    **dict.fromkeys(("gradient_norm", "convergence_step"), (0.0, np.inf)),
+    "convergence_epoch": (1.0, np.inf),
+}
 WHOLE = ""  # in place of a modality: the model with all of them
 
 
@@ -108,8 +113,8 @@ class Dynamics(Measure):
 
     def _row(self, modality: str, quantity: str, values: Array, **more: Any) -> dict[str, Any]:
         low, high = seed_interval(values, self.confidence)
-        if quantity in RATES:
-            low, high = max(low, 0.0), min(high, 1.0)
+        least, most = LIMITS.get(quantity, (-np.inf, np.inf))
+        low, high = max(low, least), min(high, most)
         row = {"modality": modality, "other": "", "quantity": quantity, "epoch": np.nan}
         return row | {"value": float(values.mean()), "low": low, "high": high, "seeds": len(values)} | more
 
