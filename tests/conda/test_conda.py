@@ -20,7 +20,7 @@ class WithConda(Checkout):
 
 def test_a_study_runs_in_the_environments_that_its_rules_name(tmp_path_factory):
     config = yaml.safe_load((ROOT / "config" / "config.yaml").read_text())
-    config |= {"name": "with_conda", "tasks": ["seen"], "shards": 1, "seeds": [0]}
+    config |= {"name": "with_conda", "tasks": ["seen"], "shards": 1, "seeds": [0], "models": {"late_fusion": {}}}
     config["dataset"] |= {"clips": 60}
     config["training"] = {"epochs": 1}
     config["relevance"] = {"bootstrap": 100}

@@ -45,7 +45,15 @@ def shapley(study, task, model="late_fusion", replacement="mean@input"):
 
 
 def test_five_modalities_get_the_worth_that_is_known_of_them(checkout):
-    study = checkout(small("known_senses", 700, tasks=["everywhere", "sum", "written"]))
+    study = checkout(
+        small(
+            "known_senses",
+            700,
+            tasks=["everywhere", "sum", "written"],
+            models={"late_fusion": {}},
+            evaluate={"replacements": ["mean@input"]},
+        )
+    )
     study.snakemake()
     assert study.plan() == {}, "a finished study has nothing to do"
     answers = json.loads((study.results / "manifest" / "answers.json").read_text())
@@ -88,7 +96,7 @@ def test_every_measure_speaks_of_every_modality_also_where_clips_lack_some(check
 
 
 def test_clips_that_lack_a_modality_stay_and_the_report_says_how_many(checkout):
-    study = checkout(small("incomplete", 400))
+    study = checkout(small("incomplete", 400, tasks=["written"], models={"late_fusion": {}, "text_only": {}}))
     study.snakemake()
     lists = [
         pd.read_csv(study.results / "splits" / "written" / f"{name}.csv") for name in ("train", "validation", "test")
