@@ -1,5 +1,6 @@
 import os
 import re
+import subprocess
 import sys
 from pathlib import Path
 from types import ModuleType
@@ -72,8 +73,6 @@ def test_an_unknown_name_gets_the_nearest_one():
 
 
 def test_the_version_and_a_closed_pipe(tmp_path):
-    import subprocess
-
     command = [sys.executable, "-m", "modalens"]
     environment = os.environ | {"PYTHONPATH": str(Path(cli.__file__).parents[2])}
     told = subprocess.run([*command, "--version"], env=environment, capture_output=True, text=True, check=True).stdout
@@ -83,6 +82,21 @@ def test_the_version_and_a_closed_pipe(tmp_path):
     line = f"set -o pipefail; {' '.join(command)} config --configfile {config} | head -1"
     done = subprocess.run(["bash", "-c", line], env=environment, capture_output=True, text=True)
     assert done.stderr == ""
+
+
+@pytest.mark.parametrize(("own", "waits"), [(None, "PASSIVE"), ("ACTIVE", "ACTIVE")])
+def test_threads_do_not_spin_while_they_wait_unless_the_user_says_so(own, waits):
+    """OpenMP reads it once, when torch is loaded: it has to be set before."""
+    code = (
+        "import os, sys, modalens.__main__ as main\n"
+        "assert 'torch' not in sys.modules\n"
+        "main.importlib.import_module = lambda name: sys.exit(os.environ['OMP_WAIT_POLICY'])\n"
+        "main.main()"
+    )
+    environment = {name: value for name, value in os.environ.items() if name != "OMP_WAIT_POLICY"}
+    environment |= {"PYTHONPATH": str(Path(cli.__file__).parents[2])} | ({"OMP_WAIT_POLICY": own} if own else {})
+    done = subprocess.run([sys.executable, "-c", code, "train"], env=environment, capture_output=True, text=True)
+    assert done.stderr.strip() == waits
 
 
 def test_no_cell_of_a_table_for_people_is_a_formula_and_no_number_changes():
