@@ -117,6 +117,7 @@ def page(
 ) -> tuple[str, dict[str, pd.DataFrame], dict[str, RenderedChart], list[Finding]]:
     """HTML, its tables and charts by name, its findings. beside: tables and figures will lie beside the page, and the
     study had clips to lose; else the page stands alone and speaks of predictions only."""
+    script = bundle()
     findings = [find(study, task) for task in study.tasks]
     answers = study.answers()
     tables, method = tables_of(study, findings)
@@ -143,7 +144,7 @@ def page(
         evidence=shown,
         mapped_by=method,
         figures={name: Markup(drawing.element()) for name, drawing in made.items()},
-        bundle=Markup(bundle()),
+        bundle=Markup(script.result()),
         known=tables["known"].to_dict("records"),
         boards={task: of(tables["leaderboard"], task).to_dict("records") for task in study.tasks},
         ranks=tables["ranks"].to_dict("records"),

@@ -1,7 +1,11 @@
-"""How a chart is drawn and written: one style, a Vega-Lite specification for the page, SVG and PNG of the same."""
+"""How a chart is drawn and written: one style, a Vega-Lite specification for the page, SVG and PNG of the same.
+
+vl-convert draws in a thread of its own while the next specification is made; it does not hold Python's lock.
+"""
 
 import json
 import re
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import cache
 from typing import Any
@@ -31,6 +35,10 @@ CONFIG: dict[str, Any] = {
 }
 
 
+# One, as the drawings are then numbered in their order.
+_DRAWER = ThreadPoolExecutor(1)
+
+
 @dataclass(frozen=True)
 class RenderedChart:
     """One chart as it is written: name (of its files), spec (Vega-Lite, JSON), svg (text), png (bytes), and what it
@@ -38,9 +46,16 @@ class RenderedChart:
 
     name: str
     spec: str
-    svg: str
-    png: bytes
     words: str
+    _drawn: Future[tuple[str, bytes]]
+
+    @property
+    def svg(self) -> str:
+        return self._drawn.result()[0]
+
+    @property
+    def png(self) -> bytes:
+        return self._drawn.result()[1]
 
     def element(self) -> str:
         """HTML: the SVG for print and where no script runs, and the specification that takes its place."""
@@ -58,13 +73,18 @@ def render(name: str, chart: alt.TopLevelMixin, words: str) -> RenderedChart:
     spec.pop("$schema", None)
     # Without the words of each mark: the drawing as a whole is described, and stays short.
     still = {**spec, "config": {**CONFIG, "aria": False}}
-    svg = vl_convert.vegalite_to_svg(still)
+    text = json.dumps(spec, ensure_ascii=False, separators=(",", ":"))
+    return RenderedChart(name, text, words, _DRAWER.submit(_draw, name, still, words))
+
+
+def _draw(name: str, spec: dict[str, Any], words: str) -> tuple[str, bytes]:
+    """SVG and PNG."""
+    svg = vl_convert.vegalite_to_svg(spec)
     png = vl_convert.svg_to_png(svg, scale=PNG_SCALE)
     svg = _own_ids(svg, re.sub(r"\W", "_", name))
     # The drawing is one picture to who cannot see it; its marks have no words, and parts without any are a fault.
     svg = re.sub(r' (?:role="graphics-\w+"|aria-roledescription="[^"]*")', "", svg)
-    svg = svg.replace("<svg ", f'<svg role="img" aria-label="{_attribute(words)}" ', 1)
-    return RenderedChart(name, json.dumps(spec, ensure_ascii=False, separators=(",", ":")), svg, png, words)
+    return svg.replace("<svg ", f'<svg role="img" aria-label="{_attribute(words)}" ', 1), png
 
 
 def _own_ids(svg: str, prefix: str) -> str:
@@ -89,9 +109,10 @@ def _stable(part: Any, views: dict[str, str]) -> Any:
 
 
 @cache
-def bundle() -> str:
-    """Vega, Vega-Lite and vega-embed as one script: vl-convert carries them, nothing is fetched."""
-    return script_safe(vl_convert.javascript_bundle("window.vegaEmbed = vegaEmbed;"))
+def bundle() -> Future[str]:
+    """Vega, Vega-Lite and vega-embed as one script, begun by the first call: vl-convert carries them, nothing is
+    fetched."""
+    return _DRAWER.submit(lambda: script_safe(vl_convert.javascript_bundle("window.vegaEmbed = vegaEmbed;")))
 
 
 def script_safe(text: str) -> str:
