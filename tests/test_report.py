@@ -1,4 +1,5 @@
 import re
+import shutil
 import time
 from html.parser import HTMLParser
 from pathlib import Path
@@ -11,11 +12,12 @@ from scipy.stats import fisher_exact
 from sklearn import metrics as sklearn_metrics
 from synthetic import answers_of, predictions, write_study
 
+from modalens.commands import summary
 from modalens.reporting import attrition, charts, comparison, drawings
 from modalens.reporting.page import number, probability
 from modalens.reporting.paper_tables import per_class, results
 from modalens.reporting.study_results import Study
-from modalens.reporting.summary import find
+from modalens.reporting.summary import caveats, find
 from modalens.reporting.tables import read
 from modalens.stages import leaderboard, relevance, report
 from modalens.tracking import records
@@ -53,7 +55,7 @@ def measure(root):
 
 def write_page(root, config=None):
     command = ["--study", root, "--config", config or root / "config.yaml", "--output", root / "report" / "index.html"]
-    command += ["--record", root / "report" / "record.json"]
+    command += ["--record", root / "report" / "record.json", "--answer", root / "report" / "answer.txt"]
     cli.call(report, [str(part) for part in command])
     return (root / "report" / "index.html").read_text(encoding="utf-8")
 
@@ -286,6 +288,31 @@ def test_record_names_the_page_and_the_headline_accuracy(study):
     assert runs[0].artifacts == [str(study / "report" / "index.html")]
     of_task = {run.key.get("task"): run for run in runs}
     assert of_task["ignored"].metrics["accuracy"] == pytest.approx(0.8, abs=0.06)
+
+
+@pytest.mark.usefixtures("html")
+def test_the_report_leaves_what_modalens_summary_prints(study, capsys):
+    cli.call(summary, [str(study)])
+    printed = capsys.readouterr().out
+    assert "video dominates" in printed
+    assert (study / "report" / "answer.txt").read_text(encoding="utf-8") == printed
+
+
+def test_measures_that_were_asked_for_and_have_no_table_are_named(study):
+    config = yaml.safe_load((study / "config.yaml").read_text())
+    assert Study(study, config).unmeasured() == {}
+    config["relevance"]["measures"] |= {"probe": {}, "of_a_plugin": {}}
+    assert Study(study, config).unmeasured() == {"probe": ["ignored", "both"]}
+    said = "probe was asked for, and there is no table of it for any task: the next run makes it."
+    assert said in caveats(Study(study, config), {})
+
+
+def test_results_of_another_version_are_one_line(study, tmp_path):
+    root = shutil.copytree(study, tmp_path / "s")
+    for path in root.glob("relevance/*/leave_one_out.csv"):
+        pd.read_csv(path, keep_default_na=False).drop(columns="chance").to_csv(path, index=False)
+    with pytest.raises(UserError, match=r"s lacks 'chance', which another version of modalens did not write: run"):
+        cli.call(summary, [str(root)])
 
 
 @pytest.mark.slow

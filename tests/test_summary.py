@@ -3,6 +3,7 @@
 import pytest
 
 from modalens.commands import summary
+from modalens.reporting import answer
 from modalens.reporting.summary import Finding, ModalityFinding
 from modalens.utils import cli
 from modalens.utils.errors import UserError
@@ -22,7 +23,7 @@ def test_a_task_is_one_line_of_aligned_numbers_with_the_verdict_last():
         finding("mood", "video dominates", audio=0.001, video=0.5),
         finding("a longer name", "both count", audio=0.25, video=0.5),
     ]
-    lines = summary.aligned([summary.cells(row) for row in rows])
+    lines = answer.aligned([answer.cells(row) for row in rows])
     assert lines[0].startswith("  mood           accuracy 0.90  audio 0.00 [-0.10, 0.10]")
     assert lines[0].endswith("video 0.50 [0.40, 0.60]  video dominates")
     assert lines[0].index("video 0.50") == lines[1].index("video 0.50")
@@ -30,11 +31,11 @@ def test_a_task_is_one_line_of_aligned_numbers_with_the_verdict_last():
 
 
 def test_what_was_not_measured_has_no_number():
-    assert summary.cells(finding("mood", "not measured", audio=None)) == ["mood", "not measured"]
+    assert answer.cells(finding("mood", "not measured", audio=None)) == ["mood", "not measured"]
 
 
 def test_nothing_is_a_drop_of_nothing_without_a_sign():
-    assert "audio 0.00" in summary.cells(finding("mood", "", audio=-0.001))[2]
+    assert "audio 0.00" in answer.cells(finding("mood", "", audio=-0.001))[2]
 
 
 def test_a_folder_without_a_study_is_one_clear_line(tmp_path):

@@ -3,7 +3,6 @@ import json
 import os
 import re
 import shlex
-import subprocess
 import sys
 from pathlib import Path
 
@@ -55,8 +54,6 @@ try:
         environment.append(f'python() {{ {shlex.quote(sys.executable)} "$@"; }}')
     prefix = "; ".join(environment) + "; "
     shell.prefix(prefix.replace("{", "{{").replace("}", "}}"))
-    # Of processes that the Snakefile itself starts.
-    JOBS = {**os.environ, "PYTHONPATH": wiring.python_path()}
     R = f"{STUDY['results']}/{STUDY['name']}"
     call = wiring.read_call(sys.argv[1:])
     main = workflow.is_main_process

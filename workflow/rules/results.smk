@@ -174,6 +174,8 @@ rule report:
         ),
     output:
         page=report(f"{R}/report/index.html", category="Report"),
+        # What a run ends with.
+        answer=f"{R}/report/answer.txt",
         record=f"{R}/report/record.json",
     log:
         f"{R}/logs/report.log",
@@ -195,7 +197,7 @@ rule report:
         ),
     shell:
         "python -m modalens report --study {params.study:q} --config {input.config:q} "
-        "--output {output.page:q} --record {output.record:q} 2> {log:q}"
+        "--output {output.page:q} --answer {output.answer:q} --record {output.record:q} 2> {log:q}"
 
 
 rule track:

@@ -11,6 +11,7 @@ import pandas as pd
 
 from modalens.config import modalities
 from modalens.media.status import causes
+from modalens.plugins import introspection, registry
 from modalens.reporting.model_scores import ModelScores, read_scores
 from modalens.reporting.tables import read
 from modalens.stats.coalitions import model_of
@@ -100,6 +101,17 @@ class Study:
         there = {path.stem for task in self.tasks for path in (self.root / "relevance" / task).glob("*.csv")}
         wanted = (self.config.get("relevance") or {}).get("measures") or {}
         return [*(name for name in wanted if name in there), *sorted(there - set(wanted))]
+
+    def unmeasured(self) -> dict[str, list[str]]:
+        """Measure -> tasks that it was asked for and has no table of, as far as the measure's file is known here."""
+        lacking: dict[str, list[str]] = {}
+        known = registry.names("measures")
+        for name in (self.config.get("relevance") or {}).get("measures") or {}:
+            for task in self.tasks if name in known else ():
+                defined = self.target(task) in introspection.attribute("measures", name, "targets_measured")
+                if defined and not (self.root / "relevance" / task / f"{name}.csv").exists():
+                    lacking.setdefault(name, []).append(task)
+        return lacking
 
     def predictions(self, task: str, model: str) -> Path:
         return self._files[task][model]

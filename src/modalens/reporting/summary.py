@@ -237,6 +237,9 @@ def caveats(study: Study, weights: dict[str, str]) -> list[str]:
     said += [rare_class(study, task) for task in study.scores]
     said += [f"Splits of {task}: {text}." for task, text in uneven_splits(study).items()]
     said.append(disagreement(study))
+    for measure, tasks in study.unmeasured().items():
+        of = "any task" if len(tasks) == len(study.tasks) > 1 else ", ".join(tasks)
+        said.append(f"{measure} was asked for, and there is no table of it for {of}: the next run makes it.")
     said.append(lost_clips(study.attrition(), lacking(study)))
     return [text for text in said if text]
 

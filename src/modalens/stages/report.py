@@ -6,6 +6,7 @@ from pathlib import Path
 import yaml
 
 from modalens import api
+from modalens.reporting.answer import lines
 from modalens.reporting.page import page
 from modalens.reporting.study_results import Study
 from modalens.tracking import records
@@ -20,6 +21,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--output", type=Path, default=Path("report.html"), help="the page; of a study also its tables/ and figures/"
     )
+    parser.add_argument("--answer", type=Path, help="where a study's answer is written for a terminal, text")
     parser.add_argument("--record", type=Path, help="where the record of a study's page is written, JSON")
     alone = parser.add_argument_group("without a study", "the page of predictions that another program made")
     alone.add_argument(
@@ -73,6 +75,9 @@ def of_study(arguments: argparse.Namespace) -> None:
         with files.atomic(folder / "figures" / f"{name}.png") as hidden:
             hidden.write_bytes(drawing.png)
     files.write_text(arguments.output, html)
+    if arguments.answer:
+        told = [*lines(study, findings), f"report: {arguments.output}"]
+        files.write_text(arguments.answer, "".join(f"{line}\n" for line in told))
     # A task that the study no longer has must not leave its figures behind.
     for path in [*folder.glob("tables/*.csv"), *folder.glob("figures/*.svg"), *folder.glob("figures/*.png")]:
         if path not in wanted:
