@@ -29,7 +29,11 @@ onsuccess:
     TERMINAL.end()
     # The answer, last.
     if TERMINAL.run.stages.get("track") and TERMINAL.answers:
-        print(Path(f"{R}/report/answer.txt").read_text(encoding="utf-8"), end="", flush=True)
+        print(
+            Path(f"{R}/report/answer.txt").read_text(encoding="utf-8"),
+            end="",
+            flush=True,
+        )
 
 
 onerror:
