@@ -82,27 +82,6 @@ def test_the_convolution_sees_two_frames_to_each_side_and_the_gru_all():
         assert differs[reached:].all()
 
 
-@pytest.fixture
-def filled():
-    """Memory that nobody has written to holds no number, so that reading it shows."""
-    mode, fill = torch.get_deterministic_debug_mode(), torch.utils.deterministic.fill_uninitialized_memory
-    torch.set_deterministic_debug_mode("warn")
-    torch.utils.deterministic.fill_uninitialized_memory = True
-    yield
-    torch.set_deterministic_debug_mode(mode)
-    torch.utils.deterministic.fill_uninitialized_memory = fill
-
-
-@pytest.mark.filterwarnings("ignore")
-@pytest.mark.usefixtures("filled")
-def test_learnt_in_bfloat16_every_gradient_is_a_number():
-    network = load_encoder("lip_network", SMALL, CPU).network().requires_grad_(True).train()
-    with torch.autocast("cpu", torch.bfloat16):
-        found = network(frames(2, 4, 24, 24))
-    gradients = torch.autograd.grad(found.square().mean(), list(network.parameters()))
-    assert all(one.isfinite().all() for one in gradients)
-
-
 def test_mouths_are_grey_by_their_luma():
     red = torch.zeros(1, 1, 24, 24, 3, dtype=torch.uint8)
     red[..., 0] = 255

@@ -10,7 +10,7 @@ from _numbers import CLOSE, EXACT, PRECISIONS, cast
 from test_registry_members import MODELS
 from torch import nn
 
-from modalens.models import Model
+from modalens.models import Learnt, Model, build
 from modalens.models.late_fusion import LateFusion
 from modalens.plugins import registry
 from modalens.training.ensemble import Ensemble, can_be_stacked, write_back
@@ -189,6 +189,56 @@ def test_bfloat16_is_of_the_learning_steps_alone():
     for stack in (exact, mixed):
         stack.train(False)
     assert_same(mixed.terms(features, labels), exact.terms(features, labels), rtol=0, atol=0)
+
+
+@pytest.fixture
+def filled():
+    """Memory that nobody has written to holds no number, so that reading it shows."""
+    mode, fill = torch.get_deterministic_debug_mode(), torch.utils.deterministic.fill_uninitialized_memory
+    torch.set_deterministic_debug_mode("warn")
+    torch.utils.deterministic.fill_uninitialized_memory = True
+    yield
+    torch.set_deterministic_debug_mode(mode)
+    torch.utils.deterministic.fill_uninitialized_memory = fill
+
+
+SMALL_SLOWFAST = {"library": "modalens", "model": "slowfast_r50", "arguments": {"width": 16}, "side": 32}
+OF_CLIPS = [
+    ("video_network", SMALL_SLOWFAST, (2, 8, 32, 32, 3)),
+    ("depth_video", SMALL_SLOWFAST, (2, 8, 32, 32)),
+    ("lip_network", {"network": "resnet18", "recurrent_layers": 1, "units": 8}, (2, 4, 24, 24, 3)),
+    *(
+        pytest.param("video_network", options, shape, marks=pytest.mark.slow)
+        for options, shape in (
+            ({"model": "r3d_18", "side": 32}, (2, 4, 32, 32, 3)),
+            ({"model": "r2plus1d_18", "side": 32}, (2, 4, 32, 32, 3)),
+            ({"library": "modalens", "model": "c3d", "arguments": {"width": 32}}, (2, 16, 112, 112, 3)),
+        )
+    ),
+]
+
+
+@pytest.mark.filterwarnings("ignore")
+@pytest.mark.usefixtures("filled")
+@pytest.mark.parametrize(("encoder", "options", "shape"), OF_CLIPS)
+def test_asked_for_bfloat16_3d_kernels_on_a_cpu_have_the_gradients_of_float32(encoder, options, shape):
+    """In bfloat16 some of these gradients are not numbers, or any number."""
+    learnt = Learnt(encoder, options | {"weights": "untrained"}, None)
+    draw = torch.Generator().manual_seed(0)
+    clips = torch.randint(0, 256, shape, dtype=torch.uint8, generator=draw)
+    clips = clips if len(shape) == 5 else clips.to(torch.uint16) * 16
+    found = learnt.load(torch.device("cpu"))
+    sizes = dict(zip(found.axes, found.encode(clips[:1]).shape[1:], strict=True))
+    model = build("late_fusion", {"clip": sizes}, 2, {"step_size": 4, "sequence_size": 4, "hidden": [], "dropout": 0.0})
+    model.learn_through({"clip": learnt})
+
+    def gradients(precision):
+        stack = Ensemble([model], precision)
+        stack.train()
+        torch.manual_seed(0)
+        return stack.descent_gradients(stack.terms({"clip": clips[None]}, torch.tensor([[0, 1]])))
+
+    assert_same(gradients("bfloat16"), gradients("float32"), rtol=0, atol=0)
 
 
 class Branching(LateFusion):

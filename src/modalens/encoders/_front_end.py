@@ -35,11 +35,7 @@ class FrontEnd(nn.Module):
             self.gru = nn.GRU(CHANNELS, units, recurrent_layers, batch_first=True, bidirectional=True)
 
     def forward(self, volumes: Tensor) -> Tensor:
-        # In bfloat16 on a CPU the gradient of these kernels holds memory that nobody wrote to (PyTorch 2.11).
-        mixed = torch.is_autocast_enabled(volumes.device.type) and not volumes.is_cpu
-        with torch.autocast(volumes.device.type, enabled=mixed):
-            found = self.convolution(volumes.unsqueeze(1))
-        maps = self.norm(found).relu().movedim(2, 1)
+        maps = self.norm(self.convolution(volumes.unsqueeze(1))).relu().movedim(2, 1)
         pictures = nn.functional.max_pool2d(maps.flatten(0, 1), 3, 2, 1)
         steps: Tensor = self.layers(pictures).mean((2, 3)).unflatten(0, maps.shape[:2])
         if self.gru is None:
