@@ -69,6 +69,13 @@ def on_files(files: Any, config: Any) -> Any:
     return files
 
 
+def on_page_markdown(markdown: str, **_: Any) -> str:
+    """Event of MkDocs: what a page links to outside docs/, for who reads it without the site, is a page of the site."""
+    for name, source in TOP_LEVEL.items():
+        markdown = markdown.replace(f"](../{source})", f"]({name})")
+    return re.sub(r"\]\(\.\./src/modalens(/\w+)?\)", "](reference/plugins.md)", markdown)
+
+
 # Config
 
 

@@ -1,4 +1,4 @@
-"""Every Python block of the pages under docs/ runs, by itself, in an empty folder."""
+"""Every Python block of the pages under docs/ runs, by itself, in an empty folder; every link leads to a file."""
 
 import re
 
@@ -28,3 +28,13 @@ def test_a_block_runs(name, code, tmp_path, monkeypatch):
 
 def test_there_are_blocks_to_run():
     assert any("own_model.md" in block.id for block in blocks())
+
+
+@pytest.mark.parametrize(
+    "page", [*PAGES, *ROOT.glob("*.md"), ROOT / "config" / "README.md"], ids=lambda path: path.name
+)
+def test_links_of_a_page_lead_to_files_of_the_repository(page):
+    """As they are on the code host, where nothing is generated. `make docs` checks those of the site."""
+    text = re.sub(r"^```.*?^```|`[^`\n]*`", "", page.read_text(encoding="utf-8"), flags=re.M | re.S)
+    links = [link.partition("#")[0] for link in re.findall(r"\]\(([^)\s]+)\)", text)]
+    assert [link for link in links if link and "://" not in link and not (page.parent / link).exists()] == []
