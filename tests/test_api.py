@@ -365,6 +365,12 @@ def test_metrics_and_withheld_modalities_are_checked_before_anything_is_measured
     table = of_joint(XOR)
     with pytest.raises(modalens.UserError, match=r"metrics: no metric 'acuracy'; did you mean 'accuracy'\?"):
         modalens.leave_one_out(table, metrics=["acuracy"])
+    with pytest.raises(modalens.UserError, match=r"metrics: expected one metric or more, each once, got \[\]"):
+        modalens.leave_one_out(table, metrics=[])
+    with pytest.raises(modalens.UserError, match="value_functions: expected one metric or more, each once, got"):
+        modalens.shapley(table, value_functions=["accuracy", "accuracy"])
+    with pytest.raises(modalens.UserError, match="replacement: expected one replacement or more, each once"):
+        modalens.shapley(table, replacement=[])
     with pytest.raises(modalens.UserError, match="value_functions: no metric 'value'"):
         modalens.shapley(table, value_functions=["value"])
     with pytest.raises(modalens.UserError, match="expected coalitions of fewer names than 'audio,video'"):

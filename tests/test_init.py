@@ -106,7 +106,7 @@ def test_files_that_are_not_there_and_labels_that_are_alike_are_told(here, capsy
     (here / "3.wav").unlink()
     written(csv)
     said = capsys.readouterr().out
-    assert "1 of 60 files are not there, first" in said
+    assert "1 of 60 files is not there, first" in said
     assert "2 labels differ only in spelling" in said
     assert "1 clip without a label" in said
     assert "to mend: task mood: class 'Glad' has no clip in" in said
@@ -193,6 +193,26 @@ def test_a_class_of_one_clip_is_to_mend():
     assert "class 'rare' has no clip in" in line
 
 
+def test_of_many_classes_or_tags_without_test_clips_a_few_are_told_and_the_others_named():
+    table = clips(mood=[f"rare{row:02}|glad" if row < 20 else "sad|glad" for row in range(60)])
+    lines = _survey.of_task(table, "mood", SPLITS, kind="multilabel").mistakes
+    assert len(lines) == 4
+    assert all("tag 'rare" in line and "has no clip in" in line for line in lines[:3])
+    assert re.fullmatch(r"task mood: so have ('rare\d\d', ){11}'rare\d\d' and 5 more", lines[3])
+    classes = clips(mood=[f"rare{row}" if row < 4 else "sad" for row in range(60)])
+    lines = _survey.of_task(classes, "mood", SPLITS).mistakes
+    assert len(lines) == 4
+    assert lines[3] == "task mood: so has class 'rare3'"
+
+
+def test_of_tags_it_is_said_which_drop_the_test_clips_cannot_show():
+    column = pd.DataFrame({"clip_id": range(900), "group": range(900)}).astype(str)
+    told = " ".join(
+        _survey.of_task(column.assign(split="", mood=["glad|sad", "sad"] * 450), "mood", SPLITS, kind="multilabel").told
+    )
+    assert "180 test clips of 180 groups; no drop of F1 or tag accuracy below 1.1 points is shown" in told
+
+
 WRONG = {
     "name": "a/b",
     "dataset": {"name": "known_answer", "clipss": 3},
@@ -275,7 +295,7 @@ def test_check_and_counts_know_what_modalities_read_of_a_list_without_media(here
     (here / "m.yaml").write_text(yaml.safe_dump(config))
     cli.call(check, ["m.yaml"])
     said = capsys.readouterr().out
-    assert "look at: 1 of 60 files are not there, first " in said
+    assert "look at: 1 of 60 files is not there, first " in said
     assert "task mood: 60 clips of 60 groups" in said
     cli.call(counts, ["--configfile", "m.yaml"])
     assert "mood: 60 clips of 60 sources" in capsys.readouterr().out

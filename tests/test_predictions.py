@@ -109,7 +109,14 @@ REFUSED = {
         "label: expected 'dog' as in the clip's other rows, got 'cow' (clip 'clip00002', row 14)",
     ),
     "another group": (lambda t: changed(t, 14, "group", "g"), "group: expected 'group00001' as in the clip's other"),
-    "half a seed": (lambda t: changed(t, 4, "seed", 0.5), "seed: expected whole numbers, got 0.5 (clip 'clip00004'"),
+    "half a seed": (
+        lambda t: changed(t, 4, "seed", 0.5),
+        "seed: expected whole numbers below 2**63, got 0.5 (clip 'clip00004'",
+    ),
+    "a seed that int64 does not hold": (
+        lambda t: t.assign(seed=np.uint64(2**63 + 5)),
+        "seed: expected whole numbers below 2**63, got 9223372036854775813 (clip",
+    ),
     "no name": (lambda t: t.assign(model=""), "model: expected a name, got ''"),
     "twice": (
         lambda t: pd.concat([t, t[7:8]]),

@@ -67,6 +67,8 @@ def modality(encoder: str, **options: Any) -> dict[str, Any]:
             "leave_one_out.metrics: expected one metric or more, each once, got []",
         ),
         (measured("interaction", value_functions=["f1", "f1"]), "interaction.value_functions: expected one metric"),
+        (measured("leave_one_out", replacement=[]), "leave_one_out.replacement: expected one replacement or more"),
+        (measured("probe", models=[]), "probe.models: expected one model or more, each once, got []"),
         ({"mlflow": {"tracking_uri": "file:///x"}}, "mlflow.tracking_uri 'file:///x' is a folder"),
     ],
     ids=lambda value: value if isinstance(value, str) else "",

@@ -7,7 +7,7 @@ from typing import Any
 
 import pandas as pd
 
-from modalens.stats.metrics import check_metrics
+from modalens.stats.metrics import check_each_once, check_metrics
 from modalens.stats.prediction_files import Table
 from modalens.stats.targets import TARGETS, metrics_of, target_of
 from modalens.utils import arguments
@@ -29,7 +29,11 @@ def metrics(where: str, asked: Sequence[str] | None, default: Sequence[str], tab
 
 
 def names(where: str, replacement: str | Sequence[str] | None) -> str | list[str] | None:
-    return replacement if replacement is None or isinstance(replacement, str) else arguments.texts(where, replacement)
+    if replacement is None or isinstance(replacement, str):
+        return replacement
+    several = arguments.texts(where, replacement)
+    check_each_once(where, several, "replacement")
+    return several
 
 
 def resampling(where: str, bootstrap: int, confidence: float, seed: int) -> dict[str, Any]:

@@ -15,7 +15,7 @@ from modalens.curation.splitting import NAMES, shared_groups
 from modalens.media import local_file
 from modalens.media.sources import is_address
 from modalens.plugins import registry
-from modalens.stats.planning import smallest_drop, smallest_drop_of_r2
+from modalens.stats.planning import least_drop, smallest_drop, smallest_drop_of_r2
 from modalens.stats.significance import FEWEST_GROUPS
 from modalens.stats.targets import CLASSES, MULTILABEL, REGRESSION, tags_of
 from modalens.terminal.run import printable
@@ -25,6 +25,7 @@ from modalens.utils.words import counted
 IMBALANCE = 3.0  # so many times the rarest class is the commonest, where it is said
 FEW_GROUPS = 30
 SHOWN = 3
+LISTED = 12  # by name alone, after these
 MANY_NUMBERS = 20  # as labels: an amount, not names of classes
 
 
@@ -82,7 +83,8 @@ def of_files(columns: "Sequence[pd.Series[str]]") -> Survey:
     if remote := len(names) - made - len(local):
         found.told.append(f"{counted(remote, 'address', 'addresses')} to be asked for when the study runs")
     if missing:
-        where = f"{len(missing)} of {len(local)} files are not there, first {', '.join(missing[:SHOWN])}"
+        are = "is" if len(missing) == 1 else "are"
+        where = f"{len(missing)} of {counted(len(local), 'file')} {are} not there, first {', '.join(missing[:SHOWN])}"
         (found.mistakes if len(missing) == len(local) else found.warnings).append(where)
     elif local:
         found.told.append(f"{counted(len(local), 'file')}, all there")
@@ -154,7 +156,7 @@ def of_task(
 
 
 def _smallest(groups: int, confidence: float, kind: str) -> str:
-    """What so many test groups can show; of tags nobody can say before there are predictions."""
+    """What so many test groups can show; of tags what they cannot: the rest hangs on the predictions."""
     if groups < FEWEST_GROUPS:
         return f"; no drop can be shown with p < 0.05: that takes {FEWEST_GROUPS} groups"
     often = "is shown in four studies of five, a smaller one less often"
@@ -166,7 +168,7 @@ def _smallest(groups: int, confidence: float, kind: str) -> str:
         if drop == 1:
             return "; too few to promise that a drop of R² is shown"
         return f"; a drop of R² from {drop:.2f} to 0 is shown in at least four studies of five"
-    return ""
+    return f"; no drop of F1 or tag accuracy below {100 * least_drop(groups, confidence):.1f} points is shown"
 
 
 def _modalities_there(clips: pd.DataFrame, study: dict[str, Any]) -> pd.DataFrame:
@@ -184,12 +186,18 @@ def _lacking_modalities(there: pd.DataFrame, kept: bool) -> str:
     """`7 of 60 clips lack image (6) or title (5) and stay, ...`. kept: whether clips that lack some are used."""
     lacking = " or ".join(f"{name} ({number})" for name, number in (~there).sum().items() if number)
     number, without = int((~there.all(axis=1)).sum()), int((~there.any(axis=1)).sum())
-    said = f"{number} of {counted(len(there), 'clip')} lack {lacking} "
+    one = number == 1
+    said = f"{number} of {counted(len(there), 'clip')} {'lacks' if one else 'lack'} {lacking} "
+    out = f"and {'is' if one else 'are'} left out"
     if number == without:
-        return said + "and are left out"
+        return said + out
     if kept:
-        return said + "and stay, by splits.incomplete" + (f", but for {without} without any" if without else "")
-    return said + "and are left out; splits.incomplete: keep uses " + ("those that have one" if without else "them")
+        return (
+            said
+            + f"and {'stays' if one else 'stay'}, by splits.incomplete"
+            + (f", but for {without} without any" if without else "")
+        )
+    return said + f"{out}; splits.incomplete: keep uses " + ("those that have one" if without else "them")
 
 
 def _what(labels: "pd.Series[str]", kind: str) -> str:
@@ -199,7 +207,9 @@ def _what(labels: "pd.Series[str]", kind: str) -> str:
         tags = targets.exploded(labels).value_counts()
         without = int((labels.map(tags_of).map(len) == 0).sum())
         rest = f"; {counted(without, 'clip')} without any" if without else ""
-        return f"{len(tags)} tags, {tags.index[0]!r} {tags.iloc[0]} to {tags.index[-1]!r} {tags.iloc[-1]}{rest}"
+        return (
+            f"{counted(len(tags), 'tag')}, {tags.index[0]!r} {tags.iloc[0]} to {tags.index[-1]!r} {tags.iloc[-1]}{rest}"
+        )
     values = pd.to_numeric(labels)
     return f"numbers from {values.min():g} to {values.max():g}, mean {values.mean():.3g}"
 
@@ -224,10 +234,15 @@ def _remarks(clips: pd.DataFrame, task: str, per_class: "pd.Series[int]", kind: 
 def _lacking(labels: pd.DataFrame, what: str = "class") -> Iterator[str]:
     """Classes, or tags, that a split that needs them has no clip of."""
     table = pd.crosstab(labels["label"], labels["split"]).reindex(columns=list(NAMES), fill_value=0)
-    for label, row in table.iterrows():
-        if empty := [name for name in ("train", "test") if not row[name]]:
-            groups = labels.loc[labels["label"] == label, "group"].nunique()
-            yield (
-                f"{what} {label!r} has no clip in {' and '.join(empty)} ({counted(int(row.sum()), 'clip')} of "
-                f"{counted(groups, 'group')}); leave it out or add clips of other groups"
-            )
+    table = table[(table[["train", "test"]] == 0).any(axis=1)]
+    for label, row in table.head(SHOWN).iterrows():
+        empty = [name for name in ("train", "test") if not row[name]]
+        groups = labels.loc[labels["label"] == label, "group"].nunique()
+        yield (
+            f"{what} {label!r} has no clip in {' and '.join(empty)} ({counted(int(row.sum()), 'clip')} of "
+            f"{counted(groups, 'group')}); leave it out or add clips of other groups"
+        )
+    if len(table) > SHOWN:
+        others = ", ".join(repr(label) for label in table.index[SHOWN : SHOWN + LISTED])
+        more = f" and {len(table) - SHOWN - LISTED:,} more" if len(table) > SHOWN + LISTED else ""
+        yield f"so has {what} {others}{more}" if len(table) == SHOWN + 1 else f"so have {others}{more}"

@@ -8,6 +8,7 @@ import pandas as pd
 from modalens.config import resolve, resolved
 from modalens.curation import manifest, splitting, targets
 from modalens.stats.targets import CLASSES, MULTILABEL
+from modalens.utils.words import counted
 
 COLUMNS = ["task", "label", *splitting.NAMES, "all"]
 
@@ -56,7 +57,8 @@ def main(arguments: argparse.Namespace) -> None:
         tables.append(table)
         if not arguments.csv:
             labelled = clips[clips[task] != ""]
-            print(f"{task}: {len(labelled)} clips of {labelled['group'].nunique()} sources, {origin}")
+            clips_there, sources = counted(len(labelled), "clip"), counted(labelled["group"].nunique(), "source")
+            print(f"{task}: {clips_there} of {sources}, {origin}")
             print(table.drop(columns="task").to_string(index=False), end="\n\n")
     if arguments.csv:
         print(pd.concat(tables).to_csv(index=False, lineterminator="\n"), end="")

@@ -19,6 +19,7 @@ from modalens.terminal.run import printable
 from modalens.utils import csv_input, files
 from modalens.utils.errors import UserError
 from modalens.utils.suggest import suggest
+from modalens.utils.words import counted
 
 USUAL = ("labels", "clips", "data", "index", "metadata", "annotations", "list", "train", "manifest")
 PROBED = 12  # files of which it is looked what is in them
@@ -50,7 +51,7 @@ def main(arguments: argparse.Namespace) -> None:
         table = csv_input.read(arguments.source)
         csv, media = arguments.source, arguments.media or source.parent
     columns = _columns.look(table, media)
-    print(f"{arguments.source}: {len(table)} rows, {len(columns)} columns")
+    print(f"{arguments.source}: {counted(len(table), 'row')}, {counted(len(columns), 'column')}")
     width = min(max(len(column.name) for column in columns), 30)
     for column in columns:
         print(printable(f"  {column.name:{width}}  {column}"))

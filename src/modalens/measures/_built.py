@@ -6,7 +6,7 @@ from typing import Any
 from modalens.measures._base import Measure
 from modalens.plugins import registry
 from modalens.plugins.options import parameters, resolve
-from modalens.stats.metrics import check_metrics
+from modalens.stats.metrics import check_each_once, check_metrics
 from modalens.stats.targets import TARGETS
 from modalens.utils import arguments
 from modalens.utils.errors import UserError
@@ -25,7 +25,10 @@ def build(name: str, given: Mapping[str, Any], where: str) -> tuple[Measure, dic
         default = defaults.get(option)
         # A plugin's own may be something else.
         if isinstance(default, Sequence) and default and set(default) <= set(KNOWN):
-            _check_names(settings[option], f"{where}.{option}")
+            check_metrics(f"{where}.{option}", settings[option], KNOWN)
+    for option, noun in (("replacement", "replacement"), ("models", "model")):
+        if isinstance(names := settings.get(option), list) and all(isinstance(name, str) for name in names):
+            check_each_once(f"{where}.{option}", names, noun)
     return kind(**settings), settings
 
 
@@ -36,9 +39,3 @@ def _check_resampling(settings: Mapping[str, Any], where: str) -> None:
         arguments.share(f"{where}.confidence", settings["confidence"])
     if "seed" in settings:
         arguments.whole(f"{where}.seed", settings["seed"], 0)
-
-
-def _check_names(names: Any, where: str) -> None:
-    check_metrics(where, names, KNOWN)
-    if not names or len(set(names)) < len(names):
-        raise UserError(f"{where}: expected one metric or more, each once, got {list(names)}")

@@ -6,11 +6,13 @@ import pandas as pd
 
 from modalens.reporting import clips, confusions, others, patches
 from modalens.reporting.drawings import DRAWN, DRAWN_CLASSES, of
+from modalens.reporting.model_scores import ModelScores
 from modalens.reporting.paper_tables import METRIC_NAMES
 from modalens.reporting.previews import Previews, links
 from modalens.reporting.study_results import Study
 from modalens.stats.targets import CLASSES, TARGETS
 from modalens.utils.csv_tables import neutral
+from modalens.utils.words import counted
 
 CARDS = 12  # clips with pictures
 # Rows that all tasks together may carry in the page; every clip is in the table beside it.
@@ -29,7 +31,7 @@ def evidence(study: Study, task: str, tables: dict[str, pd.DataFrame], previews:
     }
     if study.target(task) != CLASSES:
         scored = study.scores[task][study.headline(task)]
-        return {"other_target": True, "size": f"{scored.clips:,} test clips of {scored.groups:,} groups"} | measured
+        return {"other_target": True, "size": _size(scored)} | measured
     rows = of(tables["results"], task)
     shown = [name for name in METRIC_NAMES if (rows["metric"] == name).any()] if len(rows) else []
     published = {}
@@ -45,7 +47,7 @@ def evidence(study: Study, task: str, tables: dict[str, pd.DataFrame], previews:
         "published": published,
         "metric_names": [METRIC_NAMES[name] for name in shown],
         "undrawn": max(0, len(study.multimodal(task) or study.scores[task]) - DRAWN),
-        "size": f"{scored.clips:,} test clips of {scored.groups:,} groups, {len(scored.classes):,} classes",
+        "size": f"{_size(scored)}, {counted(len(scored.classes), 'class', 'classes')}",
         "classes": class_table(of(tables["per_class"], task), first),
         "undrawn_classes": max(0, len(scored.classes) - DRAWN_CLASSES),
         "confusions": {"columns": list(worst), "rows": worst.to_numpy().tolist()},
@@ -57,6 +59,10 @@ def evidence(study: Study, task: str, tables: dict[str, pd.DataFrame], previews:
         "changed": int((by_clip.groupby("clip_id")["changed"].max() >= 0.5).sum()) if len(by_clip) else 0,
         "literature": of(tables["published"], task).to_dict("records"),
     } | measured
+
+
+def _size(scored: ModelScores) -> str:
+    return f"{counted(scored.clips, 'test clip')} of {counted(scored.groups, 'group')}"
 
 
 def class_table(per_class: pd.DataFrame, model: str) -> dict[str, Any]:

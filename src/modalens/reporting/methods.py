@@ -2,6 +2,7 @@
 
 from modalens import __version__
 from modalens.reporting.study_results import Study
+from modalens.utils.words import counted
 
 BIBTEX = {
     "modalens": """@software{modalens,
@@ -44,7 +45,9 @@ def methods(study: Study, trained: bool) -> tuple[str, str]:
     cited = ["modalens"]
     scored = {task: models[study.headline(task)] for task, models in study.scores.items()}
     seeds = {one.seeds for one in scored.values()}
-    sizes = ", ".join(f"{one.clips:,} clips of {one.groups:,} groups ({task})" for task, one in scored.items())
+    sizes = ", ".join(
+        f"{counted(one.clips, 'clip')} of {counted(one.groups, 'group')} ({task})" for task, one in scored.items()
+    )
     models = ", ".join(study.models)
     said = [f"Relevance of modalities was measured with modalens {__version__} [modalens] on the test clips: {sizes}."]
     if trained:

@@ -252,7 +252,7 @@ def rare_class(study: Study, task: str) -> str:
     name, clips = scored.rarest
     share = 100 / np.count_nonzero(scored.full[0].sum(axis=1))
     return (
-        f"{task}: the class {name!r} has {clips} test clip{'s' * (clips > 1)} and makes {share:.0f} % of the balanced "
+        f"{task}: the class {name!r} has {counted(clips, 'test clip')} and makes {share:.0f} % of the balanced "
         "accuracy: its intervals are rough, mostly too narrow."
     )
 
@@ -300,7 +300,7 @@ def lost_clips(attrition: pd.DataFrame, lacking: Mapping[str, int] | None = None
     if not lost:
         return f"No clip was {'left out' if lacking else 'lost'}{whole}"
     where = f" (task {task}, the worst)" if len({loss[1:3] for loss in losses}) > 1 else ""
-    return f"{lost:,} of {total:,} clips ({share:.1%}) could not be used{where}: see clips lost{whole}"
+    return f"{lost:,} of {counted(total, 'clip')} ({share:.1%}) could not be used{where}: see clips lost{whole}"
 
 
 def _rows(table: pd.DataFrame, task: str, **equal: str) -> list[dict[str, Any]]:

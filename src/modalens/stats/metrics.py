@@ -29,10 +29,18 @@ CHUNK = 100
 
 
 def check_metrics(where: str, names: Iterable[Any], known: Sequence[str] = METRICS) -> None:
-    """Raises UserError for a name that is no metric. where: what begins the message."""
-    for name in names:
+    """Raises UserError for a name that is no metric, for none and for one that occurs twice. where: what begins the
+    message."""
+    several = list(names)
+    for name in several:
         if name not in known:
             raise UserError(f"{where}: no metric {name!r}; {suggest(str(name), known)}")
+    check_each_once(where, several, "metric")
+
+
+def check_each_once(where: str, names: Sequence[Any], noun: str) -> None:
+    if not names or len(set(names)) < len(names):
+        raise UserError(f"{where}: expected one {noun} or more, each once, got {list(names)}")
 
 
 def named(asked: Iterable[str], there: Iterable[str]) -> tuple[str, ...]:

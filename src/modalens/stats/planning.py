@@ -29,6 +29,18 @@ def smallest_drop(groups: int, confidence: float = 0.95, power: float = POWER) -
     return float(stats.beta.ppf(power, shown[0], groups - shown[0] + 1))
 
 
+def least_drop(groups: int, confidence: float = 0.95) -> float:
+    """No drop of a score from 0 to 1 below this is shown by so many test clips, or groups, whatever is predicted.
+
+    Half a pair each way stands beside what was seen (`stats.bootstrap`, after Agresti and Min 2005), so that the
+    interval of a difference is never narrower. It says what cannot be shown, and promises nothing of what can: of tags,
+    where a clip loses a part of its score, that hangs on the predictions. 1 of fewer groups than a paired test needs.
+    """
+    if groups < FEWEST_GROUPS:
+        return 1.0
+    return float(stats.norm.ppf(0.5 + confidence / 2) / (groups + 2))
+
+
 def smallest_drop_of_r2(groups: int, confidence: float = 0.95, power: float = POWER) -> float:
     """The smallest fall of R² to zero that so many independent test clips, or groups, show with `power`.
 

@@ -95,9 +95,10 @@ def _text(table: pd.DataFrame, name: str) -> pd.Series:
 
 def _seeds(table: pd.DataFrame) -> pd.Series:
     seeds = pd.to_numeric(table["seed"], errors="coerce")
-    bad = (seeds.isna() | (seeds % 1 != 0)).to_numpy()
+    # Beyond 2**63 it would become another one.
+    bad = (seeds.isna() | (seeds % 1 != 0) | (seeds.abs() >= 2**63)).to_numpy()
     if bad.any():
-        raise _wrong(table, "seed", "whole numbers", bad)
+        raise _wrong(table, "seed", "whole numbers below 2**63", bad)
     return seeds.astype(np.int64)
 
 
