@@ -114,6 +114,22 @@ def test_the_default_models_and_every_fusion_and_balancing_have_no_problem() -> 
     assert problems(models=grid | others) == []
 
 
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [({}, ""), ({"step_size": 64}, "the teacher 'video_only' has no network of 'video' of these sizes")],
+)
+def test_what_depends_on_the_length_of_a_sequence_is_no_problem_before_its_length_is_known(options, said) -> None:
+    """A model of one sequence reads long ones by a convolution, which a guide has none of; the eight frames here are
+    short. Sizes that cannot fit are told of all the same."""
+    guided = {
+        "model": "guidance",
+        "options": {"target": "audio", "guide": "video", "guide_frozen": True, "fused": [8, 8, 8], **options},
+        "teachers": ["video_only"],
+    }
+    found = problems(models={"video_only": {}, "guided": guided})
+    assert [said in line for line in found] == [True] * bool(said)
+
+
 def test_a_plugin_that_breaks_its_contract_is_one_line(tmp_path: Path) -> None:
     path = tmp_path / "own_models.py"
     path.write_text(
