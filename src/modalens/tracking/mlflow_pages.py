@@ -77,5 +77,8 @@ def serve(uri: str, port: int, experiment: str | None) -> None:
     )
     options = {"host": "127.0.0.1", "port": port, "workers": 1, "backend-store-uri": uri}
     options["artifacts-destination"] = artifact_root(path).as_uri()
+    # A line for each picture of a page, and libraries' warnings to one another, would bury the address.
+    options["uvicorn-opts"] = "--log-level warning"
+    os.environ.setdefault("PYTHONWARNINGS", "ignore")
     command = [sys.executable, "-m", "mlflow", "server", *(f"--{name}={value}" for name, value in options.items())]
     os.execv(sys.executable, command)

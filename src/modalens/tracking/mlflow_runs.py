@@ -257,7 +257,7 @@ def _parent(one: Entry, runs: dict[str, Entry]) -> str:
 
 def _settings_of_all_seeds(runs: dict[str, Entry]) -> None:
     """A model's run has the settings that its seeds share, under the same names: MLflow plots a metric against params
-    of the same run only."""
+    of the same run only. And it lasted as long as they did together: of its own stages none counts seconds."""
     seeds: dict[str, list[Entry]] = defaultdict(list)
     for one in runs.values():
         if one.level == "seed":
@@ -266,6 +266,8 @@ def _settings_of_all_seeds(runs: dict[str, Entry]) -> None:
         if model in runs:
             shared = set.intersection(*(set(one.params.items()) for one in group))
             runs[model].params = dict(shared) | runs[model].params
+            if seconds := sum(one.metrics.get("seconds", 0.0) for one in group):
+                runs[model].metrics.setdefault("seconds", seconds)
 
 
 def _reported(runs: dict[str, Entry]) -> None:
