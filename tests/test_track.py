@@ -113,6 +113,15 @@ def test_params_metrics_curves_and_files_arrive(study: Study) -> None:
     assert len(list((study.folder.parent / "mlartifacts").rglob("attrition.csv"))) == 1
 
 
+def test_a_models_run_lasts_as_long_as_the_trainings_of_its_seeds(study: Study) -> None:
+    study.record("train", "train", trained(0, seconds=2.0), trained(1, seconds=3.0))
+    study.record("board", "leaderboard", Run({"task": "seen", "model": "late_fusion"}, {}, {"accuracy": 0.7}))
+    study.sync()
+    found = study.runs()["late_fusion · seen"]
+    assert found.info.end_time - found.info.start_time == 5000
+    assert found.data.metrics["seconds"] == 5
+
+
 def test_long_curves_and_many_params_arrive_whole(study: Study) -> None:
     history = [{"epoch": epoch, "train_loss": float(epoch)} for epoch in range(1950)]
     params = {f"p{number}": number for number in range(230)}
