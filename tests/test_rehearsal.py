@@ -202,6 +202,29 @@ def test_what_cannot_be_learnt_through_or_augmented_is_said_before_anything_runs
     assert any(said in line for line in found), found
 
 
+@pytest.mark.parametrize(
+    ("side", "training", "said"),
+    [
+        (
+            32,
+            {"batch_size": 1},
+            ["batch normalisation learns nothing from a batch of one clip; expected training.batch_"],
+        ),
+        (32, {"batch_size": 2}, []),
+        (32, {"batch_size": 1, "encoders": {"video": {"last_layers": 99}}}, ["last_layers: expected at most"]),
+        (32, {"batch_size": 1, "encoders": {"video": "frozen"}}, []),
+        (64, {"batch_size": 1}, []),
+    ],
+)
+def test_a_batch_of_one_clip_is_refused_where_a_network_has_one_number_a_channel_to_normalise(side, training, said):
+    """Of 32 pixels the last map of this network is of one place, of 64 of four."""
+    options = {"library": "timm", "model": "test_resnet", "weights": "untrained", "side": side}
+    video = {"kind": "image", "column": "x", "encoder": "image_network", "options": options, "keep": True}
+    models = {"video_only": {"training": {"encoders": {"video": "unfrozen"}, **training}}}
+    found = problems(modalities={**MODALITIES, "video": video}, models=models)
+    assert [one in line for one, line in zip(said, found, strict=True)] == [True] * len(said)
+
+
 def test_cached_maps_may_be_augmented_by_the_axes_that_the_encoders_options_give():
     maps = {"encoder": "frame_network", "options": {"weights": "untrained", "library": "timm", "model": "test_resnet"}}
     models = {"video_only": {"training": {"augment": {"video": {"crop": 0.8}}}}}

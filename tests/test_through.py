@@ -127,6 +127,11 @@ def test_a_last_batch_of_a_single_clip_joins_the_one_before(study):
     pd.testing.assert_frame_equal(history(whole), history(joined))
 
 
+def test_a_batch_of_one_clip_is_one_line_where_a_network_normalises_over_clips(study):
+    with pytest.raises(UserError, match="batch normalisation learns nothing from a batch of one clip; expected train"):
+        trained(study, "unfrozen", "one", batch_size=1)
+
+
 @pytest.mark.parametrize(
     ("clips", "size", "sizes"),
     [(70, 32, [32, 32, 6]), (65, 32, [32, 33]), (33, 32, [33]), (64, 32, [32, 32]), (1, 32, [1]), (3, 1, [1, 1, 1])],

@@ -4,7 +4,7 @@ from modalens.models._base import Batches, Features, Model, TrainedModel, build,
 from modalens.models._fitted import mean_of, shape_of
 from modalens.models._shapes import Shape, Shapes
 from modalens.models._targets import outputs_of, read_labels, score
-from modalens.models._through import FROZEN, Learnt
+from modalens.models._through import FROZEN, Learnt, Through
 
 __all__ = [
     "FROZEN",
@@ -14,6 +14,7 @@ __all__ = [
     "Model",
     "Shape",
     "Shapes",
+    "Through",
     "TrainedModel",
     "build",
     "load_model",

@@ -16,6 +16,7 @@ from urllib.parse import urlsplit
 import pandas as pd
 import torch
 from torch import Tensor
+from torch.nn.modules.batchnorm import _BatchNorm
 
 from modalens import measures
 from modalens.balancing import Learner, apply_balancing
@@ -24,13 +25,14 @@ from modalens.config.resolved import target_of
 from modalens.encoders import Encoder
 from modalens.fusions import Fusion
 from modalens.modalities import load_modality
-from modalens.models import FROZEN, Model, Shapes, build, shape_of
+from modalens.models import FROZEN, Learnt, Model, Shapes, Through, build, shape_of
 from modalens.plugins import blame, introspection, registry
 from modalens.plugins.options import resolve
 from modalens.search.space import apply_overrides
 from modalens.stats import targets
 from modalens.tracking import mlflow_database
 from modalens.training import augmentation
+from modalens.training.batches import of_one_clip
 from modalens.utils.errors import UserError
 from modalens.utils.suggest import suggest
 from modalens.utils.tensors import eval_mode
@@ -203,17 +205,29 @@ def _try_decoded(model: Config, config: Config) -> None:
     """What a model learns through, and how training clips are changed, without a weight being read."""
     through = learnt_through(model)
     axes = {}
+    alone = model["training"]["batch_size"] == 1
     for name in model["modalities"]:
         entry = config["modalities"][name]
         maker = registry.load("encoders", entry["encoder"])
         if name in through and model["training"]["encoders"][name] != FROZEN and maker.network is Encoder.network:
             raise UserError(f"encoders.{name}: nothing in {entry['encoder']} can be learnt; expected `frozen`")
+        if name in through and alone:
+            _try_one_clip(Learnt.of(entry, model["training"]["encoders"][name], f"encoders.{name}"), entry)
         with contextlib.suppress(UserError, ValueError):
             if name in through:
                 axes[name] = tuple(introspection.attribute("modalities", entry["kind"], "axes"))
             else:
                 axes[name] = tuple(maker.axes_of(**resolve(maker, entry["options"], name)))
     augmentation.made(model["training"]["augment"], axes)
+
+
+def _try_one_clip(learnt: Learnt, entry: Config) -> None:
+    """Batches of one: a blank one through the network, which may normalise over the clips of a batch."""
+    through = Through({"channel": 1}, learnt, saved=True).train()
+    if through.network and any(isinstance(part, _BatchNorm) for part in through.network.modules()):
+        row = load_modality(entry["kind"], entry["decode"]).blank()
+        with torch.no_grad(), of_one_clip():
+            through.network(torch.from_numpy(row[None]))
 
 
 def _expect_logits(learner: Learner, logits: Any) -> None:

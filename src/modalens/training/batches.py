@@ -1,5 +1,6 @@
 """Training data for S stacked seeds: shared features, per-seed shuffling, per-seed teacher targets."""
 
+import contextlib
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Self
@@ -11,6 +12,7 @@ from modalens.balancing import Learner
 from modalens.training.augmentation import Augmenter
 from modalens.training.dataset import FeatureDataset
 from modalens.training.stored import ahead
+from modalens.utils.errors import UserError
 from modalens.utils.tensors import Tensors, index_seeds
 
 Batch = tuple[Tensors, Tensor]
@@ -23,6 +25,20 @@ def batch_sizes(clips: int, size: int) -> list[int]:
     if len(sizes) > 1 and size > 1 and sizes[-1] == 1:
         sizes[-2:] = [size + 1]
     return sizes
+
+
+@contextlib.contextmanager
+def of_one_clip() -> Iterator[None]:
+    """One line where a batch normalisation is given a single number a channel, which PyTorch refuses to learn from."""
+    try:
+        yield
+    except ValueError as error:
+        if "more than 1 value per channel" not in str(error):
+            raise
+        raise UserError(
+            "batch normalisation learns nothing from a batch of one clip; expected training.batch_size of at least 2, "
+            "and two training clips or more"
+        ) from error
 
 
 @dataclass

@@ -15,7 +15,7 @@ from modalens.models import Features, Model
 from modalens.stats.calibration import calibrated
 from modalens.stats.targets import CLASSES
 from modalens.training.augmentation import Augmenter
-from modalens.training.batches import SeedBatches, batch_sizes
+from modalens.training.batches import SeedBatches, batch_sizes, of_one_clip
 from modalens.training.checkpoint import Checkpoint, random_state, set_random_state
 from modalens.training.dataset import FeatureDataset
 from modalens.training.dynamics import Dynamics
@@ -125,7 +125,8 @@ def fit(
     last_logged = time.monotonic()
     while state.learning:
         started = time.perf_counter()
-        learnt = _solve(state, models, seeds, training) if solves else _learn(state, training)
+        with of_one_clip():
+            learnt = _solve(state, models, seeds, training) if solves else _learn(state, training)
         rows = [one | other for one, other in zip(learnt, _validate(state, training), strict=True)]
         if state.dynamics:
             watched = state.dynamics.rows(state.ensemble, state.batches["validation"], training.batch_size)
