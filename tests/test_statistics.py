@@ -210,6 +210,15 @@ def test_the_detectable_difference_is_found_four_times_in_five():
     assert 0.7 < found / 300 < 0.9
 
 
+@pytest.mark.parametrize(("groups", "said"), [(5, False), (6, True)])
+def test_no_size_is_promised_where_so_few_groups_cannot_show_any(groups, said):
+    bootstrap = Bootstrap(groups, 3, 100)
+    change = np.random.default_rng(0).normal(0.2, 0.1, (groups, 3))
+    summary = bootstrap.summary(bootstrap.group_weights @ change / groups, "difference")
+    assert np.isfinite(summary["detectable"]) == said
+    assert np.isfinite([summary["low"], summary["high"]]).all()
+
+
 def test_paired_test_is_exact_for_few_groups_and_equals_scipys():
     difference = np.array([3.0, 1.0, -1.0, 2.0, 0.0, 2.0])
     scipys = stats.permutation_test((difference,), np.sum, permutation_type="samples", n_resamples=np.inf)

@@ -52,6 +52,15 @@ def test_narrow_intervals_give_the_fields_words(values, lead):
     assert judge(evidence(values)).lead == lead
 
 
+def test_of_too_few_groups_for_any_test_no_smallest_drop_is_promised():
+    found = evidence(of(0.33, 0.33, 0.90, 0.90), half=0.12)
+    assert "the smallest drop that this test could show: " in judge(found).text
+    lost = {kept: replace(one, detectable=np.nan) for kept, one in found.lost.items()}
+    told = judge(replace(found, lost=lost)).text
+    assert "smallest drop" not in told
+    assert "nan" not in told
+
+
 @pytest.mark.parametrize(
     ("values", "lead"),
     [

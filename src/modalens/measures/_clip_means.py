@@ -7,6 +7,7 @@ import pandas as pd
 
 from modalens.measures._studied import Array
 from modalens.stats.bootstrap import Bootstrap, Kind
+from modalens.stats.significance import FEWEST_GROUPS
 
 
 class ClipMeans:
@@ -48,7 +49,9 @@ class ClipMeans:
         row = {"value": float(means[0].mean())} | bootstrap.summary(means, kind)
         groups = len(np.unique(self._codes[clips]))
         if groups < 2:
-            row |= dict.fromkeys(("low", "high", "groups_low", "groups_high", "detectable"), np.nan)
+            row |= dict.fromkeys(("low", "high", "groups_low", "groups_high"), np.nan)
+        if groups < FEWEST_GROUPS:
+            row["detectable"] = np.nan
         return row | {"clips": int(clips.sum()), "groups": groups, "seeds": means.shape[1]}
 
     def _bootstrap(self, seeds: int) -> Bootstrap:

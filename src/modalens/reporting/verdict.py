@@ -114,7 +114,7 @@ def judge(evidence: Evidence) -> Verdict:
     parts += [f"without {name} it {_moves(full.value, known[name])}" for name in order[1:]]
     text = f"{', '.join(parts)} (chance {chance:.2f})"
     unsure = [drop for drop in known.values() if not needed(drop) and not not_needed(drop)]
-    if unsure:
+    if unsure and not any(isnan(one.detectable) for one in unsure):
         text += f"; the smallest drop that this test could show: {_points(max(one.detectable for one in unsure))}"
     return Verdict(_lead(evidence, known), text + ".")
 

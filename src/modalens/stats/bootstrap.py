@@ -6,6 +6,7 @@ import numpy as np
 from scipy import special
 
 from modalens.stats.metrics import CHUNK, Array
+from modalens.stats.significance import FEWEST_GROUPS
 from modalens.stats.targets import Counts
 from modalens.utils.errors import UserError
 
@@ -58,7 +59,8 @@ class Bootstrap:
         """low, high: over groups and seeds; groups_low, groups_high and seeds_low, seeds_high: over one of them.
 
         seed_std: standard deviation between seeds (ddof=1). detectable: the smallest difference from zero that such a
-        test would find with POWER. Not-a-number where there are not two groups or not two seeds.
+        test would find with POWER. Not-a-number where there are not two groups or not two seeds, of detectable under
+        FEWEST_GROUPS groups, whose test finds nothing however large.
         """
         columns: dict[str, float] = {}
         columns["low"], columns["high"], error = self._interval(values, kind, groups=True, seeds=self.seeds > 1)
@@ -66,7 +68,8 @@ class Bootstrap:
         columns["seeds_low"], columns["seeds_high"], _ = self._interval(values, kind, groups=False, seeds=True)
         columns["seed_std"] = float(np.std(values[0], ddof=1)) if self.seeds > 1 else np.nan
         sure = special.ndtri(0.5 + self.confidence / 2)
-        columns["detectable"] = float((sure + special.ndtri(POWER)) * error)
+        found = float((sure + special.ndtri(POWER)) * error)
+        columns["detectable"] = found if self.groups >= FEWEST_GROUPS else np.nan
         return columns
 
     def _interval(self, values: Array, kind: Kind, *, groups: bool, seeds: bool) -> tuple[float, float, float]:

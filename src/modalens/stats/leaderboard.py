@@ -14,7 +14,7 @@ import pandas as pd
 
 from modalens.stats.bootstrap import Bootstrap, kind_of
 from modalens.stats.metrics import TOP, Array
-from modalens.stats.significance import FEWEST_GROUPS, both_tests, corrected
+from modalens.stats.significance import both_tests, corrected
 from modalens.stats.targets import CLASSES, TARGETS, Counts, axes_of, count
 from modalens.utils.errors import UserError
 
@@ -46,8 +46,8 @@ def leaderboard(predictions: Mapping[str, pd.DataFrame], reference: str, **optio
     is about, accuracy, r2 or micro_f1. low, high:
     over groups and seeds. difference: to the reference, with its own interval; p_groups is of what adds up over clips,
     accuracy, squared error or right decisions on tags. detectable: the
-    smallest difference that this test set and these seeds would have shown (power 0.8); empty under FEWEST_GROUPS
-    groups. verdict: better, worse, not
+    smallest difference that this test set and these seeds would have shown (power 0.8); empty under
+    significance.FEWEST_GROUPS groups. verdict: better, worse, not
     distinguishable, untested (neither two groups nor two seeds), or reference. options: Bootstrap's replicates,
     confidence and seed. Raises UserError for an unknown reference and for models that were not tested on the same clips
     with the same seeds.
@@ -81,7 +81,7 @@ def ranking(counts: Mapping[str, Counts], reference: str, bootstrap: Bootstrap, 
             row["difference"] = float(differences[0].mean())
             found = bootstrap.summary(differences, kind_of(main, difference=True))
             row |= {f"difference_{end}": found[end] for end in ("low", "high")}
-            row["detectable"] = found["detectable"] if bootstrap.groups >= FEWEST_GROUPS else np.nan
+            row["detectable"] = found["detectable"]
             # What adds up over clips. Under two groups or two seeds the other test stands alone.
             summed = [each.per_group(TARGETS[kind].tested[0]) for each in (own, counts[reference])]
             row |= both_tests(summed[0] - summed[1], differences[0])

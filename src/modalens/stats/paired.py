@@ -14,7 +14,7 @@ from modalens.stats.bootstrap import Bootstrap, kind_of
 from modalens.stats.coalitions import from_text, to_text
 from modalens.stats.leaderboard import REFERENCE, judged
 from modalens.stats.metrics import Array, CountAxes, count_confusions
-from modalens.stats.significance import FEWEST_GROUPS, both_tests
+from modalens.stats.significance import both_tests
 from modalens.utils.errors import UserError
 
 METRICS = {"accuracy": "accuracy", "balanced_accuracy": "balanced accuracy", "f1": "macro F1"}
@@ -52,7 +52,7 @@ def compare(tables: Mapping[str, pd.DataFrame], replacement: str = "", **options
                 change = values - base
                 spread = bootstrap.summary(change, "difference")
                 row["difference"] = float(change[0].mean())
-                row["detectable"] = spread["detectable"] if bootstrap.groups >= FEWEST_GROUPS else np.nan
+                row["detectable"] = spread["detectable"]
                 row |= {f"difference_{end}": spread[end] for end in ("low", "high")}
                 if by_group is not None and base_by_group is not None:
                     row |= both_tests(by_group - base_by_group, change[0])
