@@ -72,7 +72,7 @@ def test_a_corpus_that_lies_there_twice_is_refused_with_both_places(tmp_path):
     root = touch(tmp_path, "a/1001_DFA_ANG_XX.flv", "b/1001_DFA_ANG_XX.mp4")
     line = line_of(crema_d.CremaD(["emotion"], root=str(root), partial=True))
     assert "a/1001_DFA_ANG_XX.flv and " in line
-    assert "are both clip 1001_DFA_ANG_XX" in line
+    assert "1 clip id occurs again, first '1001_DFA_ANG_XX'" in line
 
 
 def test_files_of_other_names_are_counted_in_the_log(tmp_path, caplog):
@@ -177,7 +177,11 @@ def test_grid_s_own_clips_say_what_their_list_says(shared, tmp_path):
         (["s1/bbaf0n.mpg"], {"split": "sentences"}, "digit '0' is none of z, 1"),
         (["s1/bbaf2n.mpg"], {"split": "sentences"}, "1 sentences of s1, 1,000 were published"),
         (["s1/bbaf2n.mpg"], {"split": "sentences", "talkers": ["s1", "s2"]}, "talkers missing: s2 (1 of 2)"),
-        (["s1/a/bbaf2n.mpg", "s1/b/bbaf2n.mpg"], {"split": "sentences", "partial": True}, "are both clip s1_bbaf2n"),
+        (
+            ["s1/a/bbaf2n.mpg", "s1/b/bbaf2n.mpg"],
+            {"split": "sentences", "partial": True},
+            "occurs again, first 's1_bbaf2n'",
+        ),
     ],
 )
 def test_a_damaged_grid_is_one_line(tmp_path, names, options, line):

@@ -3,8 +3,8 @@ from types import SimpleNamespace
 import numpy as np
 import pandas as pd
 
+from modalens.reporting.caveats import disagreement, rare_class
 from modalens.reporting.model_scores import ModelScores
-from modalens.reporting.summary import disagreement, rare_class
 
 
 def study(*rows):

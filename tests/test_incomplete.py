@@ -177,7 +177,7 @@ def test_a_clip_that_lacks_two_modalities_is_counted_once(tmp_path):
 
 
 def test_what_is_lost_and_what_is_kept_without_a_modality_is_one_sentence():
-    from modalens.reporting.summary import lost_clips
+    from modalens.reporting.caveats import lost_clips
 
     def said(lost, kept):
         rows = [("mood", "", 20), ("mood", "damaged", lost)]

@@ -14,10 +14,11 @@ from synthetic import answers_of, predictions, write_study
 
 from modalens.commands import summary
 from modalens.reporting import attrition, charts, comparison, drawings
+from modalens.reporting.caveats import caveats
 from modalens.reporting.page import number, probability
 from modalens.reporting.paper_tables import per_class, results
 from modalens.reporting.study_results import Study
-from modalens.reporting.summary import caveats, find
+from modalens.reporting.summary import find
 from modalens.reporting.tables import read
 from modalens.stages import leaderboard, relevance, report
 from modalens.tracking import records

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from modalens.tracking import mlflow_runs, records
+from modalens.tracking import mlflow_entry, mlflow_runs, records
 from modalens.tracking.records import Run
 from modalens.utils.errors import UserError
 
@@ -16,7 +16,7 @@ def trained(seed: int, **metrics: float) -> Run:
 
 def test_shards_of_a_stage_are_one_run_with_counts_added() -> None:
     shards = [
-        mlflow_runs.entry("clips", Run({"shard": shard}, {"workers": 2, "host": shard}, metrics), Path("R"), 0)
+        mlflow_entry.entry("clips", Run({"shard": shard}, {"workers": 2, "host": shard}, metrics), Path("R"), 0)
         for shard, metrics in {
             "0": {"clips": 3.0, "seconds": 1.5, "clips_per_second": 2.0},
             "1": {"clips": 4.0, "seconds": 2.5, "failed": 1.0},
@@ -40,7 +40,7 @@ def test_sharded_stages_stay_apart_by_the_rest_of_their_key(tmp_path: Path) -> N
     }
 
 
-def study(folder: Path, metric: str = "accuracy") -> dict[str, mlflow_runs.Entry]:
+def study(folder: Path, metric: str = "accuracy") -> dict[str, mlflow_entry.Entry]:
     """Records of one task with two models of two seeds -> runs by name."""
     task = {"task": "seen"}
     records.write(
@@ -94,13 +94,13 @@ def test_a_models_run_has_what_its_seeds_share_and_a_seed_its_training_and_test(
 
 def test_a_models_run_tells_its_drops_under_the_studys_replacement_by_plain_names(tmp_path: Path) -> None:
     run = study(tmp_path)["late_fusion · seen"]
-    assert run.metrics == {"accuracy": 0.6, "drop/audio": 0.25, "drop/audio/low": 0.125}
+    assert run.metrics == {"accuracy": 0.6, "drop/audio": 0.25, "drop/audio/low": 0.125, "seconds": 6.0}
     assert run.tags["metric"] == "accuracy"
 
 
 def test_drops_are_in_the_metric_that_the_task_is_told_in_and_the_tag_names_it(tmp_path: Path) -> None:
     runs = study(tmp_path, "balanced_accuracy")
-    assert runs["late_fusion · seen"].metrics == {"accuracy": 0.6, "drop/audio": 0.0625}
+    assert runs["late_fusion · seen"].metrics == {"accuracy": 0.6, "drop/audio": 0.0625, "seconds": 6.0}
     told = {name for name, run in runs.items() if run.tags.get("metric") == "balanced_accuracy"}
     assert told == {"seen", "late_fusion · seen", "audio_only · seen"}
 
@@ -143,7 +143,7 @@ def test_names_become_ones_that_mlflow_takes_and_stay_distinct() -> None:
         "",
         "x" * 400,
     ]
-    clean = mlflow_runs.cleaned(dict.fromkeys(awkward, 1))
+    clean = mlflow_entry.cleaned(dict.fromkeys(awkward, 1))
     assert len(clean) == len(awkward)
     assert "accuracy/audio-blank-video-blank" in clean
     for name in clean:

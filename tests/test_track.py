@@ -18,7 +18,7 @@ import _study
 import pytest
 
 from modalens.stages import track
-from modalens.tracking import live, mlflow_database, mlflow_pages, mlflow_runs, mlflow_store, records
+from modalens.tracking import live, mlflow_database, mlflow_entry, mlflow_pages, mlflow_store, records
 from modalens.tracking.records import Run
 from modalens.utils.errors import UserError
 
@@ -480,5 +480,5 @@ def test_a_folder_in_the_place_of_the_database_is_one_line(tmp_path):
 
 def test_a_final_number_has_as_many_digits_as_a_reader_sees() -> None:
     run = Run({"task": "seen", "model": "a"}, {}, {"accuracy": 0.1 + 0.2, "low": 1 / 3, "steps": 123456.0})
-    shown = mlflow_runs.entry("leaderboard", run, Path(), 0).metrics
+    shown = mlflow_entry.entry("leaderboard", run, Path(), 0).metrics
     assert shown == {"accuracy": 0.3, "low": 0.33333333, "steps": 123456.0}

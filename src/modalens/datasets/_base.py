@@ -9,6 +9,8 @@ import pandas as pd
 
 from modalens.media import fetching
 from modalens.media.sources import DownloadOptions, Fetched
+from modalens.utils.errors import UserError
+from modalens.utils.words import counted
 
 
 @dataclass(frozen=True)
@@ -59,3 +61,16 @@ class Dataset:
     ) -> Fetched:
         """A file on the disk where it lies, or an address downloaded to `destination` + a suffix. Raises ClipError."""
         return fetching.fetch(source, start_s, end_s, destination, options)
+
+
+def unique(table: pd.DataFrame, where: str, remedy: str) -> pd.DataFrame:
+    """The manifest itself. Raises UserError where two rows, two files mostly, are the same clip."""
+    again = table.loc[table["clip_id"].duplicated(), "clip_id"]
+    if len(again):
+        clip_id = again.iloc[0]
+        first, second = table.loc[table["clip_id"] == clip_id, "source"].iloc[:2]
+        raise UserError(
+            f"{where}: {counted(len(again), 'clip id')} occur{'s' * (len(again) == 1)} again, first {clip_id!r} "
+            f"({first} and {second}); {remedy}"
+        )
+    return table

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pandas as pd
 
+from modalens.datasets._base import unique
 from modalens.utils.errors import UserError
 from modalens.utils.suggest import suggest
 
@@ -88,12 +89,4 @@ def check_count(found: int, published: int, what: str, where: str, partial: bool
 def table(rows: Sequence[Mapping[str, str]], tasks: Sequence[str], where: str) -> pd.DataFrame:
     """Rows -> a manifest; what a row does not say is "". Raises UserError where two files are the same clip."""
     found = pd.DataFrame(rows).reindex(columns=[*FIELDS, *tasks], fill_value="").astype("str")
-    again = found[found["clip_id"].duplicated()]
-    if len(again):
-        clip_id = again["clip_id"].iloc[0]
-        first, second = found.loc[found["clip_id"] == clip_id, "source"].iloc[:2]
-        raise UserError(
-            f"{where}: {first} and {second} are both clip {clip_id}, {len(again)} such; name the folder of one of "
-            "the two copies as root"
-        )
-    return found
+    return unique(found, where, "name the folder of one of the two copies as root")

@@ -11,7 +11,7 @@ from typing import Any
 
 import pandas as pd
 
-from modalens.datasets._base import Dataset
+from modalens.datasets._base import Dataset, unique
 from modalens.media import fetching, local_file, sources
 from modalens.utils import csv_chunks, csv_input
 from modalens.utils.errors import UserError
@@ -65,7 +65,7 @@ class Folder(Dataset):
                 _note_backslashes(table[name], self.csv)
         stem = _stems(table) if "file" in table else _stem
         found = [self._rows(good, stem) for part in csv_chunks.parts(table) for good in self._sound(part)]
-        return _unique(pd.concat(found, ignore_index=True), self.csv)
+        return unique(pd.concat(found, ignore_index=True), self.csv, "add a column clip_id")
 
     def answers(self) -> dict[str, dict[str, Any]]:
         return {}
@@ -231,18 +231,6 @@ def _stems(table: pd.DataFrame) -> Callable[[str], str]:
 def _long_stem(file: str) -> str:
     path = PurePosixPath(file)
     return str(path.with_name(_stem(file))) if path.name else file
-
-
-def _unique(table: pd.DataFrame, location: str) -> pd.DataFrame:
-    if not table["clip_id"].is_unique:
-        again = table[table["clip_id"].duplicated()]
-        clip_id = again["clip_id"].iloc[0]
-        first, second = table.loc[table["clip_id"] == clip_id, "source"].iloc[:2]
-        raise UserError(
-            f"{location}: {len(again)} clip ids occur again, first {clip_id!r} ({first} and {second}); "
-            "add a column clip_id"
-        )
-    return table
 
 
 def escapes(file: str) -> bool:

@@ -1,5 +1,7 @@
 """MM-SHAP at the input: patches of what was decoded (frames, waveforms, pictures), replaced before the encoder."""
 
+from typing import Any
+
 from modalens.measures.mm_shap import MmShap
 
 
@@ -18,24 +20,12 @@ class MmShapInput(MmShap):
     def __init__(
         self,
         *,
-        models: list[str] | None = None,
         clips: int = 20,
         patches: int = 8,
-        grid: dict[str, dict[str, int]] | None = None,
-        exact: int = 8,
         permutations: int = 2,
-        payoff: str = "probability",
-        target: str = "predicted",
         replacement: str = "blank@input",
-        examples: int = 4,
-        bootstrap: int = 1000,
-        confidence: float = 0.95,
-        seed: int = 0,
+        **options: Any,
     ) -> None:
-        """The options of `mm_shap`. replacement: blank@input, gaussian@input or shuffle@input; a mean of pictures is no
-        picture."""
-        super().__init__(
-            models=models, clips=clips, patches=patches, grid=grid, exact=exact, permutations=permutations,
-            payoff=payoff, target=target, replacement=replacement, examples=examples, bootstrap=bootstrap,
-            confidence=confidence, seed=seed,
-        )  # fmt: skip
+        """replacement: blank@input, gaussian@input or shuffle@input; a mean of pictures is no picture. The others, and
+        options: as of `mm_shap`."""
+        super().__init__(clips=clips, patches=patches, permutations=permutations, replacement=replacement, **options)

@@ -18,6 +18,7 @@ from PIL import Image
 
 from modalens.media.failure_causes import ClipError, note
 from modalens.utils.errors import UserError
+from modalens.utils.words import counted
 
 PACKAGE, FOLDER = "facenet_pytorch", ".weights"
 WEIGHTS = ("pnet.pt", "rnet.pt", "onet.pt")  # of MTCNN's three networks
@@ -78,9 +79,9 @@ def regions(frames: Frames, part: str) -> list[tuple[float, float, float, float]
     squares = squares_of(found_in(frames), part)
     lost = int(np.isnan(squares[:, 0]).sum())
     if lost == len(squares):
-        raise ClipError("no_face", f"no face in any of {len(squares)} frames")
+        raise ClipError("no_face", f"no face in any of {counted(len(squares), 'frame')}")
     if lost:
-        note("lost_face", f"face found in {len(squares) - lost} of {len(squares)} frames")
+        note("lost_face", f"face found in {len(squares) - lost} of {counted(len(squares), 'frame')}")
     squares = between(squares)
     if part == "mouth":
         squares[:, 2] = np.median(squares[:, 2])

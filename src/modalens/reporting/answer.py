@@ -3,8 +3,9 @@
 import textwrap
 from collections.abc import Iterator, Sequence
 
+from modalens.reporting.caveats import caveats
 from modalens.reporting.study_results import Study, weights
-from modalens.reporting.summary import Finding, caveats
+from modalens.reporting.summary import Finding
 from modalens.stats.targets import in_words
 from modalens.terminal.run import printable
 from modalens.terminal.tables import aligned

@@ -11,15 +11,17 @@ from markupsafe import Markup
 
 from modalens.reporting import attrition, comparison, embeddings, published
 from modalens.reporting.appearance import colors
+from modalens.reporting.caveats import caveats
 from modalens.reporting.drawings import drawings, of
 from modalens.reporting.evidence import evidence, look, tables_of_clips
+from modalens.reporting.known_answers import known
 from modalens.reporting.methods import methods
 from modalens.reporting.others import chart
 from modalens.reporting.paper_tables import per_class, results
 from modalens.reporting.provenance import provenance
 from modalens.reporting.rendering import RenderedChart, bundle, script_safe
 from modalens.reporting.study_results import Study, weights
-from modalens.reporting.summary import Finding, caveats, find, known
+from modalens.reporting.summary import Finding, find
 from modalens.stats.targets import in_words
 
 TEMPLATES = Path(__file__).parent / "templates"

@@ -1,6 +1,7 @@
 """Our CSV files as tables: text stays text."""
 
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 
@@ -33,3 +34,18 @@ def read(path: Path, columns: list[str] | None = None) -> pd.DataFrame:
         return pd.read_csv(path, dtype=types, keep_default_na=False, na_values=numbers, usecols=columns)
     except (ValueError, pd.errors.ParserError) as error:  # pandas calls an empty file, other bytes and columns so
         raise UserError(f"{path} is damaged ({' '.join(str(error).split())[:100]}); delete it and run again") from error
+
+
+def rows_of(table: pd.DataFrame, task: str, **equal: str) -> list[dict[str, Any]]:
+    """Those of a task that have these values."""
+    if table.empty:
+        return []
+    mask = table["task"] == task
+    for column, value in equal.items():
+        mask &= table[column] == value
+    return table[mask].to_dict("records")  # type: ignore[return-value]
+
+
+def row_of(rows: list[dict[str, Any]], **equal: str) -> dict[str, Any] | None:
+    """The first with these values."""
+    return next((row for row in rows if all(row[column] == value for column, value in equal.items())), None)

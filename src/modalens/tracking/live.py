@@ -7,7 +7,7 @@ import time
 from typing import Any
 
 from modalens.tracking.mlflow_database import database
-from modalens.tracking.mlflow_runs import cleaned, identity
+from modalens.tracking.mlflow_entry import cleaned, identity
 from modalens.tracking.mlflow_store import KEY, STUDY, experiment_id, quiet
 from modalens.utils.secrets import redacted, resolved
 

@@ -12,7 +12,7 @@ from typing import Any
 from urllib.parse import quote, urlencode
 
 from modalens.tracking.mlflow_database import artifact_root, check_database, database, follow
-from modalens.tracking.mlflow_runs import Entry
+from modalens.tracking.mlflow_entry import Entry
 from modalens.utils.errors import UserError
 from modalens.utils.secrets import redacted
 

@@ -13,8 +13,8 @@ from pathlib import Path
 from typing import Any
 
 from modalens.tracking.mlflow_database import LOCATION, artifact_root
+from modalens.tracking.mlflow_entry import Entry
 from modalens.tracking.mlflow_models import log_model
-from modalens.tracking.mlflow_runs import Entry
 from modalens.utils.errors import UserError
 
 # Tags by which a run is known as ours; a run without STUDY is the user's own and never touched.
