@@ -1,5 +1,8 @@
 """What cannot work is said before anything runs: options by the plugins that know them, all of them at once."""
 
+import json
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -232,3 +235,14 @@ def test_cached_maps_may_be_augmented_by_the_axes_that_the_encoders_options_give
     assert "expected rows with the axis height, got (time, channel)" in said
     maps["options"]["pool"] = "none"
     assert problems(modalities={**MODALITIES, "video": maps}, models=models) == []
+
+
+@pytest.mark.slow
+def test_trying_a_study_does_without_pytorchs_compiler_which_takes_longer_to_import_than_what_is_tried():
+    """torchvision imports it, and so does an optimizer of PyTorch."""
+    tried = (
+        "import sys, json; from modalens.config.resolve import resolve; from modalens.search import rehearsal\n"
+        "assert rehearsal.problems(resolve(json.loads(sys.argv[1]))) == []\n"
+        "assert 'torch._dynamo' not in sys.modules"
+    )
+    subprocess.run([sys.executable, "-c", tried, json.dumps({**BASE, "modalities": MODALITIES})], check=True)

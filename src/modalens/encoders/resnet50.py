@@ -5,19 +5,20 @@ keep the size that they were decoded to.
 """
 
 from collections.abc import Callable
+from importlib.util import find_spec
 from typing import Any
 
 import torch
-import torchvision
 from torch import Tensor, nn
 
-from modalens.encoders import _torchvision
 from modalens.encoders._base import Encoder
 from modalens.encoders._networks import PRETRAINED, UNTRAINED, Source, check_precision
 from modalens.encoders._pixels import Output
 
+# torchvision is imported where a network is made: it imports PyTorch's compiler, 2 s of every call of Snakemake.
+
 WHERE = "encoder resnet50"
-IMAGENET = torchvision.models.ResNet50_Weights.IMAGENET1K_V2
+IMAGENET = "IMAGENET1K_V2"
 
 
 class Resnet50(Encoder):
@@ -38,9 +39,13 @@ class Resnet50(Encoder):
 
         precision "auto": bfloat16 where the device multiplies it natively, float32 elsewhere.
         """
+        import torchvision
+
+        from modalens.encoders import _torchvision
+
         super().__init__(device)
         check_precision(precision, WHERE)
-        source = Source(WHERE, "torchvision", "resnet50", IMAGENET.name if weights == "imagenet" else weights, seed)
+        source = Source(WHERE, "torchvision", "resnet50", IMAGENET if weights == "imagenet" else weights, seed)
         found = _torchvision.load(source, torchvision.models)
         found.side = 0
         drawn = {"seed": seed} if source.untrained else {}
@@ -53,8 +58,9 @@ class Resnet50(Encoder):
         """Raises UserError for a precision that is none, and weights that are neither a name nor a file."""
         check_precision(options["precision"], WHERE)
         source = Source(WHERE, "torchvision", "resnet50", options["weights"])
-        named = ("imagenet", PRETRAINED, UNTRAINED, *torchvision.models.ResNet50_Weights.__members__)
-        if source.weights not in named and source.file is None:
+        if find_spec("torchvision") is None:
+            raise source.refuse("expected torchvision to be installed, it is not", "weights")
+        if source.weights not in ("imagenet", PRETRAINED, UNTRAINED) and source.file is None and not _known(source):
             raise source.refuse(f"expected imagenet, untrained or a file, got {source.weights!r}", "weights")
         if options["batch_size"] < 1:
             raise source.refuse(f"expected at least 1, got {options['batch_size']}", "batch_size")
@@ -65,9 +71,19 @@ class Resnet50(Encoder):
         return self._features(self._run, batch).half()
 
     def network(self) -> nn.Module:
+        import torchvision
+
+        from modalens.encoders import _torchvision
+
         found = _torchvision.load(self._source, torchvision.models, fold=False)
         found.side = 0
         return Output(found.module(), self._features)
 
     def _features(self, run: Callable[[Tensor], Tensor], batch: Tensor) -> Tensor:
         return run(batch.flatten(0, 1)).unflatten(0, batch.shape[:2])
+
+
+def _known(source: Source) -> bool:
+    import torchvision
+
+    return source.weights in torchvision.models.ResNet50_Weights.__members__
