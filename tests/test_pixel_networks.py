@@ -9,11 +9,11 @@ import torchvision
 
 from modalens.encoders import load_encoder
 from modalens.encoders._c3d import C3d
+from modalens.encoders._depth import as_pictures
 from modalens.encoders._networks import Source, digest
 from modalens.encoders._pixels import PixelNetwork
 from modalens.encoders._slowfast import SlowFast
 from modalens.encoders._torchvision import fold_normalisation
-from modalens.encoders.depth_network import as_pictures
 from modalens.plugins import introspection, registry
 from modalens.utils.errors import UserError
 
@@ -242,6 +242,16 @@ def test_recorded_depth_is_bright_where_it_is_near_and_black_where_nothing_was_s
     assert found.encode(torch.zeros(1, 2, 48, 64, dtype=torch.uint16)).shape == (1, 2, 512)
     with pytest.raises(UserError, match=r"expected 0 <= near < far, got 900\.0 and 800\.0"):
         load_encoder("depth_network", {**options, "near": 900.0, "far": 800.0}, CPU)
+
+
+def test_an_encoder_of_depth_is_the_one_of_frames_with_two_options_more():
+    for name, frames in (("depth_network", "frame_network"), ("depth_video", "video_network")):
+        told, of_frames = introspection.options("encoders", name), introspection.options("encoders", frames)
+        assert told.keys() == of_frames.keys() | {"near", "far"}
+        assert told["batch_size"].default == of_frames["batch_size"].default == 8
+        assert introspection.attribute("encoders", name, "input") == "depth"
+        assert introspection.attribute("encoders", name, "axes") == introspection.attribute("encoders", frames, "axes")
+    assert load_encoder("frame_network", {"model": "squeezenet1_1", "weights": "untrained"}, CPU).batch_size == 8
 
 
 def test_recorded_depth_is_a_film_for_a_video_network():

@@ -4,6 +4,7 @@ As `image_network`, of which it has the options, on every frame by itself.
 """
 
 from collections.abc import Callable
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -14,7 +15,10 @@ from modalens.encoders.image_network import ImageNetwork
 class FrameNetwork(ImageNetwork):
     input = "frames"
     axes: tuple[str, ...] = ("time", "channel")
-    batch_size = 8
+
+    def __init__(self, device: torch.device, *, batch_size: int = 8, **options: Any) -> None:
+        """batch_size: clips at once. options: those of `image_network`."""
+        super().__init__(device, batch_size=batch_size, **options)
 
     @torch.inference_mode()
     def encode(self, batch: Tensor) -> Tensor:

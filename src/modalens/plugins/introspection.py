@@ -1,7 +1,7 @@
 """What can be known of a plugin without importing it: the Snakefile and the config are read in milliseconds."""
 
 import ast
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 from modalens.plugins import registry
@@ -55,22 +55,26 @@ def _of_arguments(arguments: ast.arguments) -> Iterator[Option]:
 
 
 def _lineage(kind: str, name: str) -> Iterator[ast.ClassDef]:
-    """The class of a plugin, then its first base class and so on, as far as they stand in files of the same kind."""
+    """The class of a plugin and the classes that it extends, in the order in which Python looks into them, as far as
+    they stand in files of the same kind."""
     plugin = registry.get(kind, name)
-    own = [plugin.path, *(path for path in sorted((PACKAGE / kind).glob("*.py")) if path != plugin.path)]
-    node: ast.ClassDef | None = _class(plugin)
-    while node is not None:
-        yield node
-        bases = {ast.unparse(base).rpartition(".")[2] for base in node.bases}
-        node = next(
-            (
-                statement
-                for path in own
-                for statement in registry.parse(path).body
-                if isinstance(statement, ast.ClassDef) and statement.name in bases and statement is not node
-            ),
-            None,
-        )
+    paths = [plugin.path, *(path for path in sorted((PACKAGE / kind).glob("*.py")) if path != plugin.path)]
+    classes: dict[str, ast.ClassDef] = {}
+    for path in paths:
+        for statement in registry.parse(path).body:
+            if isinstance(statement, ast.ClassDef):
+                classes.setdefault(statement.name, statement)
+    found = list(_extended(_class(plugin), classes))
+    # What several extend comes behind the last of them.
+    return (node for place, node in enumerate(found) if node not in found[place + 1 :])
+
+
+def _extended(node: ast.ClassDef, classes: Mapping[str, ast.ClassDef]) -> Iterator[ast.ClassDef]:
+    yield node
+    for base in node.bases:
+        extended = classes.get(ast.unparse(base).rpartition(".")[2])
+        if extended is not None and extended is not node:
+            yield from _extended(extended, classes)
 
 
 def _class(plugin: registry.Plugin) -> ast.ClassDef:
