@@ -127,9 +127,20 @@ def test_a_last_batch_of_a_single_clip_joins_the_one_before(study):
     pd.testing.assert_frame_equal(history(whole), history(joined))
 
 
+ONE_CLIP = "batch normalisation learns nothing from a batch of one clip; expected training.batch_size of at least 2"
+
+
 def test_a_batch_of_one_clip_is_one_line_where_a_network_normalises_over_clips(study):
-    with pytest.raises(UserError, match="batch normalisation learns nothing from a batch of one clip; expected train"):
+    with pytest.raises(UserError, match=ONE_CLIP):
         trained(study, "unfrozen", "one", batch_size=1)
+
+
+def test_a_single_training_clip_is_one_line_where_a_network_normalises_over_clips(study, tmp_path):
+    for name in ("train", "validation", "classes"):
+        rows = pd.read_csv(study / "splits" / f"{name}.csv")
+        rows.head(1 if name == "train" else len(rows)).to_csv(tmp_path / f"{name}.csv", index=False)
+    with pytest.raises(UserError, match=ONE_CLIP):
+        trained(study, "unfrozen", "single", more=["--splits", str(tmp_path)])
 
 
 @pytest.mark.parametrize(
