@@ -183,7 +183,10 @@ def test_what_is_lost_and_what_is_kept_without_a_modality_is_one_sentence():
         rows = [("mood", "", 20), ("mood", "damaged", lost)]
         return lost_clips(pd.DataFrame(rows, columns=["task", "cause", "clips"]), kept)
 
-    without = "2 kept clips of mood without one of the modalities: see clips that lack a modality."
+    rest = "stayed without one of the modalities: see clips that lack a modality."
+    without = f"2 clips {rest}"
     assert said(0, {"mood": 2}) == f"No clip was left out; {without}"
     assert said(5, {"mood": 2}) == f"5 of 25 clips (20.0%) could not be used: see clips lost; {without}"
+    assert said(0, {"mood": 2, "age": 2}) == f"No clip was left out; 2 clips of each task {rest}"
+    assert said(0, {"mood": 2, "age": 1}) == f"No clip was left out; 2 clips of mood, 1 clip of age {rest}"
     assert said(0, {}) == "No clip was lost."

@@ -26,7 +26,7 @@ from modalens.utils.files import write_if_changed
 from modalens.utils.suggest import suggest
 
 TASKS = {
-    "everywhere": "Each of the five modalities shows the label, now and then nothing.",
+    "everywhere": "Each modality shows the label, now and then nothing.",
     "sum": "The label is the sum of the symbols of series and table modulo their number: neither tells it alone.",
     "written": "Only the text tells the label.",
 }

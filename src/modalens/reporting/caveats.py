@@ -94,8 +94,12 @@ def lost_clips(attrition: pd.DataFrame, lacking: Mapping[str, int] | None = None
     """lacking: task -> how many of its kept clips lack a modality."""
     if attrition.empty:
         return ""
-    kept = [f"{counted(clips, 'kept clip')} of {task}" for task, clips in (lacking or {}).items()]
-    whole = f"; {', '.join(kept)} without one of the modalities: see clips that lack a modality." if kept else "."
+    kept = lacking or {}
+    told = [f"{counted(clips, 'clip')}" + (f" of {task}" if len(kept) > 1 else "") for task, clips in kept.items()]
+    if len(kept) > 1 and len(set(kept.values())) == 1:
+        told = [f"{told[0].partition(' of ')[0]} of each task"]
+    stayed = f"{', '.join(told)} stayed without one of the modalities: see clips that lack a modality."
+    whole = f"; {stayed}" if kept else "."
     losses = []
     for task, rows in attrition.groupby("task", sort=False):
         lost = rows.loc[rows["cause"] != "", "clips"].sum()
