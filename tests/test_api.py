@@ -394,6 +394,7 @@ def test_bare_decisions_are_measured_but_for_log_probability():
 # --- the page
 
 
+@pytest.mark.slow
 def test_the_page_of_predictions_stands_alone(tmp_path):
     accuracies = {"": 0.3, "audio": 0.4, "video": 0.9, "audio,video": 0.95}
     models = {
@@ -452,6 +453,7 @@ def test_the_import_is_cheap_and_its_names_are_there():
     assert done.stdout.strip() == "module 'modalens' has no attribute 'nothing'"
 
 
+@pytest.mark.slow
 def test_everything_but_torch_models_works_without_torch(tmp_path):
     done = alone(f"""
         import sys

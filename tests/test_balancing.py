@@ -606,6 +606,7 @@ def probed(model, train, test):
     return ((asked @ weights).argmax(1) == test.labels).double().mean().item()
 
 
+@pytest.mark.slow
 def test_the_weaker_modality_learns_more_with_losses_of_its_own():
     """By 0.14, and by 0.13 and 0.10 with other 24 seeds; of four seeds a third showed nothing."""
     train, test = lopsided(160, 0), lopsided(200, 1)

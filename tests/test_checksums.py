@@ -78,6 +78,7 @@ def test_no_flipped_bit_of_predictions_is_another_value(tmp_path):
     assert refused >= 295
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("rows", [1, 40])
 def test_no_flipped_bit_of_features_is_another_row_or_id(tmp_path, rows):
     path = tmp_path / "x.h5"

@@ -186,6 +186,7 @@ def test_a_modality_that_stays_at_chance_converges_never():
     assert Measured().headline(table)["convergence_epoch/video"] == 6
 
 
+@pytest.mark.slow
 def test_the_best_of_many_epochs_by_luck_is_no_convergence():
     """Of 100 sets of seeds that guess, 4 classes, 50 clips and 40 epochs: the interval over seeds lies above chance in
     nearly all, as each seed keeps its luckiest epoch."""

@@ -137,6 +137,7 @@ PLUGINS = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("stage", sorted(stages()))
 def test_a_stage_imports_nothing_that_its_environment_lacks(stage):
     folders = [ROOT / "src" / "modalens" / kind for kind in PLUGINS.get(stage, ())]

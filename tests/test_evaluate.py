@@ -196,6 +196,7 @@ def test_a_label_that_training_never_had_is_named(study, tmp_path):
         _study.evaluated(other, study / "train" / "late_fusion")
 
 
+@pytest.mark.slow
 def test_of_a_task_only_the_model_that_changed_is_evaluated_again(study, tmp_path, monkeypatch):
     """With the same predictions as alone, to the last bit; what is kept is as new as what is made."""
     models = [study / "train" / name for name in ("late_fusion", "video_only")]

@@ -101,6 +101,7 @@ def test_a_crop_larger_than_the_frame_is_the_users_mistake(tmp_path: Path) -> No
         cli.call(decode, command(tmp_path, table_of(tmp_path, []), crop=40))
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
 def test_a_killed_stage_leaves_no_result_and_no_process_and_the_next_run_completes(tmp_path: Path) -> None:
     good = film(tmp_path / "a.mp4", EVEN)

@@ -35,6 +35,7 @@ def test_the_proxy_that_the_user_chose_may_be_inside():
     assert socket.getaddrinfo is before
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("dataset", "allowed"),
     [

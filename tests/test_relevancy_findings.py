@@ -4,9 +4,12 @@ import re
 
 import numpy as np
 import pandas as pd
+import pytest
 from sklearn.linear_model import LogisticRegression
 
 import modalens
+
+pytestmark = pytest.mark.slow
 
 CLIPS, SEEDS = 400, 5
 

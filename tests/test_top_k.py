@@ -89,6 +89,7 @@ def test_a_guess_by_shares_is_among_the_first_as_often_as_these_classes_are():
     assert chance["accuracy"][0].mean() == pytest.approx(0.4)
 
 
+@pytest.mark.slow
 def test_the_page_of_predictions_has_a_column_for_it_where_there_are_more_classes(tmp_path):
     pages = {}
     for classes in (3, 6):
