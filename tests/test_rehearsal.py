@@ -133,6 +133,20 @@ def test_what_depends_on_the_length_of_a_sequence_is_no_problem_before_its_lengt
     assert [said in line for line in found] == [True] * bool(said)
 
 
+def test_a_sequence_whose_length_the_config_states_has_that_length() -> None:
+    series = {"kind": "series", "encoder": "raw_series"}
+    guided = {"model": "guidance", "options": {"target": "audio", "guide": "gyroscope", "guide_frozen": True}}
+
+    def said(steps: int, **options: Any) -> list[str]:
+        gyroscope = {**series, "decode": {"channels": 3, "steps": steps}}
+        models = {"gyroscope_only": {"options": options}, "guided": {**guided, "teachers": ["gyroscope_only"]}}
+        return problems(modalities={"audio": "log_mel", "gyroscope": gyroscope}, models=models)
+
+    assert said(8) == []
+    assert ["sequences: {gyroscope: mean}" in line for line in said(100)] == [True]
+    assert said(100, sequences={"gyroscope": "mean"}) == []
+
+
 def test_a_plugin_that_breaks_its_contract_is_one_line(tmp_path: Path) -> None:
     path = tmp_path / "own_models.py"
     path.write_text(

@@ -1,5 +1,7 @@
 import re
 import shutil
+import subprocess
+import sys
 import time
 from html.parser import HTMLParser
 from pathlib import Path
@@ -593,3 +595,22 @@ def test_no_page_holds_a_password_of_the_config(study):
         assert "http://***@proxy" in (study / "report" / "index.html").read_text()
     finally:
         (study / "config.yaml").write_text(text)
+
+
+def test_a_page_in_a_process_that_was_forked_after_another_is_refused_and_does_not_hang():
+    """Threads that draw are not in a child."""
+    child = (
+        "import os, sys, altair as alt\n"
+        "from modalens.reporting.rendering import render\n"
+        "chart = alt.Chart(alt.Data(values=[{'x': 1}])).mark_point().encode(x='x:Q')\n"
+        "render('a', chart, 'a').svg\n"
+        "if not os.fork():\n"
+        "    try:\n"
+        "        render('b', chart, 'b').svg\n"
+        "    except Exception as error:\n"
+        "        print(type(error).__name__, error, flush=True)\n"
+        "    os._exit(0)\n"
+        "os.wait()\n"
+    )
+    said = subprocess.run([sys.executable, "-c", child], capture_output=True, text=True, timeout=60, check=True).stdout
+    assert said.startswith("UserError a page cannot be drawn in a process that was forked")

@@ -68,12 +68,15 @@ def test_a_changed_measure_and_one_more_are_computed_alone(study):
     assert study.plan(relevance=more) == {"relevance": 1, "report": 1, "track": 1}
 
 
-def test_a_table_of_a_measure_that_was_deleted_is_made_again(study):
-    path = study.results / "relevance" / "seen" / "shapley.csv"
-    aside = path.rename(study.root / "aside.csv")
-    plan = study.plan()
-    aside.rename(path)
-    assert plan == {"relevance": 1, "report": 1, "track": 1}
+def test_a_table_of_a_measure_or_the_answer_that_was_deleted_is_made_again(study):
+    for name, again in (
+        ("relevance/seen/shapley.csv", {"relevance": 1, "report": 1, "track": 1}),
+        ("report/answer.txt", {"report": 1, "track": 1}),
+    ):
+        aside = (study.results / name).rename(study.root / "aside")
+        plan = study.plan()
+        aside.rename(study.results / name)
+        assert plan == again
     assert study.plan() == {}
 
 

@@ -119,7 +119,7 @@ class Guidance(Model):
         if any(key not in known or known[key].shape != values.shape for key, values in wanted.items()):
             raise UserError(
                 f"models.guidance: the teacher {name!r} has no network of {self.guide!r} of these sizes; give both the "
-                "same channels and step_size"
+                f"same channels and step_size, and the teacher sequences: {{{self.guide}: mean}}"
             )
         self.guide_network.load_state_dict({key: known[key] for key in wanted})
 

@@ -4,6 +4,7 @@ vl-convert draws in a thread of its own while the next specification is made; it
 """
 
 import json
+import os
 import re
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
@@ -12,6 +13,8 @@ from typing import Any
 
 import altair as alt
 import vl_convert
+
+from modalens.utils.errors import UserError
 
 INK = "#333333"
 # Seen on white and on the dark page alike: at least 3 to 1 against both.
@@ -35,8 +38,22 @@ CONFIG: dict[str, Any] = {
 }
 
 
-# One, as the drawings are then numbered in their order.
-_DRAWER = ThreadPoolExecutor(1)
+@cache
+def _started() -> tuple[ThreadPoolExecutor, int]:
+    """What draws, one drawing after the other as they are numbered in their order, and the process that it is in."""
+    return ThreadPoolExecutor(1), os.getpid()
+
+
+def _drawer() -> ThreadPoolExecutor:
+    """Raises UserError in a process that was forked since: neither its thread nor vl-convert's own are there, and a
+    drawing would be waited for without end."""
+    drawer, process = _started()
+    if process != os.getpid():
+        raise UserError(
+            "a page cannot be drawn in a process that was forked after another page was drawn; start it by "
+            "multiprocessing's method 'spawn'"
+        )
+    return drawer
 
 
 @dataclass(frozen=True)
@@ -74,7 +91,7 @@ def render(name: str, chart: alt.TopLevelMixin, words: str) -> RenderedChart:
     # Without the words of each mark: the drawing as a whole is described, and stays short.
     still = {**spec, "config": {**CONFIG, "aria": False}}
     text = json.dumps(spec, ensure_ascii=False, separators=(",", ":"))
-    return RenderedChart(name, text, words, _DRAWER.submit(_draw, name, still, words))
+    return RenderedChart(name, text, words, _drawer().submit(_draw, name, still, words))
 
 
 def _draw(name: str, spec: dict[str, Any], words: str) -> tuple[str, bytes]:
@@ -112,7 +129,7 @@ def _stable(part: Any, views: dict[str, str]) -> Any:
 def bundle() -> Future[str]:
     """Vega, Vega-Lite and vega-embed as one script, begun by the first call: vl-convert carries them, nothing is
     fetched."""
-    return _DRAWER.submit(lambda: script_safe(vl_convert.javascript_bundle("window.vegaEmbed = vegaEmbed;")))
+    return _drawer().submit(lambda: script_safe(vl_convert.javascript_bundle("window.vegaEmbed = vegaEmbed;")))
 
 
 def script_safe(text: str) -> str:

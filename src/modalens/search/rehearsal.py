@@ -128,7 +128,10 @@ def _shapes(config: Config, steps: int) -> Shapes:
         with contextlib.suppress(UserError, ValueError, AttributeError, TypeError):
             maker = registry.load("encoders", entry["encoder"])
             axes = tuple(maker.axes_of(**resolve(maker, entry["options"], name)))
-            sizes = SIZES if "mel" in axes else {**SIZES, "time": steps}
+            # A step for each frame or reading, where the config states how many there are.
+            read = load_modality(entry["kind"], entry["decode"])
+            known = getattr(read, "steps", None) or getattr(read, "count", None) or steps
+            sizes = SIZES if "mel" in axes else {**SIZES, "time": known}
             if set(axes) <= set(sizes):
                 shapes[name] = shape_of(axes, torch.zeros(1, *(sizes[axis] for axis in axes)), name)
     return shapes
