@@ -27,6 +27,10 @@ def model(name: str, **options: Any) -> dict[str, Any]:
     return {"models": {name: {"options": options}}}
 
 
+def balanced(name: str, **options: Any) -> dict[str, Any]:
+    return {"models": {"late_fusion": {"balancing": {name: options}}}}
+
+
 def searched(**space: Any) -> dict[str, Any]:
     return {"models": {"late_fusion": {"search": space}}, "search": {"budget": 2}}
 
@@ -53,6 +57,17 @@ def modality(encoder: str, **options: Any) -> dict[str, Any]:
         (
             model("late_fusion", fusion="lmf", fusion_options={"rank": 0}),
             "fusions.lmf.rank: expected at least 1, got 0",
+        ),
+        *(
+            (balanced(name, **options), f"balancing.{name}.{next(iter(options))}: expected")
+            for name, options in (
+                ("ogm_ge", {"alpha": -1}),
+                ("agm", {"alpha": 0}),
+                ("mm_cosine", {"scale": -2.0}),
+                ("unimodal_losses", {"weight": -0.5}),
+                ("sample_valuation", {"strength": -1}),
+                ("modality_dropout", {"rate": 2}),
+            )
         ),
         (searched(**{"options.hidden": [[64], [-1]]}), "with options.hidden = [-1]: models.late_fusion.hidden"),
         (searched(**{"options.channels": {"low": 0, "high": 4}}), "with options.channels = 0: models.late_fusion"),

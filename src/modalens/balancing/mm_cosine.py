@@ -2,6 +2,7 @@
 2303.05338."""
 
 from collections.abc import Mapping
+from math import inf
 from typing import Any
 
 import torch
@@ -22,6 +23,8 @@ class MmCosine(Balancing):
     def __init__(self, model: Model, *, scale: float = 10.0) -> None:
         """scale: s; 10 is ours. Larger ones let the loss come nearer to 0."""
         super().__init__(model)
+        if not 0 < scale < inf:
+            raise UserError(f"balancing.mm_cosine.scale: expected a number above 0, got {scale}")
         self.scale = scale
 
     @classmethod
