@@ -138,7 +138,7 @@ class DrawnStudy(Study):
 
 def finding(tables: dict[str, Rows], scores: dict[str, ModelScores]) -> Finding:
     """What the report would say."""
-    with patch.object(summary, "_rows", _rows):
+    with patch.object(summary, "rows_of", _rows):
         return summary.find(DrawnStudy(tables, scores), TASK)
 
 

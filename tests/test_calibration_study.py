@@ -106,6 +106,12 @@ def test_a_false_bound_and_a_false_note_are_found():
     assert kind("audio and video count", ("audio", "video")) == "X and X count"
 
 
+def test_the_calibration_asks_the_library_as_it_is():
+    _, _, sentences = run(Setting("either", 60, 2, 3), 2)
+    assert sentences[0]["sentence"] == "any"
+    assert sum(row["said"] for row in sentences[1:]) >= 1
+
+
 @pytest.mark.slow
 def test_a_small_part_of_the_calibration_holds():
     """Of 30 test sets a true coverage of .95 gives fewer than 24 once in ten thousand."""
