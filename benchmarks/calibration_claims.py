@@ -34,8 +34,8 @@ def false_parts(lead: str, text: str, notes: tuple[str, ...], facts: Facts) -> l
 
 
 def kind(part: str, names: Coalition) -> str:
-    """A sentence without the names in it, for counting."""
-    found = re.sub("|".join(names), "X", part)
+    """A sentence without the names and numbers in it, for counting."""
+    found = re.sub(r"reaches [\d.]+", "reaches N", re.sub("|".join(names), "X", part))
     found = found.split(":")[0] if found.startswith("The joint") else found
     return re.sub(r"\bX(?:, X)*(?: (?:and|or) X)+\b", "X and X", found)
 
@@ -71,12 +71,17 @@ def _lead_holds(part: str, facts: Facts) -> bool:
         parts = [facts.values[kept] for kept in coalitions(facts.names) if 0 < len(kept) < len(facts.names)]
         quarter = facts.chance + (facts.full - facts.chance) / 4 + NOTHING
         return min(pairs) > 0 and max(parts) < quarter and _count(facts, facts.names)
+    if part.startswith("synergistic in ") and part.endswith("the stand-in matters"):
+        return min(pairs) > -NOTHING  # of the metric; what log-probability says is counted as an interaction of its own
     if part == "synergistic":
         return min(pairs) > -NOTHING
     if part == "partly redundant":
         return max(pairs) < NOTHING
     if part == "additive":
         return max(map(abs, pairs)) < 2 * MARGIN + NOTHING
+    if found := re.match(r"(.*) counts? in this model, yet (\w+) alone reaches [\d.]+$", part):
+        counting = [name for name in facts.names if name in re.findall(r"\w+", found[1])] or facts.names
+        return _count(facts, counting) and facts.experts[found[2]] > facts.full - MARGIN - NOTHING
     if re.search(r"\bcounts?$", part):
         return _count(facts, named or facts.names)
     raise ValueError(f"no truth is known of {part!r}")

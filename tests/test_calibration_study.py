@@ -78,6 +78,15 @@ def test_the_truth_of_models_without_noise_is_bayes():
         ("both count; additive", ["both count"]),
         ("redundant: any one modality suffices", ["redundant: any one modality suffices"]),
         ("synergistic: only together do they tell", ["synergistic: only together do they tell"]),
+        ("video counts in this model, yet video alone reaches 0.90", []),
+        (
+            "both count in this model, yet video alone reaches 0.90",
+            ["both count in this model, yet video alone reaches 0.90"],
+        ),
+        (
+            "video counts in this model, yet audio alone reaches 0.34",
+            ["video counts in this model, yet audio alone reaches 0.34"],
+        ),
         ("nothing learned", ["nothing learned"]),
         ("better without audio", []),
         ("better without video", ["better without video"]),
@@ -104,6 +113,8 @@ def test_a_false_bound_and_a_false_note_are_found():
     assert false_parts("cannot tell", "", worse, facts) != []
     assert false_parts("cannot tell", "", (worse[0].replace("video", "audio"),), facts) != []
     assert kind("audio and video count", ("audio", "video")) == "X and X count"
+    alone = kind("both count in this model, yet video alone reaches 0.90", ("audio", "video"))
+    assert alone == "both count in this model, yet X alone reaches N"
 
 
 def test_the_calibration_asks_the_library_as_it_is():
