@@ -107,4 +107,10 @@ def _note_holds(note: str, facts: Facts) -> bool:
         return facts.experts[alone] > facts.full + NOTHING
     if facts.experts[alone] < facts.chance + NOTHING:
         return False
-    return _small(facts.drop(alone)) if "not need" in note else facts.drop(alone) < NOTHING
+    if missed := re.match(r"It loses without (.+), although", note):
+        return _count(facts, [name for name in facts.names if re.search(rf"\b{name}\b", missed[1])])
+    if "better without" in note:
+        return facts.drop(alone) < NOTHING
+    if "not need" in note:
+        return _small(facts.drop(alone))
+    raise ValueError(f"no truth is known of {note!r}")

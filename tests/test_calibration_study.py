@@ -106,6 +106,12 @@ def test_a_false_bound_and_a_false_note_are_found():
     )
     notes = ("It does not need audio, although audio alone reaches 0.40.",)
     assert false_parts("cannot tell", text, notes, facts) == ["a drop of at most", "It does not need audio"]
+    known = Facts(VALUES, 0.33, {"audio": 0.34, "video": 0.9})
+    for loses, false in (
+        ("It loses without video, although audio alone reaches 0.34.", []),
+        ("It loses without audio, although video alone reaches 0.90.", ["It loses without audio"]),
+    ):
+        assert false_parts("cannot tell", "", (loses,), known) == false
     worse = (
         "The joint model is worse than one of video alone: accuracy 0.80 against 0.90, and their intervals differ.",
     )
