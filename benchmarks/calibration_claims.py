@@ -71,9 +71,8 @@ def _lead_holds(part: str, facts: Facts) -> bool:
         parts = [facts.values[kept] for kept in coalitions(facts.names) if 0 < len(kept) < len(facts.names)]
         quarter = facts.chance + (facts.full - facts.chance) / 4 + NOTHING
         return min(pairs) > 0 and max(parts) < quarter and _count(facts, facts.names)
-    if part.startswith("synergistic in ") and part.endswith("the stand-in matters"):
-        return min(pairs) > -NOTHING  # of the metric; what log-probability says is counted as an interaction of its own
-    if part == "synergistic":
+    # Of the metric: what log-probability says is counted as an interaction of its own.
+    if part == "synergistic" or part.startswith("synergistic in "):
         return min(pairs) > -NOTHING
     if part == "partly redundant":
         return max(pairs) < NOTHING

@@ -95,10 +95,11 @@ def lost_clips(attrition: pd.DataFrame, lacking: Mapping[str, int] | None = None
     if attrition.empty:
         return ""
     kept = lacking or {}
-    told = [f"{counted(clips, 'clip')}" + (f" of {task}" if len(kept) > 1 else "") for task, clips in kept.items()]
-    if len(kept) > 1 and len(set(kept.values())) == 1:
-        told = [f"{told[0].partition(' of ')[0]} of each task"]
-    stayed = f"{', '.join(told)} stayed without one of the modalities: see clips that lack a modality."
+    if len(set(kept.values())) == 1:
+        told = counted(next(iter(kept.values())), "clip") + (" of each task" if len(kept) > 1 else "")
+    else:
+        told = ", ".join(f"{counted(clips, 'clip')} of {task}" for task, clips in kept.items())
+    stayed = f"{told} stayed without one of the modalities: see clips that lack a modality."
     whole = f"; {stayed}" if kept else "."
     losses = []
     for task, rows in attrition.groupby("task", sort=False):
