@@ -1,13 +1,11 @@
 """Adaptive gradient modulation. Source: Li et al. 2023, arXiv 2308.07686."""
 
-from math import inf
-
 import torch
 from torch import Tensor
 
 from modalens.balancing._modulation import Modulation
 from modalens.models import Features, Model
-from modalens.utils.errors import UserError
+from modalens.utils.arguments import positive
 
 # Of r*_m - r_m, a difference of exponentials: a modality that for once is far behind does not leap.
 LARGEST_GAP = 1.0
@@ -27,9 +25,7 @@ class Agm(Modulation):
     def __init__(self, model: Model, *, alpha: float = 1.0, acts_on: str = "step") -> None:
         """alpha: the paper chooses it for each data set; 1 is ours, and so is the limit on the gap."""
         super().__init__(model, acts_on)
-        if not 0 < alpha < inf:
-            raise UserError(f"balancing.agm.alpha: expected a number above 0, got {alpha}")
-        self.alpha = alpha
+        self.alpha = positive("balancing.agm.alpha", alpha)
         self.register_buffer("scores", torch.zeros(len(self.modalities)))
         self.register_buffer("batches", torch.zeros(()))
 

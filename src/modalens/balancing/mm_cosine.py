@@ -2,7 +2,6 @@
 2303.05338."""
 
 from collections.abc import Mapping
-from math import inf
 from typing import Any
 
 import torch
@@ -11,6 +10,7 @@ from torch.nn import functional
 
 from modalens.balancing._base import Balancing, mean_over_steps, shapes_of
 from modalens.models import Model
+from modalens.utils.arguments import positive
 from modalens.utils.errors import UserError
 
 
@@ -23,9 +23,7 @@ class MmCosine(Balancing):
     def __init__(self, model: Model, *, scale: float = 10.0) -> None:
         """scale: s; 10 is ours. Larger ones let the loss come nearer to 0."""
         super().__init__(model)
-        if not 0 < scale < inf:
-            raise UserError(f"balancing.mm_cosine.scale: expected a number above 0, got {scale}")
-        self.scale = scale
+        self.scale = positive("balancing.mm_cosine.scale", scale)
 
     @classmethod
     def adapt(cls, model: Model, options: Mapping[str, Any]) -> None:

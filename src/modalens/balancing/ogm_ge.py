@@ -1,7 +1,6 @@
 """On-the-fly gradient modulation with generalisation enhancement. Source: Peng et al. 2022, arXiv 2203.15332."""
 
 from collections.abc import Sequence
-from math import inf
 
 import torch
 from torch import Tensor
@@ -9,6 +8,7 @@ from torch import Tensor
 from modalens.balancing._base import Row
 from modalens.balancing._modulation import Modulation
 from modalens.models import Features, Model
+from modalens.utils.arguments import positive
 from modalens.utils.errors import UserError
 from modalens.utils.tensors import Tensors, unsqueeze_like
 
@@ -41,9 +41,7 @@ class OgmGe(Modulation):
         draws depends on the seeds that are trained together, as dropout does. epochs: only the first so many are
         modulated; 0: all. convolutions_only: other layers are left alone; raises UserError where there is none."""
         super().__init__(model, acts_on)
-        if not 0 < alpha < inf:
-            raise UserError(f"balancing.ogm_ge.alpha: expected a number above 0, got {alpha}")
-        self.alpha = alpha
+        self.alpha = positive("balancing.ogm_ge.alpha", alpha)
         self.noise = noise
         if epochs < 0:
             raise UserError(f"balancing.ogm_ge: epochs: expected 0 (all) or more, got {epochs}")

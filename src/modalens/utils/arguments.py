@@ -1,5 +1,6 @@
 """Arguments of the library's functions, whose types nobody has checked: one line for what cannot be."""
 
+import math
 import numbers
 import os
 from collections.abc import Iterable, Mapping
@@ -20,6 +21,14 @@ def share(where: str, value: Any) -> float:
     number = isinstance(value, numbers.Real) and not isinstance(value, bool)
     if not number or not 0 < value < 1:
         raise UserError(f"{where}: expected a number between 0 and 1, got {_shown(value)}")
+    return float(value)
+
+
+def positive(where: str, value: Any) -> float:
+    """A finite number above 0. Raises UserError."""
+    number = isinstance(value, numbers.Real) and not isinstance(value, bool)
+    if not number or not 0 < value < math.inf:
+        raise UserError(f"{where}: expected a number above 0, got {_shown(value)}")
     return float(value)
 
 
