@@ -4,7 +4,8 @@ The usual way: a Dataset whose items are rows of HDF5 files, as float32, in a Da
 and its standardisation for nothing. Ours: one process for all seeds of a model. Same files, models, batches, number of
 epochs and threads (one); the features are synthetic. Both are whole processes, imports included, one after the other.
 
-A third route is ours with all seeds stacked, which on a CPU it does not choose by itself.
+A third route is ours as it does not choose by itself: on a CPU all seeds stacked, on a GPU (`--device cuda`) one after
+the other.
 
 On a machine that others use, compare seconds of processor. The limit is the ratio that would be left if everything but
 the learning steps' arithmetic took no time at all: as many steps of the same model on a batch that is in memory.
@@ -38,6 +39,7 @@ CLASSES = 31
 SHARDS = 8
 BATCH = 32
 ROUTES = {"items, no workers": 0, "items, 2 workers": 2}
+OTHER = {"cpu": ("seeds stacked", 0), "cuda": ("seeds one by one", 1)}  # and how many in a stack, 0 for all
 
 
 def shapes(model: str) -> dict[str, dict[str, int]]:
@@ -94,30 +96,41 @@ class Items(Dataset):
         return features, label
 
 
-def usual(root: Path, name: str, seed: int, epochs: int, workers: int) -> None:
+def usual(root: Path, name: str, seed: int, epochs: int, workers: int, where: str) -> None:
     """Train one seed from a DataLoader."""
     torch.manual_seed(seed)
-    model = build("late_fusion", shapes(name), CLASSES, {})
+    model = build("late_fusion", shapes(name), CLASSES, {}).to(where)
     optimizer = torch.optim.AdamW(model.parameters(), 1e-3, weight_decay=1e-2, fused=True)
     loaders = {
-        split: DataLoader(Items(root, split, model.modalities), BATCH, shuffle=split == "train", num_workers=workers)
+        split: DataLoader(
+            Items(root, split, model.modalities),
+            BATCH,
+            shuffle=split == "train",
+            num_workers=workers,
+            pin_memory=where != "cpu",
+        )
         for split in ("train", "validation")
     }
+
+    def loss(features: dict[str, torch.Tensor], labels: torch.Tensor) -> torch.Tensor:
+        features = {modality: values.to(where, non_blocking=True) for modality, values in features.items()}
+        return model.loss(features, labels.to(where, non_blocking=True))["loss"]
+
     for _ in range(epochs):
         model.train()
         for features, labels in loaders["train"]:
             optimizer.zero_grad()
-            model.loss(features, labels)["loss"].backward()
+            loss(features, labels).backward()
             optimizer.step()
         model.eval()
         with torch.no_grad():
-            losses = [model.loss(features, labels)["loss"] for features, labels in loaders["validation"]]
+            losses = [loss(features, labels) for features, labels in loaders["validation"]]
         print(torch.stack(losses).mean().item())
     torch.save(model.state_dict(), root / "usual.pt")
 
 
 def arithmetic(name: str, steps: int) -> float:
-    """Seconds of processor of one seed's learning steps, on one batch in memory as the features are stored."""
+    """Seconds of processor of one seed's learning steps on a CPU, on one batch in memory as the features are stored."""
     device.set_deterministic(1)
     torch.manual_seed(0)
     stack = Ensemble([build("late_fusion", shapes(name), CLASSES, {})])
@@ -130,8 +143,8 @@ def arithmetic(name: str, steps: int) -> float:
     return time.process_time() - began
 
 
-def ours(root: Path, name: str, seeds: int, epochs: int, together: int) -> tuple[float, float]:
-    training = {"epochs": epochs, "patience": 10**9, "batch_size": BATCH, "device": "cpu", "seeds_per_batch": together}
+def ours(root: Path, name: str, seeds: int, epochs: int, where: str, together: int) -> tuple[float, float]:
+    training = {"epochs": epochs, "patience": 10**9, "batch_size": BATCH, "device": where, "seeds_per_batch": together}
     folder = root / "train" / name
     return timed(
         "-m", "modalens", "train", "--model", "late_fusion", "--training", json.dumps(training),
@@ -145,10 +158,13 @@ def compared(root: Path, name: str, arguments: argparse.Namespace) -> list[dict[
     """A row a route; ratios are its time to ours."""
     steps = -(-int(0.7 * arguments.clips) // BATCH) * arguments.epochs
     limit = arithmetic(name, steps) * arguments.seeds
-    seconds, used = ours(root, name, arguments.seeds, arguments.epochs, 0)
-    spent = {"seeds stacked": [ours(root, name, arguments.seeds, arguments.epochs, arguments.seeds)]}
+    settings = (root, name, arguments.seeds, arguments.epochs, arguments.device)
+    seconds, used = ours(*settings, 0)
+    other, together = OTHER[arguments.device]
+    spent = {other: [ours(*settings, together or arguments.seeds)]}
     for route, workers in ROUTES.items():
         alone = (__file__, "--usual", root, "--models", name, "--epochs", arguments.epochs, "--workers", workers)
+        alone += ("--device", arguments.device)
         spent[route] = [timed(*alone, "--seed", seed) for seed in range(arguments.seeds)]
     rows = []
     for route, processes in spent.items():
@@ -168,18 +184,21 @@ def main() -> None:
         "--models", nargs="+", default=["audio_only", "late_fusion"], help="late_fusion, or MODALITY_only"
     )
     line.add_argument("--seeds", type=int, default=3)
+    line.add_argument("--device", choices=sorted(OTHER), default="cpu")
     line.add_argument("--output", type=Path, default=ROOT / "benchmarks" / "results" / "training.json")
     for hidden, kind in (("usual", Path), ("seed", int), ("workers", int)):
         line.add_argument(f"--{hidden}", type=kind, help=argparse.SUPPRESS)
     arguments = line.parse_args()
     torch.set_num_threads(1)
     if arguments.usual:
-        usual(arguments.usual, arguments.models[0], arguments.seed, arguments.epochs, arguments.workers)
+        usual(
+            arguments.usual, arguments.models[0], arguments.seed, arguments.epochs, arguments.workers, arguments.device
+        )
         return
     with tempfile.TemporaryDirectory() as folder:
         study(Path(folder), arguments.clips)
         rows = [row for name in arguments.models for row in compared(Path(folder), name, arguments)]
-    settings = {name: getattr(arguments, name) for name in ("clips", "epochs", "models", "seeds")}
+    settings = {name: getattr(arguments, name) for name in ("clips", "epochs", "models", "seeds", "device")}
     arguments.output.parent.mkdir(parents=True, exist_ok=True)
     content = {"machine": machine(), **settings, "rows": rows}
     arguments.output.write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
