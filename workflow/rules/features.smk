@@ -12,7 +12,8 @@ rule features:
         f"{R}/benchmarks/features/{{modality}}/{{shard}}.tsv"
     conda:
         encoder_environment
-    threads: 2
+    # Shards run side by side, which costs less than to share the work of one.
+    threads: 2 if len(SHARDS) == 1 else 1
     resources:
         mem_mb=lambda wildcards, attempt: 4000 * attempt,
         runtime=minutes(6),
