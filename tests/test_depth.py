@@ -1,5 +1,6 @@
 """Depth frames from any file that holds them become millimetres of one size, or a row with a cause."""
 
+import math
 from fractions import Fraction
 
 import av
@@ -83,7 +84,8 @@ def test_what_is_no_depth_has_a_cause(tmp_path):
 
 
 def test_options_that_cannot_be_are_one_line():
-    for options, line in (({"count": 0}, "at least 1"), ({"scale": 0.0}, "scale: expected more than 0")):
+    above = "scale: expected a number above 0"
+    for options, line in (({"count": 0}, "at least 1"), ({"scale": 0.0}, above), ({"scale": math.inf}, above)):
         with pytest.raises(UserError, match=line):
             load_modality("depth", options)
 

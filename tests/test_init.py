@@ -241,6 +241,55 @@ def test_every_mistake_of_a_config_is_told_once_and_none_that_follows_from_anoth
     assert len(lines) == len(words), lines
 
 
+@pytest.mark.parametrize("wrong", [0, float("inf")])
+@pytest.mark.parametrize(
+    ("kind", "encoder", "option"),
+    [
+        ("series", "raw_series", "steps"),
+        ("series", "raw_series", "channels"),
+        ("audio", "log_mel", "seconds"),
+        ("video", "frame_network", "count"),
+        ("depth", "depth_network", "scale"),
+    ],
+)
+def test_an_option_that_cannot_be_is_one_line_and_none_says_that_it_is_missing(kind, encoder, option, wrong):
+    needed = {"channels": 3, "steps": 10} if kind == "series" else {}
+    entry = {"kind": kind, "encoder": encoder, "decode": needed | {option: wrong}}
+    config = {"name": "a", "dataset": {"name": "known_answer"}, "tasks": ["seen"], "modalities": {"one": entry}}
+    (line,) = mistakes(config)[0]
+    assert line.startswith("config: modalities.one.decode")
+    assert "missing" not in line
+
+
+@pytest.mark.parametrize(
+    ("part", "said"),
+    [
+        ({"modalities": {"video": {"encoder": "pixels", "decode": {"resize": 64, "crop": "x"}}}}, "video.decode.crop"),
+        ({"models": {"mine": {"model": "x"}}}, "models.mine: no model 'x'"),
+        ({"models": {"mine": {"model": 0}}}, "models.mine.model: expected a text"),
+        ({"models": {"mine": {"model": "guidance", "options": 0}}}, "models.mine.options: expected a mapping"),
+        (
+            {"models": {"audio_only": {"options": 0}, "distillation": {"teachers": ["audio_only"]}}},
+            "audio_only.options",
+        ),
+    ],
+)
+def test_a_default_that_does_not_fit_where_a_mistake_was_is_no_mistake_more(part, said):
+    (line,) = mistakes({"name": "a", "dataset": {"name": "known_answer"}, "tasks": ["seen"]} | part)[0]
+    assert said in line
+
+
+def test_an_option_that_is_missing_is_told_beside_one_that_cannot_be():
+    entry = {"kind": "series", "encoder": "raw_series", "decode": {"steps": 0.5}}
+    lines, _ = mistakes({
+        "name": "a", "dataset": {"name": "known_answer"}, "tasks": ["seen"], "modalities": {"one": entry}
+    })  # fmt: skip
+    assert [line.removeprefix("config: modalities.one.decode") for line in lines] == [
+        ".steps: expected int, got 0.5",
+        ": the option 'channels' is missing",
+    ]
+
+
 def test_a_sound_config_has_no_mistake_and_is_resolved_as_it_is():
     config = {"name": "a", "dataset": {"name": "known_answer"}, "tasks": ["seen"]}
     lines, study = mistakes(config)

@@ -126,6 +126,11 @@ def test_options_that_cannot_be_are_told_before_anything_runs_under_the_model_s_
     assert line.startswith(f"config: models.nearest.options.{said}")
 
 
+def test_a_scale_without_end_is_refused_where_no_config_has_been_looked_at():
+    with pytest.raises(UserError, match=r"zero_shot\.scale: expected a number above 0, got inf"):
+        zero_shot.ZeroShot.check(["title"], {}, target="title", captions={"no": "a"}, scale=float("inf"))
+
+
 def test_captions_of_every_task_s_classes_have_no_problem_and_the_workflow_reads_these_from_the_manifest(tmp_path):
     config = {"tasks": ["seen", "amount"], "targets": {"amount": "regression"}}
     for task in config["tasks"]:

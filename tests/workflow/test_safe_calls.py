@@ -6,6 +6,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pandas as pd
 import pytest
 import yaml
 from _checkout import ROOT
@@ -84,3 +85,39 @@ def test_a_call_that_the_lock_refuses_changes_nothing(study, held_by):
     assert "nothing was changed" in line
     assert "Traceback" not in done.stdout
     assert tree(results(study)) == before
+
+
+OF_NUMBERS = """
+from modalens.measures import Measure
+class OfNumbers(Measure):
+    targets_measured = ("regression",)
+    def __call__(self, predictions):
+        raise NotImplementedError
+"""
+
+
+def test_tasks_whose_names_joined_are_another_s_or_a_rule_s_have_measures_of_their_own(checkout, tmp_path):
+    """Some measures are of a and b, and one is of a_b; some are of at_input, and one is at the input."""
+    names = ["a", "b", "a_b", "at_input"]
+    table = {"clip_id": [f"c{at}" for at in range(40)], "text": [f"word {at}" for at in range(40)]}
+    for name in names:
+        table[name] = [at % 4 for at in range(40)]
+    pd.DataFrame(table).to_csv(tmp_path / "list.csv", index=False)
+    (tmp_path / "of_numbers.py").write_text(OF_NUMBERS)
+    config = {
+        "name": "names",
+        "plugins": [str(tmp_path / "of_numbers.py")],
+        "dataset": {"name": "folder", "csv": str(tmp_path / "list.csv")},
+        "tasks": ["a", "b", "a_b"],
+        "targets": {"a_b": "regression"},
+        "modalities": {"text": {"kind": "text", "encoder": "term_counts", "keep": True}},
+        "models": {"late_fusion": {}},
+        "relevance": {"measures": {"leave_one_out": {}, "pid": {}, "of_numbers": {}, "mm_shap_input": {}}},
+        "shards": 1,
+    }
+    study = checkout(config)
+    measured = {name: jobs for name, jobs in study.plan().items() if name.startswith("relevance")}
+    assert measured == {"relevance": 1, "relevance_1": 1, "relevance_2": 1, "relevance_at_input": 2}
+    plan = study.plan(tasks=["a_b", "at_input"])
+    measured = {name: jobs for name, jobs in plan.items() if name.startswith("relevance")}
+    assert measured == {"relevance": 1, "relevance_1": 1, "relevance_2": 1, "relevance_at_input": 1}

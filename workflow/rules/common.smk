@@ -321,18 +321,22 @@ def asking():
     From features it is minutes, of which a process for each task would mostly load PyTorch. Through the encoders it may
     be hours: a job for each task.
     """
-    found = {
-        f"relevance_of_models{of_some(tasks)}": (tasks, names)
-        for tasks, names in alike("model").items()
-    }
+    found = named("relevance_of_models", alike("model"))
     if names := [name for name in NEEDS if NEEDS[name] == "input"]:
         found["relevance_at_input"] = (("{task}",), names)
     return found
 
 
-def of_some(tasks):
-    """End of a rule's name: nothing where it is of all tasks."""
-    return "" if len(tasks) == len(STUDY["tasks"]) else "_" + "_".join(tasks)
+def named(rule, groups):
+    """tasks -> measures as name of a rule -> (tasks, measures): `rule` of all tasks, `rule_1` and so on of some.
+
+    By number: tasks may be called so that their names, joined, are the same, or another rule's.
+    """
+    some = [tasks for tasks in groups if len(tasks) < len(STUDY["tasks"])]
+    return {
+        f"{rule}_{some.index(tasks) + 1}" if tasks in some else rule: (tasks, names)
+        for tasks, names in groups.items()
+    }
 
 
 def measured(wildcards):

@@ -1,10 +1,10 @@
 # Predictions, histories or models -> relevance -> report and MLflow.
-for tasks, names in ALIKE.items():
+for name, (tasks, names) in named("relevance", ALIKE).items():
 
     rule:
         """Compute one measure of all tasks from the predictions, or the training histories, of their models."""
         name:
-            f"relevance{of_some(tasks)}"
+            name
         input:
             measured,
         output:

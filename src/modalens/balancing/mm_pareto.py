@@ -8,6 +8,7 @@ from modalens.balancing._base import Ensemble
 from modalens.balancing._heads import MULTIMODAL, Heads
 from modalens.balancing._modulation import of_network
 from modalens.models import Model
+from modalens.utils.arguments import positive
 from modalens.utils.errors import UserError
 from modalens.utils.tensors import Tensors, unsqueeze_like
 
@@ -30,9 +31,7 @@ class MmPareto(Heads):
         super().__init__(model)
         if rescale not in RESCALES:
             raise UserError(f"balancing.mm_pareto: rescale: expected {' or '.join(RESCALES)}, got {rescale!r}")
-        if not gamma > 0:
-            raise UserError(f"balancing.mm_pareto: gamma: expected a number above 0, got {gamma}")
-        self.rescale, self.gamma = rescale, gamma
+        self.rescale, self.gamma = rescale, positive("balancing.mm_pareto.gamma", gamma)
 
     def joined(self, losses: dict[str, Tensor]) -> dict[str, Tensor]:
         return {"loss": losses[f"loss_{MULTIMODAL}"] + self.of_heads(losses)}

@@ -5,6 +5,7 @@ from typing import Any
 import numpy as np
 
 from modalens.modalities._base import Array, Attempt, Modality
+from modalens.utils.arguments import positive
 from modalens.utils.errors import UserError
 
 FAR = 10_000  # millimetres, white for a reader
@@ -30,9 +31,8 @@ class Depth(Modality):
         """
         if min(count, height, width) < 1:
             raise UserError(f"depth: count, height, width: expected at least 1, got {min(count, height, width)}")
-        if not scale > 0:
-            raise UserError(f"depth: scale: expected more than 0, got {scale}")
-        self.count, self.height, self.width, self.scale, self.array = count, height, width, float(scale), array
+        self.count, self.height, self.width, self.array = count, height, width, array
+        self.scale = positive("depth: scale", scale)
 
     def attributes(self) -> dict[str, Any]:
         sizes = {"count": self.count, "height": self.height, "width": self.width}

@@ -20,6 +20,7 @@ from modalens.models._base import Batches, Features, Model
 from modalens.models._shapes import Shape, Shapes, channel_axis
 from modalens.plugins import registry
 from modalens.plugins.options import resolve
+from modalens.utils.arguments import positive
 from modalens.utils.errors import UserError
 from modalens.utils.suggest import suggest
 
@@ -128,8 +129,7 @@ def _options(
         raise UserError(f"{WHERE}.captions: expected {{class: a text, or a list of texts}}, got {captions!r}")
     if not isinstance(text, Mapping | None):
         raise UserError(f"{WHERE}.text: expected options of the encoder {ENCODER}, got {text!r}")
-    if isinstance(scale, bool) or not isinstance(scale, int | float) or not scale > 0:
-        raise UserError(f"{WHERE}.scale: expected a number above 0, got {scale!r}")
+    positive(f"{WHERE}.scale", scale)
     resolved = resolve(registry.load("encoders", ENCODER), dict(text or {}), f"{WHERE}.text")
     return resolved, {str(name): _texts(name, told) for name, told in captions.items()}
 
