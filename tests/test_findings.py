@@ -3,7 +3,7 @@ from types import SimpleNamespace
 import numpy as np
 import pandas as pd
 
-from modalens.reporting.caveats import disagreement, rare_class
+from modalens.reporting.caveats import disagreement, rare_class, untrained
 from modalens.reporting.model_scores import ModelScores
 
 
@@ -52,3 +52,10 @@ def test_a_class_of_few_test_clips_is_counted_where_the_answer_is_in_balanced_ac
     )
     assert said(930, 70) == ""
     assert said(12, 10) == "", "told in accuracy"
+
+
+def test_an_encoder_that_was_not_trained_is_named_once_with_all_that_it_reads():
+    entries = {name: {"encoder": "depth_video"} for name in ("figure", "depth")} | {"sound": {"encoder": "log_mel"}}
+    weights = {"depth": "c3d untrained 0", "figure": "c3d untrained 0", "sound": "log_mel"}
+    told = "The encoder depth_video was not trained: depth and figure may tell more with trained weights."
+    assert untrained(entries, weights) == [told]

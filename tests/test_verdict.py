@@ -80,6 +80,14 @@ def test_wide_intervals_give_no_claim_of_absence_but_what_could_have_been_shown(
         assert "the smallest drop that this test could show: 17 points" in verdict.text
 
 
+def test_of_too_few_groups_a_score_is_not_said_to_be_anywhere_above_chance():
+    """Four groups: the interval of the difference ends far beyond the score's own."""
+    found = evidence(of(0.33, 0.38, 0.36, 0.40), half=0.12)
+    assert "on the same clips between " in judge(found).text
+    told = judge(replace(found, above=replace(found.above, detectable=np.nan))).text
+    assert told.endswith("chance 0.33: no test of fewer than 6 groups can tell them apart.")
+
+
 def test_two_of_three_is_not_called_any_one():
     """A code of three modalities in which each alone tells little and any two tell all."""
     values = {one: {0: 0.10, 1: 0.30, 2: 1.00, 3: 1.00}[len(one)] for one in coalitions(TRIPLE)}
@@ -214,5 +222,6 @@ def test_only_together_is_not_said_where_a_model_of_one_modality_does_as_well():
 
 def test_what_lies_between_ends_lies_where_a_score_can():
     """Two classes: nothing is 1.00 below a chance of 0.50."""
-    found = judge(Evidence("balanced accuracy", 0.5, PAIR, Estimate(0.6, 0.08, 0.96), Estimate(0.1, -1.0, 1.0), {}, {}))
+    above = Estimate(0.1, -1.0, 1.0, 0.9)
+    found = judge(Evidence("balanced accuracy", 0.5, PAIR, Estimate(0.6, 0.08, 0.96), above, {}, {}))
     assert found.text.endswith("between −0.50 and +0.50 above it.")

@@ -1,6 +1,7 @@
 """What a reader of a study's answer must not overlook, in plain words: few seeds or clips, lost clips, stand-ins."""
 
 from collections.abc import Mapping
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -10,7 +11,7 @@ from modalens.reporting.attrition import lacking
 from modalens.reporting.study_results import Study
 from modalens.reporting.tables import rows_of
 from modalens.stats.targets import in_words
-from modalens.utils.words import counted
+from modalens.utils.words import counted, listed
 
 # Drops under two stand-ins that differ by less are told apart in the tables, not in the first lines.
 CONTRADICTION = 0.2
@@ -20,12 +21,7 @@ FEW_OF_A_CLASS = 20
 
 def caveats(study: Study, weights: dict[str, str]) -> list[str]:
     """Plain words on what limits the answer. weights: modality -> its encoder and the identity of its weights."""
-    said = []
-    for modality, entry in sorted((study.config.get("modalities") or {}).items()):
-        if "untrained" in weights.get(modality, ""):
-            said.append(
-                f"The encoder {entry['encoder']} was not trained: {modality} may tell more with trained weights."
-            )
+    said = untrained(study.config.get("modalities") or {}, weights)
     scored = [models[study.headline(task)] for task, models in study.scores.items()]
     seeds = min(one.seeds for one in scored)
     if seeds == 1:
@@ -46,6 +42,18 @@ def caveats(study: Study, weights: dict[str, str]) -> list[str]:
         said.append(f"{measure} was asked for, and there is no table of it for {of}: the next run makes it.")
     said.append(lost_clips(study.attrition(), lacking(study)))
     return [text for text in said if text]
+
+
+def untrained(modalities: Mapping[str, Mapping[str, Any]], weights: Mapping[str, str]) -> list[str]:
+    """A sentence for each encoder whose parameters were drawn, of all modalities that it reads."""
+    found: dict[str, list[str]] = {}
+    for modality, entry in sorted(modalities.items()):
+        if "untrained" in weights.get(modality, ""):
+            found.setdefault(entry["encoder"], []).append(modality)
+    return [
+        f"The encoder {encoder} was not trained: {listed(names)} may tell more with trained weights."
+        for encoder, names in sorted(found.items())
+    ]
 
 
 def rare_class(study: Study, task: str) -> str:

@@ -66,6 +66,11 @@ def _scale(findings: list[Finding], known_values: dict[str, Any]) -> tuple[float
     return min([0.0, *ends]), max([0.01, *ends])
 
 
+def broken(name: str) -> Markup:
+    """A name that a narrow column may break after an underscore."""
+    return Markup("_<wbr>").join(name.split("_"))
+
+
 def embedded(value: Any) -> Markup:
     """JSON in a <script>."""
     return Markup(script_safe(json.dumps(value, ensure_ascii=False, separators=(",", ":"))))
@@ -108,6 +113,7 @@ def environment() -> jinja2.Environment:
         "begun": begun,
         "probability": probability,
         "embedded": embedded,
+        "broken": broken,
     }
     # Ours, not the study's: written into the page as they are.
     made.globals |= {"asset": lambda name: Markup((TEMPLATES / name).read_text(encoding="utf-8"))}

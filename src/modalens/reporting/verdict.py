@@ -6,12 +6,14 @@ sentence says so with the smallest drop that it could have shown. A coalition *s
 against all modalities.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from math import ceil, floor, isnan, nan
 
 from modalens.stats.coalitions import Coalition, coalitions
+from modalens.stats.significance import FEWEST_GROUPS
 from modalens.stats.targets import IN_WORDS
+from modalens.utils.words import listed
 
 MARGIN = 0.05  # a rate that falls by less than this hardly matters
 
@@ -91,11 +93,12 @@ def judge(evidence: Evidence) -> Verdict:
             return Verdict("nothing learned", f"{reached}: within {_points(MARGIN)} of chance.")
         if above.high < MARGIN:
             return Verdict("no better than chance", f"{reached}: less than {_points(MARGIN)} above chance, if at all.")
-        return Verdict(
-            "cannot tell whether anything was learned",
-            f"{reached}: on the same clips between {_signed(_possible(evidence, above.low), floor)} and "
-            f"{_signed(_possible(evidence, above.high), ceil)} above it.",
-        )
+        if isnan(above.detectable):
+            why = f"no test of fewer than {FEWEST_GROUPS} groups can tell them apart."
+        else:
+            least = _signed(_possible(evidence, above.low), floor)
+            why = f"on the same clips between {least} and {_signed(_possible(evidence, above.high), ceil)} above it."
+        return Verdict("cannot tell whether anything was learned", f"{reached}: {why}")
     if above.high <= MARGIN:
         bound = _points(above.high, up=True)
         return Verdict("hardly better than chance", f"{reached}: at most {bound} above it, too little to be divided.")
@@ -125,18 +128,18 @@ def _lead(evidence: Evidence, drops: Mapping[str, Estimate]) -> str:
     if unsure and not wanted:
         return "cannot tell which modality counts"
     if unsure:
-        return f"{_join(wanted)} count{'s' * (len(wanted) == 1)}; cannot tell about {_join(unsure)}"
+        return f"{listed(wanted)} count{'s' * (len(wanted) == 1)}; cannot tell about {listed(unsure)}"
     worse = [name for name, drop in drops.items() if drop.high < 0]
     if worse and not wanted:
-        return f"better without {_join(worse)}" if len(worse) == 1 else f"better without {' or '.join(worse)}"
+        return f"better without {listed(worse)}" if len(worse) == 1 else f"better without {' or '.join(worse)}"
     if not wanted:
         return _redundant(evidence)
     if len(wanted) < len(drops):
         spare = [name for name in drops if name not in wanted]
         if len(wanted) == 1 and drops[wanted[0]].low > max(drops[name].high for name in spare):
-            return f"{wanted[0]} dominates" + (f"; better without {_join(worse)}" if worse else "")
-        counts = f"{_join(wanted)} count{'s' * (len(wanted) == 1)}"
-        return f"{counts}; {_join(spare)} {'is' if len(spare) == 1 else 'are'} not needed"
+            return f"{wanted[0]} dominates" + (f"; better without {listed(worse)}" if worse else "")
+        counts = f"{listed(wanted)} count{'s' * (len(wanted) == 1)}"
+        return f"{counts}; {listed(spare)} {'is' if len(spare) == 1 else 'are'} not needed"
     return _all_needed(evidence)
 
 
@@ -156,7 +159,7 @@ def _redundant(evidence: Evidence) -> str:
 
 
 def _all_needed(evidence: Evidence) -> str:
-    names = _join(evidence.modalities) if len(evidence.modalities) > 2 else "both"
+    names = listed(evidence.modalities) if len(evidence.modalities) > 2 else "both"
     pairs = list(evidence.interaction.values()) if evidence.several else []
     if pairs and all(pair.low > 0 for pair in pairs):
         # A stand-in that misleads the model makes decisions wrong in pairs, which looks like synergy.
@@ -214,7 +217,3 @@ def _points(rate: float, *, up: bool = False) -> str:
         points = ceil(points) if points >= 1 else ceil(10 * points) / 10
     text = f"{points:.0f}" if points >= 1 or points == 0 else f"{points:.1f}"
     return f"{text} point{'s' * (text != '1')}"
-
-
-def _join(names: Sequence[str]) -> str:
-    return " and ".join(filter(None, [", ".join(names[:-1]), names[-1]]))
