@@ -191,6 +191,17 @@ def test_published_layout_holds_scikit_learns_numbers(study):
     assert (cell["mean"], cell["std"]) == pytest.approx((np.mean(f1), np.std(f1, ddof=1)))
 
 
+def test_without_the_papers_replacements_its_table_has_that_of_the_answer(tmp_path):
+    used = {"": 0.33, "audio": 0.5, "video": 0.6, "audio,video": 0.9}
+    told = ["mean@fusion"]
+    root = write_study(tmp_path / "s", {"used": models(used)}, CLASSES, groups=8, seeds=2, replacements=told)
+    config = yaml.safe_load((root / "config.yaml").read_text()) | {"evaluate": {"replacements": told}}
+    table = results(Study(root, config))
+    fused = table.loc[table["model"] == "late_fusion", "row"]
+    withheld = ["Without Audio (mean@fusion)", "Without Video (mean@fusion)"]
+    assert list(dict.fromkeys(fused)) == ["Audio Model", "Video Model", "late_fusion (full)", *withheld]
+
+
 def test_accuracy_per_class_has_the_five_cases_and_adds_up_to_the_accuracy(study):
     loaded = Study(study, yaml.safe_load((study / "config.yaml").read_text()))
     table = per_class(loaded)

@@ -35,6 +35,9 @@ def colors(modalities: Iterable[str]) -> dict[str, str]:
 
 
 def withheld(modality: str, replacement: str, kind: str = "") -> str:
-    """A row of the seed paper's tables: "Silent Audio", "Black Video", "Gaussian Audio"."""
-    word = stated(modality, "blank_name", "blank", kind) if replacement == "blank" else replacement
-    return f"{word.capitalize()} {label(modality, kind)}"
+    """A row of the seed paper's tables: "Silent Audio", "Black Video", "Gaussian Audio"; of a replacement that they do
+    not have, "Without Audio (mean@fusion)"."""
+    words = {"gaussian@input": "gaussian", "blank@input": stated(modality, "blank_name", "blank", kind)}
+    if replacement not in words:
+        return f"Without {label(modality, kind)} ({replacement})"
+    return f"{words[replacement].capitalize()} {label(modality, kind)}"

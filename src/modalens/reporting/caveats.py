@@ -10,6 +10,7 @@ from modalens.curation.splitting import off
 from modalens.reporting.attrition import lacking
 from modalens.reporting.study_results import Study
 from modalens.reporting.tables import rows_of
+from modalens.stats.significance import FEWEST_GROUPS
 from modalens.stats.targets import in_words
 from modalens.utils.words import counted, listed
 
@@ -32,7 +33,9 @@ def caveats(study: Study, weights: dict[str, str]) -> list[str]:
     least = "at least " if len({(one.clips, one.groups, one.seeds) for one in scored}) > 1 else ""
     tested = f"{least}{counted(clips, 'clip')} of {counted(groups, 'group')}"
     said.append(f"Tested on {tested}, trained from {counted(seeds, 'seed')}.")
-    if groups < 30:
+    if groups < FEWEST_GROUPS:
+        said.append(f"Only {counted(groups, 'test group')} in the smallest task: no test of so few shows a difference.")
+    elif groups < 30:
         said.append(f"Only {counted(groups, 'test group')} in the smallest task: the intervals are rough.")
     said += [rare_class(study, task) for task in study.scores]
     said += [f"Splits of {task}: {text}." for task, text in uneven_splits(study).items()]

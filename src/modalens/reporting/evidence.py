@@ -15,6 +15,7 @@ from modalens.utils.csv_tables import neutral
 from modalens.utils.words import counted
 
 CARDS = 12  # clips with pictures
+OPEN = 4  # models whose tables are open; those of more are a click away
 # Rows that all tasks together may carry in the page; every clip is in the table beside it.
 LISTED_CLIPS = 8000
 
@@ -34,17 +35,19 @@ def evidence(study: Study, task: str, tables: dict[str, pd.DataFrame], previews:
         return {"other_target": True, "size": _size(scored)} | measured
     rows = of(tables["results"], task)
     shown = [name for name in METRIC_NAMES if (rows["metric"] == name).any()] if len(rows) else []
+    first = study.headline(task)
     published = {}
-    for model, part in rows.groupby("model", sort=False):
+    for model in sorted(dict.fromkeys(rows["model"]), key=lambda name: name != first):
+        part = rows[rows["model"] == model]
         cells = part.set_index(["row", "metric"])[["mean", "std"]]
         names = list(dict.fromkeys(part["row"]))
         published[str(model)] = [(name, [tuple(cells.loc[(name, key)]) for key in shown]) for name in names]
-    first = study.headline(task)
     scored = study.scores[task][first]
     cells, by_clip = of(tables["confusion"], task), of(tables["clips"], task)
     worst = confusions.worst(cells)
     return {
         "published": published,
+        "open": OPEN if len(published) > OPEN + 1 else len(published),
         "metric_names": [METRIC_NAMES[name] for name in shown],
         "undrawn": max(0, len(study.multimodal(task) or study.scores[task]) - DRAWN),
         "size": f"{_size(scored)}, {counted(len(scored.classes), 'class', 'classes')}",

@@ -49,12 +49,13 @@ def _cases(study: Study, task: str, model: str) -> dict[str, tuple[ModelScores, 
             if name is not None:
                 cases[f"{appearance.label(modality, kinds.get(modality, ''))} Model"] = _full(study.scores[task][name])
     cases[f"{model} (full)"] = _full(scored)
-    for kind in ("gaussian", "blank"):
+    measured = {replacement for replacement, _ in scored.confusion}
+    papers: list[str] = [name for name in ("gaussian@input", "blank@input") if name in measured]
+    for replacement in papers or [study.replacement]:
         for modality in scored.modalities:
             kept = to_text(name for name in scored.modalities if name != modality)
-            if (f"{kind}@input", kept) in scored.confusion:
-                name = withheld(modality, kind, kinds.get(modality, ""))
-                cases[name] = scored, (f"{kind}@input", kept)
+            if (replacement, kept) in scored.confusion:
+                cases[withheld(modality, replacement, kinds.get(modality, ""))] = scored, (replacement, kept)
     return cases
 
 
