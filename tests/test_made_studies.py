@@ -18,7 +18,10 @@ FORBIDDEN = re.compile(r"share −|share \d{3} %")  # of a whole, that is
 def said(html):
     """Lead, sentences and numbers of the one task, and the caveats, as a reader sees them."""
     screen = html[html.index('id="answer"') : html.index('id="task-1"')]
-    found, caveats = re.search(r"<h3>(.*?)<strong>Available", screen, re.DOTALL)[1], screen[screen.index("caveats") :]
+    found, caveats = (
+        re.search(r"<h3>(.*?)<p class=\"soft\"><strong>", screen, re.DOTALL)[1],
+        screen[screen.index("caveats") :],
+    )
     answer = f"{found} {caveats}"
     return " ".join(re.sub(r"<[^>]+>", " ", answer).split())
 

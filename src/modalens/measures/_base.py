@@ -19,6 +19,7 @@ class Measure:
     needs: ClassVar[str] = "predictions"
     targets_measured: ClassVar[tuple[str, ...]] = ("classes",)  # of stats.targets, for which it is defined
     unit: ClassVar[str] = ""  # of what a chart draws, in words
+    compares_models: ClassVar[bool] = False  # whether a chart is of all models that it has rows of, not of one
     reads_probabilities: ClassVar[bool] = False  # whether it needs the columns p_<class>, which are many
 
     def __call__(self, given: Any, /) -> pd.DataFrame:

@@ -26,6 +26,8 @@ class LengthContribution(Measure):
     metrics: of stats.metrics.METRICS. replacement: one, several, or None for all that were evaluated.
     """
 
+    compares_models = True
+
     def __init__(
         self,
         *,

@@ -19,6 +19,7 @@ VERDICTS = {"better": "#00795A", "reference": NEUTRAL, NOT_DISTINGUISHABLE: "#A0
 ROW = 22  # pixels of a row with one dot
 CAUSES = ("#767676", "#CC79A7", "#009E73", "#E69F00", "#56B4E9", "#8C6BB1", "#A0A0A0", "#7A5C00", "#D55E00", "#0072B2")
 DIGITS = 4
+ANY = "any"  # what a row has in a column that is not about it: performance has no replacement
 HOLLOW = alt.Legend(symbolFillColor="transparent", symbolStrokeWidth=3)  # else Vega fills it black
 
 
@@ -28,13 +29,16 @@ def rounded(table: pd.DataFrame, columns: Sequence[str]) -> pd.DataFrame:
 
 
 def choice(name: str, column: str, values: Sequence[str]) -> tuple[Any, Any]:
-    """A list of values below the chart, the first one chosen -> (parameter or None, filter expression or True)."""
+    """A list of values below the chart, the first one chosen -> (parameter or None, filter expression or True).
+
+    Rows of ANY are there whatever is chosen.
+    """
     values = [str(value) for value in values]
     if len(values) < 2:
         return None, True
     menu = alt.binding_select(options=values, name=f"{name} ")
     parameter = alt.param(name=f"{column}_chosen", value=values[0], bind=menu)
-    return parameter, alt.datum[column] == parameter
+    return parameter, (alt.datum[column] == parameter) | (alt.datum[column] == ANY)
 
 
 def chosen(chart: Any, choices: Sequence[tuple[Any, Any]]) -> Any:

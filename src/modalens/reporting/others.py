@@ -23,7 +23,8 @@ DETAILS = {"groups_low", "groups_high", "seeds_low", "seeds_high", "seed_std", "
 
 
 def sections(study: Study, task: str) -> list[dict[str, Any]]:
-    """name, title, words (what the measure is), columns, rows, cut (rows left out), numbers (names of columns)."""
+    """name, title, words (what the measure is), all_models (whether its chart is of all), columns, rows, cut (rows left
+    out), numbers (names of columns)."""
     found = []
     for name in study.measures():
         table = summaries(of(study.measure(name), task))
@@ -37,6 +38,7 @@ def sections(study: Study, task: str) -> list[dict[str, Any]]:
             "name": name,
             "title": title(name),
             "words": describe(name),
+            "all_models": compares_models(name),
             "columns": columns,
             "rows": ordered[columns].head(SHOWN_ROWS).to_dict("records"),
             "cut": max(0, len(ordered) - SHOWN_ROWS),
@@ -67,12 +69,14 @@ def describe(measure: str) -> str:
 
 
 def chart(study: Study, task: str, name: str) -> RenderedChart | None:
-    """Value and interval of each row of the headline model, along `level` or `epoch` where the measure has these.
+    """Value and interval of each row of the headline model, or of all where the measure compares models, along `level`
+    or `epoch` where the measure has these.
 
     None where the measure has no column of VALUES with `low` and `high` around it.
     """
     table = summaries(of(study.measure(name), task))
-    table = table[table["model"] == study.headline(task)] if len(table) else table
+    if len(table) and not compares_models(name):
+        table = table[table["model"] == study.headline(task)]
     value = next((column for column in VALUES if column in table), "")
     if table.empty or not value or not {"low", "high"} <= set(table):
         return None
@@ -86,10 +90,10 @@ def chart(study: Study, task: str, name: str) -> RenderedChart | None:
         table = of_pairs(table)
     menus = [column for column in MENUS if column in table and len(set(table[column])) > 1]
     for column in menus:
-        table[column] = table[column].fillna("").replace("", "none")
+        table[column] = table[column].fillna("").replace("", charts.ANY)
     words = title(name).lower() if title(name)[1:2].islower() else title(name)
     along = _axis(name, words, menus)
-    choices = [charts.choice(menu.replace("_", " "), menu, _order(table[menu], study.replacement)) for menu in menus]
+    choices = [charts.choice(menu.replace("_", " "), menu, of_menu) for menu, of_menu in _choices(table, menus, study)]
     if axis:
         columns = [axis, "modality", value, "low", "high", *menus]
         made = charts.curves(charts.rounded(table, columns).head(DRAWN_POINTS), axis, value, along)
@@ -121,7 +125,7 @@ def _axis(measure: str, words: str, menus: Sequence[str]) -> str:
     """What stands along the values: what the measure says these are, or its name."""
     if measure in registry.names("measures") and (said := introspection.attribute("measures", measure, "unit", "")):
         return str(said)
-    return "the quantity chosen below" if "quantity" in menus else words
+    return "the chosen quantity" if "quantity" in menus else words
 
 
 def _names(table: pd.DataFrame, menus: Sequence[str]) -> list[str]:
@@ -137,5 +141,20 @@ def _names(table: pd.DataFrame, menus: Sequence[str]) -> list[str]:
     return [", ".join(filter(None, row)) for row in shown.itertuples(index=False)]
 
 
-def _order(values: pd.Series, first: str) -> list[str]:
-    return sorted(dict.fromkeys(values), key=first.__ne__)
+def _choices(table: pd.DataFrame, menus: Sequence[str], study: Study) -> list[tuple[str, list[str]]]:
+    """Of each menu its values, first those of one row, so that what is shown at first is something."""
+    first = table.iloc[0]
+    if "replacement" in menus:
+        reported = table[table["replacement"].isin([study.replacement, charts.ANY])]
+        first = reported.iloc[0] if len(reported) else first
+    found = []
+    for menu in menus:
+        values = [value for value in dict.fromkeys(table[menu]) if value != charts.ANY]
+        wanted = study.replacement if first[menu] == charts.ANY else first[menu]
+        found.append((menu, sorted(values, key=str(wanted).__ne__)))
+    return found
+
+
+def compares_models(measure: str) -> bool:
+    named = measure in registry.names("measures")
+    return named and bool(introspection.attribute("measures", measure, "compares_models", False))

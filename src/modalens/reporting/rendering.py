@@ -89,9 +89,18 @@ def render(name: str, chart: alt.TopLevelMixin, words: str) -> RenderedChart:
     spec["config"] = CONFIG
     spec.pop("$schema", None)
     # Without the words of each mark: the drawing as a whole is described, and stays short.
-    still = {**spec, "config": {**CONFIG, "aria": False}}
+    still = {**spec, **_settled(spec), "config": {**CONFIG, "aria": False}}
     text = json.dumps(spec, ensure_ascii=False, separators=(",", ":"))
     return RenderedChart(name, text, words, _drawer().submit(_draw, name, still, words))
+
+
+def _settled(spec: dict[str, Any]) -> dict[str, Any]:
+    """The title of a drawing that has no menus: what they begin with."""
+    menus = [one for one in spec.get("params", []) if one.get("bind", {}).get("input") == "select"]
+    if not menus:
+        return {}
+    text = ", ".join(f"{one['bind']['name'].strip()}: {one['value']}" for one in menus)
+    return {"title": {"text": text, "anchor": "start", "fontSize": 12, "fontWeight": "normal", "color": INK}}
 
 
 def _draw(name: str, spec: dict[str, Any], words: str) -> tuple[str, bytes]:
