@@ -131,5 +131,5 @@ def test_a_damaged_table_of_a_measure_is_no_finding(tmp_path, damage):
     )
     root = compare(measure(tmp_path / "study"))
     (tmp_path / "study" / "relevance" / "task" / "leave_one_out.csv").write_text(damage)
-    with pytest.raises(UserError, match=r"leave_one_out.csv (is not what the measure leave_one_out wrote|is damaged)"):
+    with pytest.raises(UserError, match=r"leave_one_out.csv is not what the study wrote"):
         write_page(root)

@@ -283,7 +283,7 @@ def test_one_test_group_and_one_seed_still_give_a_page_without_intervals(tmp_pat
 
 
 def test_a_study_without_predictions_is_one_clear_line(tmp_path):
-    (tmp_path / "config.yaml").write_text("study: s\n")
+    (tmp_path / "config.yaml").write_text("relevance: {confidence: 0.95}\n")
     with pytest.raises(UserError, match="holds no predictions"):
         write_page(tmp_path)
 

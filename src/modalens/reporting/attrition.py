@@ -110,8 +110,8 @@ def incomplete(study: Study) -> pd.DataFrame:
     """task, modality, cause, sentence, clips in train, validation, test and all, and all as a share of the clips that
     the task kept; empty where the study keeps whole clips only."""
     rows = []
-    for task, table in _of_tasks(study, "splits/{task}/incomplete.csv").items():
-        kept = sum(len(read(study.root / "splits" / task / f"{name}.csv")) for name in NAMES)
+    for task, table in _of_tasks(study, "incomplete", "splits/{task}/incomplete.csv").items():
+        kept = sum(len(read(study.root / "splits" / task / f"{name}.csv", "split")) for name in NAMES)
         for (modality, cause), part in table.groupby(["modality", "cause"]):
             split = {name: int(part.loc[part["split"] == name, "clips"].sum()) for name in NAMES}
             sentence = BY_NAME[cause].sentence if cause in BY_NAME else ""
@@ -124,15 +124,15 @@ def incomplete(study: Study) -> pd.DataFrame:
 def lacking(study: Study) -> dict[str, int]:
     """task -> clips that it kept although they lack a modality; one that lacks two counts once."""
     found = {}
-    for task in _of_tasks(study, "splits/{task}/incomplete.csv"):
-        tables = [read(study.root / "splits" / task / f"{name}.csv") for name in NAMES]
+    for task in _of_tasks(study, "incomplete", "splits/{task}/incomplete.csv"):
+        tables = [read(study.root / "splits" / task / f"{name}.csv", "split") for name in NAMES]
         found[task] = sum(int(table["lacks"].replace("", None).notna().sum()) for table in tables if "lacks" in table)
     return {task: count for task, count in found.items() if count}
 
 
 def since(study: Study) -> pd.DataFrame:
     """task, since, meaning, cause, clips: against the frozen list; empty where the study has none."""
-    tables = [table.assign(task=task) for task, table in _of_tasks(study, "splits/{task}/clips.csv").items()]
+    tables = [table.assign(task=task) for task, table in _of_tasks(study, "since", "splits/{task}/clips.csv").items()]
     table = pd.concat(tables) if tables else pd.DataFrame(columns=["task", "since", "cause"])
     counts = (
         table[table["since"] != ""].groupby(["task", "since", "cause"], sort=False).size().rename("clips").reset_index()
@@ -144,13 +144,18 @@ def since(study: Study) -> pd.DataFrame:
 
 def pairs(study: Study) -> pd.DataFrame:
     """task and the columns of duplicates/<task>.csv: clips in two splits that are, or almost are, the same."""
-    tables = [table.assign(task=task) for task, table in _of_tasks(study, "duplicates/{task}.csv").items()]
+    tables = [
+        table.assign(task=task) for task, table in _of_tasks(study, "duplicates", "duplicates/{task}.csv").items()
+    ]
     return pd.concat(tables, ignore_index=True) if tables else pd.DataFrame()
 
 
 def shared(study: Study) -> pd.DataFrame:
     """task, groups in two splits, pairs identical and near_identical across splits; empty where nobody looked."""
-    leakage, found = _of_tasks(study, "splits/{task}/leakage.csv"), _of_tasks(study, "duplicates/{task}.csv")
+    leakage, found = (
+        _of_tasks(study, "leakage", "splits/{task}/leakage.csv"),
+        _of_tasks(study, "duplicates", "duplicates/{task}.csv"),
+    )
     rows = []
     for task in [task for task in study.tasks if task in found]:
         kinds = found[task]["kind"].value_counts()
@@ -159,6 +164,6 @@ def shared(study: Study) -> pd.DataFrame:
     return pd.DataFrame(rows)
 
 
-def _of_tasks(study: Study, pattern: str) -> dict[str, pd.DataFrame]:
+def _of_tasks(study: Study, kind: str, pattern: str) -> dict[str, pd.DataFrame]:
     paths = {task: study.root / pattern.format(task=task) for task in study.tasks}
-    return {task: read(path) for task, path in paths.items() if path.exists()}
+    return {task: read(path, kind) for task, path in paths.items() if path.exists()}

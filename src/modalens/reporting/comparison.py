@@ -15,7 +15,9 @@ FIXED = ("task", "model", "trial", "chosen", "status", SCORE, "validation_accura
 def boards(study: Study) -> pd.DataFrame:
     """leaderboard/<task>.csv of all tasks, models of the config, and `score`, `score_std` in the task's metric; empty
     where there is nothing to compare."""
-    table = _joined([(task, None, study.root / "leaderboard" / f"{task}.csv") for task in study.tasks])
+    paths = {task: study.root / "leaderboard" / f"{task}.csv" for task in study.tasks}
+    tables = [read(path, "leaderboard", task) for task, path in paths.items() if path.exists()]
+    table = pd.concat(tables, ignore_index=True) if tables else pd.DataFrame()
     if table.empty:
         return table
     table = table[table["model"].isin(study.models)].copy()
@@ -43,8 +45,9 @@ def trials(study: Study) -> pd.DataFrame:
     """search/<task>/<model>/trials.csv of the study; empty where there was no search."""
     if not _budget(study):
         return pd.DataFrame()
-    folder = study.root / "search"
-    return _joined([(t, m, folder / t / m / "trials.csv") for t in study.tasks for m in study.models])
+    paths = {(t, m): study.root / "search" / t / m / "trials.csv" for t in study.tasks for m in study.models}
+    tables = [read(path, "trials").assign(task=t, model=m) for (t, m), path in paths.items() if path.exists()]
+    return pd.concat(tables, ignore_index=True) if tables else pd.DataFrame()
 
 
 def choices(trials: pd.DataFrame) -> list[dict[str, Any]]:
@@ -93,15 +96,6 @@ def sentences(study: Study, board: pd.DataFrame, choices: list[dict[str, Any]]) 
 
 def _budget(study: Study) -> int:
     return int((study.config.get("search") or {}).get("budget", 0))
-
-
-def _joined(paths: list[Any]) -> pd.DataFrame:
-    tables = []
-    for task, model, path in paths:
-        if path.exists():
-            table = read(path).assign(task=task)
-            tables.append(table.assign(model=model) if model else table)
-    return pd.concat(tables, ignore_index=True) if tables else pd.DataFrame()
 
 
 def _shown(value: Any) -> str:

@@ -106,7 +106,7 @@ def _decoded(study: Study, entry: dict[str, Any], kind: Modality, clip_ids: list
 def links(study: Study, clip_ids: Sequence[str]) -> dict[str, str]:
     """clip -> address of its media file, as seen from the page; none where the file is gone."""
     wanted, found = set(clip_ids), {}
-    for table in (read(path) for path in sorted((study.root / "clips").glob("*.csv"))):
+    for table in (read(path, "status") for path in sorted((study.root / "clips").glob("*.csv"))):
         if "path" not in table:
             continue
         table = table[table["clip_id"].isin(wanted)]

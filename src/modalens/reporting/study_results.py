@@ -1,7 +1,6 @@
 """What the report is made of: a study folder -> tables, each tidy and with a column `task`."""
 
 import json
-import shlex
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -17,13 +16,18 @@ from modalens.reporting.tables import read
 from modalens.stats.coalitions import model_of
 from modalens.stats.significance import corrected
 from modalens.stats.targets import TARGETS
-from modalens.utils import hdf5
+from modalens.utils import checksums, hdf5
 from modalens.utils.errors import UserError
+
+# Parts of a resolved config that are read here. Those of predictions that no study made lack most of them.
+PARTS = ("modalities", "relevance", "report", "evaluate", "search", "splits", "media", "dataset")
+OF_A_MODALITY = ("kind", "encoder", "decode", "keep")
 
 
 @dataclass
 class Study:
-    """A study folder and its resolved config. Raises UserError where there is nothing to report."""
+    """A study folder and its resolved config. Raises UserError where there is nothing to report, and for the config of
+    another version."""
 
     root: Path
     config: dict[str, Any]
@@ -32,6 +36,11 @@ class Study:
     _measures: dict[str, pd.DataFrame] = field(init=False, default_factory=dict)
 
     def __post_init__(self) -> None:
+        if strange := _strange(self.config):
+            raise UserError(
+                f"{self.root}: its config {strange}: another version of modalens wrote it, or a hand; run the study "
+                "again with its own config"
+            )
         found: dict[str, dict[str, Path]] = {}
         for path in sorted(self.root.glob("evaluate/*/*.parquet")):
             found.setdefault(path.parent.name, {})[path.stem] = path
@@ -128,26 +137,29 @@ class Study:
 
     def answers(self) -> dict[str, Any]:
         path = self.root / "manifest" / "answers.json"
-        found = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
-        return {task: found[task] for task in self.tasks if task in found}
+        try:
+            found = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
+            return {task: found[task] for task in self.tasks if task in found}
+        except (ValueError, TypeError) as error:
+            raise checksums.damaged(path, error) from error
 
     def attrition(self) -> pd.DataFrame:
         """task, split, label, cause (empty = used), stage, clips."""
         paths = {task: self.root / "splits" / task / "attrition.csv" for task in self.tasks}
-        tables = [read(path).assign(task=task) for task, path in paths.items() if path.exists()]
+        tables = [read(path, "attrition").assign(task=task) for task, path in paths.items() if path.exists()]
         return pd.concat(tables, ignore_index=True) if tables else pd.DataFrame()
 
     def split_sizes(self) -> dict[str, pd.DataFrame]:
         """task -> split, clips, share, asked (not-a-number in an official split)."""
         paths = {task: self.root / "splits" / task / "sizes.csv" for task in self.tasks}
-        return {task: read(path) for task, path in paths.items() if path.exists()}
+        return {task: read(path, "sizes") for task, path in paths.items() if path.exists()}
 
     def histories(self, task: str) -> pd.DataFrame:
         """model, seed and the columns of history.csv."""
         tables = []
         for model in self.scores[task]:
             for path in sorted((self.root / "train" / task / model).glob("*/history.csv")):
-                tables.append(read(path).assign(model=model, seed=path.parent.name))
+                tables.append(read(path, "history").assign(model=model, seed=path.parent.name))
         return pd.concat(tables, ignore_index=True) if tables else pd.DataFrame()
 
     def decoding(self) -> pd.DataFrame:
@@ -158,7 +170,7 @@ class Study:
         tables = []
         for stage in ("clips", *self.forms):
             for path in sorted((self.root / stage).glob("*.csv")):
-                tables.append(read(path).assign(stage=stage))
+                tables.append(read(path, "status").assign(stage=stage))
         if not tables:
             return pd.DataFrame()
         table = pd.concat(tables, ignore_index=True)
@@ -169,6 +181,25 @@ class Study:
         table = table.explode("cause")
         grouped = table.groupby(["stage", "decoder", "status", "cause"], sort=True)
         return grouped.agg(clips=("clip_id", "size"), median_seconds=("seconds", "median")).reset_index()
+
+
+def _strange(config: dict[str, Any]) -> str:
+    """What is not as `config.resolve` makes it, "" for nothing."""
+    for name in PARTS:
+        if not isinstance(config.get(name), dict | None):
+            return f"has no mapping {name!r}"
+    for name in ("tasks", "models"):
+        if not all(isinstance(one, str) for one in config.get(name) or ()):
+            return f"has other than names in {name!r}"
+    for name, entry in (config.get("modalities") or {}).items():
+        if not isinstance(entry, dict) or not set(OF_A_MODALITY) <= set(entry):
+            return f"lacks {', '.join(OF_A_MODALITY)} in 'modalities.{name}'"
+    confidence = (config.get("relevance") or {}).get("confidence")
+    if not isinstance(confidence, float) or not 0 < confidence < 1:
+        return "has no 'relevance.confidence' between 0 and 1"
+    if config.get("search") and not {"budget", "seeds"} <= set(config["search"]):
+        return "has no 'search.budget' and 'search.seeds'"
+    return ""
 
 
 def weights(study: Study) -> dict[str, str]:
@@ -185,10 +216,4 @@ def weights(study: Study) -> dict[str, str]:
 def _of_measure(path: Path) -> pd.DataFrame:
     """Raises UserError for what the stage `relevance` did not write: no finding may come of it, not even that there is
     none."""
-    table = read(path)
-    if not {"task", "model"} <= set(table) or not (table["task"] == path.parent.name).all():
-        raise UserError(
-            f"{path} is not what the measure {path.stem} wrote: run again with "
-            f"`--forcerun {shlex.quote(str(path))}`, which makes it anew"
-        )
-    return table
+    return read(path, path.stem, path.parent.name)

@@ -131,7 +131,7 @@ def _estimate(row: Mapping[str, Any], name: str) -> Estimate:
 def _compared(study: Study, finding: Finding) -> dict[str, dict[str, Any]]:
     """model -> its row of the leaderboard, where that compares with the finding's model."""
     path = study.root / "leaderboard" / f"{finding.task}.csv"
-    rows = read(path).to_dict("records") if path.exists() else []
+    rows = read(path, "leaderboard", finding.task).to_dict("records") if path.exists() else []
     return {str(row["model"]): row for row in rows if row["reference"] == finding.model}  # type: ignore[misc]
 
 

@@ -41,4 +41,4 @@ def main(arguments: argparse.Namespace) -> None:
         params = {"reference": arguments.reference, "verdict": row["verdict"], **settings}
         key = arguments.key | {"model": row["model"]}
         runs.append(records.Run(key, params, metrics, artifacts=[str(arguments.output)]))
-    records.write(arguments.record, "leaderboard", runs)
+    records.write(arguments.record, "leaderboard", runs, table=arguments.output)

@@ -3,9 +3,8 @@
 import argparse
 from pathlib import Path
 
-import yaml
-
 from modalens import api
+from modalens.config.yaml_file import load
 from modalens.reporting.answer import lines
 from modalens.reporting.page import page
 from modalens.reporting.study_results import Study
@@ -60,8 +59,8 @@ def of_predictions(arguments: argparse.Namespace) -> None:
 
 
 def of_study(arguments: argparse.Namespace) -> None:
+    study = Study(arguments.study, redacted(load(arguments.config)))
     config_text = redacted(arguments.config.read_text(encoding="utf-8"))
-    study = Study(arguments.study, yaml.safe_load(config_text))
     html, tables, made, findings = page(study, config_text)
     folder = arguments.output.parent
     wanted = {arguments.output}

@@ -1,5 +1,6 @@
 """What a stage leaves for MLflow: one small JSON file, written last. Only `track` talks to MLflow."""
 
+import hashlib
 import json
 import math
 from dataclasses import asdict, dataclass, field
@@ -43,17 +44,17 @@ class Model:
     target: str = "classes"  # of stats.targets
 
 
-def write(path: str | Path, stage: str, runs: list[Run], made: str = "") -> None:
+def write(path: str | Path, stage: str, runs: list[Run], made: str = "", table: Path | None = None) -> None:
     """Not-a-number is no JSON and no MLflow metric: such metrics are left out. made: digest of what the stage's output
-    is made from, where it keeps what it has."""
+    is made from, where it keeps what it has. table: the CSV that it wrote, whose digest the record bears."""
     rows = []
     for run in runs:
         row = asdict(run)
         row["metrics"] = {name: value for name, value in row["metrics"].items() if math.isfinite(value)}
         rows.append(redacted(row))
-    write_text(
-        path, json.dumps({"stage": stage, "runs": rows} | ({"made": made} if made else {}), indent=1, default=str)
-    )
+    digests = {"made": made, "table": _digest(table.read_bytes()) if table else ""}
+    content = {"stage": stage, "runs": rows} | {name: value for name, value in digests.items() if value}
+    write_text(path, json.dumps(content, indent=1, default=str))
 
 
 def read(path: str | Path) -> tuple[str, list[Run]]:
@@ -72,6 +73,19 @@ def holds(path: str | Path, wanted: str) -> bool:
         return made(path) == wanted
     except (OSError, ValueError, AttributeError):
         return False
+
+
+def fits(path: str | Path, table: bytes) -> bool:
+    """Whether the content of a CSV is what its record was told of; True where there is no record that says so."""
+    try:
+        told = json.loads(Path(path).read_text(encoding="utf-8")).get("table", "")
+    except (OSError, ValueError, AttributeError):
+        return True
+    return not told or told == _digest(table)
+
+
+def _digest(content: bytes) -> str:
+    return hashlib.sha256(content).hexdigest()
 
 
 def _run(model: dict[str, Any] | None = None, **row: Any) -> Run:
