@@ -26,6 +26,12 @@ TEXT = {
 TEXT |= {"coalition", "value_function"}
 TEXT |= {"clip_id", "status", "detail", "decoder", "group", "shard", "since"}
 TEXT |= {"kind", "other", "other_split", "other_label", "reference", "verdict"}
+WORDS = {
+    "predictions",
+    "quantity",
+    "patch",
+    "target",
+}  # read as they look: a measure of another's may have such numbers
 
 
 # What the page and the terminal read of each table. Other columns are shown as they are.
@@ -89,7 +95,8 @@ def _fault(path: Path, content: bytes, table: pd.DataFrame, needed: list[str]) -
         return "is damaged (it breaks off)"
     if absent := [name for name in needed if name not in table]:
         return f"has no column {absent[0]!r}, which this version of modalens writes"
-    words = [name for name in needed if name not in TEXT and not pd.api.types.is_numeric_dtype(table[name])]
+    numbers = [name for name in needed if name not in TEXT | WORDS]
+    words = [name for name in numbers if not pd.api.types.is_numeric_dtype(table[name])]
     if words and len(table):
         return f"is damaged (its column {words[0]!r} holds other than numbers)"
     return ""
