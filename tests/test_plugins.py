@@ -53,6 +53,19 @@ def test_a_constructor_that_hands_options_on_has_those_of_the_class_that_it_exte
         options.resolve(registry.load("models", "wider"), {"fusoin": "add"}, "models.wider")
 
 
+def test_sources_are_read_anew_where_a_plugin_file_has_changed_and_else_once(use):
+    sizes = []
+    for size in ("3", "44"):
+        use(mine=ENCODER.format(name="Mine").replace("= 3", f"= {size}"))
+        sizes.append(introspection.options("encoders", "mine")["size"].default)
+    assert sizes == [3, 44]
+    tree = registry.parse(registry.get("encoders", "mine").path)
+    registry.use([registry.get("encoders", "mine").path])
+    assert registry.parse(registry.get("encoders", "mine").path) is tree
+    registry.use([])
+    assert "mine" not in registry.names("encoders")
+
+
 def test_the_source_of_a_plugin_is_part_of_the_code_version(use):
     versions = []
     for size in (3, 4):

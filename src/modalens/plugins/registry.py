@@ -68,9 +68,21 @@ def use(plugin_files: Iterable[str | Path]) -> None:
             raise UserError(f"config: plugins: not found: {path}")
         if [other.stem for other in paths].count(path.stem) > 1:
             raise UserError(f"config: plugins: two files are called {path.name}; give each a name of its own")
+    known, asked = files.paths(), _states(paths)
     files.use(paths)
-    members.cache_clear()
-    parse.cache_clear()
+    # Reading all sources anew takes a third of a second.
+    if known != paths or asked != _read:
+        _read[:] = asked
+        members.cache_clear()
+        parse.cache_clear()
+
+
+_read: list[tuple[int, int]] = []  # states of the plugin files as they were when they were last read
+
+
+def _states(paths: list[Path]) -> list[tuple[int, int]]:
+    found = [path.stat() for path in paths]
+    return [(state.st_mtime_ns, state.st_size) for state in found]
 
 
 @cache
