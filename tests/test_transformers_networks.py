@@ -319,3 +319,26 @@ def test_guessed_depth_is_the_librarys_own_stretched_to_each_frame(tmp_path):
     assert seen.axes == ("time", "channel")
     assert seen.encode(clips).shape == (1, 2, 512)
     assert ", untrained seed 0" in seen.weights
+
+
+SMALL = {
+    "hidden_size": 32,
+    "num_hidden_layers": 1,
+    "num_attention_heads": 2,
+    "intermediate_size": 32,
+    "image_size": 28,
+    "patch_size": 14,
+}
+
+
+@pytest.mark.parametrize(
+    ("encoder", "options", "shape"),
+    [
+        ("monocular_depth", {"model": "depth_anything", "side": 28, "picture_model": "grid"}, (1, 2, 16, 16, 1)),
+        ("frame_network", {"library": "transformers", "model": "vit", "arguments": SMALL}, (1, 2, 32)),
+    ],
+)
+def test_a_network_that_is_drawn_by_its_type_asks_no_hub(encoder, options, shape):
+    made = load_encoder(encoder, {"weights": "untrained", **options}, CPU)
+    assert made.encode(pixels(1, 2, 28, 28)).shape == shape
+    assert "untrained" in made.weights

@@ -105,9 +105,11 @@ class Source:
             raise not_installed(error, self.where, "encoders") from error
         except Exception as error:
             said = " ".join(str(error).split()).split(". ")[0][:200]
+            if not self.untrained:
+                remedy += f", or write `weights: {UNTRAINED}` to see the flow run"
             raise self.refuse(
                 f"{self.library}'s {self.model} with weights {self.weights!r} cannot be had ({type(error).__name__}: "
-                f"{said}); {remedy}, or write `weights: {UNTRAINED}` to see the flow run",
+                f"{said}); {remedy}",
                 option,
             ) from error
         finally:

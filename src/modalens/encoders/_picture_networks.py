@@ -5,7 +5,7 @@ from typing import Any
 from torch import Tensor, nn
 
 from modalens.encoders._networks import PRETRAINED, Source, library, load_state, read_state
-from modalens.encoders._pixels import IMAGENET_MEAN, IMAGENET_STD, Output, PixelNetwork
+from modalens.encoders._pixels import Output, PixelNetwork
 from modalens.utils.suggest import suggest
 
 LIBRARIES = ("torchvision", "timm", "open_clip", "transformers")
@@ -115,18 +115,15 @@ def load_open_clip(source: Source) -> Any:
 
 
 def _of_transformers(source: Source) -> PixelNetwork:
-    from transformers import AutoImageProcessor
-
-    from modalens.encoders._transformers import load_network
+    from modalens.encoders._transformers import load_network, normalisation
 
     network = load_network(source, tower="vision")
-    with source.fetching("name its folder in options.model of the modality", "model"):
-        seen = AutoImageProcessor.from_pretrained(source.model, trust_remote_code=False)
+    mean, std = normalisation(source)
     return PixelNetwork(
         Output(network, _of_picture),
         source.identity(network),
-        mean=getattr(seen, "image_mean", None) or IMAGENET_MEAN,
-        std=getattr(seen, "image_std", None) or IMAGENET_STD,
+        mean=mean,
+        std=std,
         side=_side(network),
         bicubic=True,
     )

@@ -6,6 +6,7 @@ from typing import Any
 from torch import nn
 
 from modalens.encoders._networks import PRETRAINED, Source
+from modalens.encoders._pixels import IMAGENET_MEAN, IMAGENET_STD
 from modalens.utils.files import is_path
 
 # Types that hold two towers, and the class of one of them with its projection.
@@ -35,7 +36,8 @@ def load_network(source: Source, tower: str = "", automatic: str = "AutoModel") 
     _check_folder(source)
     with source.fetching(REMEDY, "model"):
         if source.untrained and is_type(source.model):
-            config = transformers.AutoConfig.for_model(source.model)
+            # Some numbers follow from others where a configuration is made.
+            config = transformers.AutoConfig.for_model(source.model, **(source.arguments or {}))
         else:
             config = transformers.AutoConfig.from_pretrained(source.model, trust_remote_code=False)
         maker = getattr(transformers, TOWERS.get((config.model_type, tower), automatic))
@@ -45,6 +47,18 @@ def load_network(source: Source, tower: str = "", automatic: str = "AutoModel") 
                 setattr(config, name, value)
             return source.draw(lambda: _made(maker, config))
         return maker.from_pretrained(source.model, trust_remote_code=False, dtype="float32")
+
+
+def normalisation(source: Source) -> tuple[Any, Any]:
+    """Mean and standard deviation of each colour that the pixels of a network are expected to have: ImageNet's where it
+    is drawn by its type alone, or does not say."""
+    from transformers import AutoImageProcessor
+
+    seen: Any = None
+    if not (source.untrained and is_type(source.model)):
+        with source.fetching(REMEDY, "model"):
+            seen = AutoImageProcessor.from_pretrained(source.model, trust_remote_code=False)
+    return getattr(seen, "image_mean", None) or IMAGENET_MEAN, getattr(seen, "image_std", None) or IMAGENET_STD
 
 
 def is_type(model: str) -> bool:

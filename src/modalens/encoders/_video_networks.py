@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 from modalens.encoders import _c3d, _slowfast
 from modalens.encoders._networks import PRETRAINED, Source, library, load_state, read_state
-from modalens.encoders._pixels import IMAGENET_MEAN, IMAGENET_STD, Output, PixelNetwork
+from modalens.encoders._pixels import Output, PixelNetwork
 
 LIBRARIES = ("torchvision", "transformers", "modalens")
 OWN = ("c3d", "slowfast_r50", "slowfast_r101")
@@ -69,20 +69,15 @@ def _own_state(source: Source) -> dict[str, Tensor]:
 
 
 def _of_transformers(source: Source) -> tuple[PixelNetwork, int, int]:
-    from transformers import AutoImageProcessor
-
-    from modalens.encoders._transformers import REMEDY, is_type, load_network
+    from modalens.encoders._transformers import load_network, normalisation
 
     network = load_network(source)
-    seen: Any = None
-    if not (source.untrained and is_type(source.model)):
-        with source.fetching(REMEDY, "model"):
-            seen = AutoImageProcessor.from_pretrained(source.model, trust_remote_code=False)
+    mean, std = normalisation(source)
     found = PixelNetwork(
         Output(network, _of_clip),
         source.identity(network),
-        mean=getattr(seen, "image_mean", None) or IMAGENET_MEAN,
-        std=getattr(seen, "image_std", None) or IMAGENET_STD,
+        mean=mean,
+        std=std,
         side=int(network.config.image_size),
     )
     return found, int(network.config.num_frames), 1

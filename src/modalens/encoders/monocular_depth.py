@@ -14,8 +14,7 @@ from torch.nn.functional import adaptive_avg_pool2d, interpolate
 from modalens.encoders._base import Encoder
 from modalens.encoders._networks import PRETRAINED, Source, autocast, check_precision, library
 from modalens.encoders._picture_networks import load_picture_network
-from modalens.encoders._pixels import IMAGENET_MEAN, IMAGENET_STD
-from modalens.encoders._transformers import REMEDY, load_network
+from modalens.encoders._transformers import load_network, normalisation
 from modalens.utils.errors import UserError
 
 WHERE = "encoder monocular_depth"
@@ -44,9 +43,10 @@ class MonocularDepth(Encoder):
         precision: str = "auto",
         batch_size: int = 4,
     ) -> None:
-        """model: that guesses depth, a name of the hub or a folder. weights: "pretrained" or "untrained", drawn from
-        `seed`. arguments: of its configuration in place of its own, when untrained. side: pixels that frames are scaled
-        to for it, 0 for what its configuration says.
+        """model: that guesses depth, a name of the hub or a folder, or where it is untrained a type of transformers'
+        ("depth_anything"). weights: "pretrained" or "untrained", drawn from `seed`. arguments: of its configuration in
+        place of its own, when untrained. side: pixels that frames are scaled to for it, 0 for what its configuration
+        says.
 
         picture_library, picture_model and picture_weights: of the network that sees the depth as a grey picture, as
         those of `frame_network`; the picture_model "grid" averages the depth over 16 x 16 cells instead. precision:
@@ -56,12 +56,8 @@ class MonocularDepth(Encoder):
         check_precision(precision, WHERE)
         source = Source(WHERE, "transformers", model, weights, seed, arguments)
         with library(WHERE):
-            from transformers import AutoImageProcessor
-        network = load_network(source, automatic="AutoModelForDepthEstimation")
-        with source.fetching(REMEDY, "model"):
-            seen: Any = AutoImageProcessor.from_pretrained(model, trust_remote_code=False)
-        self._mean = torch.tensor(seen.image_mean or IMAGENET_MEAN, device=device)
-        self._std = torch.tensor(seen.image_std or IMAGENET_STD, device=device)
+            network = load_network(source, automatic="AutoModelForDepthEstimation")
+        self._mean, self._std = (torch.tensor(numbers, device=device) for numbers in normalisation(source))
         self._side = side or _side(network.config)
         # Some give the depth, others its inverse up to a scale, which is large where it is near.
         self._inverse = getattr(network.config, "depth_estimation_type", "relative") == "relative"
