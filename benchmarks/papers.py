@@ -149,8 +149,8 @@ TABLES = {
         ("accuracy",),
         tuple(
             (f"{fusion}, {network}", f"{fusion}_{network}", f"{fusion}_{network}")
-            for network in ("c3d", "slowfast", "timesformer")
-            for fusion in RGBD
+            for network in ("c3d", "slowfast", "timesformer", "mobilenet")
+            for fusion in (*RGBD, "logistic")
         ),
     ),
 }
