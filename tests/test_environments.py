@@ -1,5 +1,6 @@
 """Each rule's conda environment holds what its stage imports, and a stage imports no more than that."""
 
+import functools
 import re
 import subprocess
 import sys
@@ -78,6 +79,7 @@ def installed(environment: str) -> set[str]:
     return found
 
 
+@functools.cache
 def absent(environment: str) -> set[str]:
     """Top-level modules of this Python that the environment lacks."""
     there = installed(environment)

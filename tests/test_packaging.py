@@ -1,5 +1,6 @@
 """What `pip install` brings: a wheel in an environment of its own, what it holds and what it needs."""
 
+import functools
 import os
 import re
 import subprocess
@@ -18,6 +19,10 @@ from modalens.utils.extras import EXTRAS, not_installed
 
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
 OPTIONAL = PROJECT["optional-dependencies"]
+
+
+# Reads the metadata of all that is installed.
+OWNERS = functools.cache(metadata.packages_distributions)
 
 
 def names(requirements):
@@ -48,7 +53,7 @@ def test_the_lock_pins_every_extra():
 
 @pytest.mark.parametrize("module", EXTRAS)
 def test_the_extra_that_a_missing_module_asks_for_brings_it(module):
-    installed = {name.lower().replace("_", "-") for name in metadata.packages_distributions().get(module, [])}
+    installed = {name.lower().replace("_", "-") for name in OWNERS().get(module, [])}
     if not installed:
         pytest.skip(f"{module} is not installed on this platform")
     bring = {extra for extra, lines in OPTIONAL.items() if installed & names(lines)}
