@@ -51,6 +51,8 @@ def report(
     if output.is_dir():
         raise UserError(f"report: output: {output} is a directory; name a file")
     tasks = predictions if isinstance(predictions, Mapping) else {"task": predictions}
+    for task in tasks:
+        arguments.text("report: task", str(task))
     tables = {str(task): load_predictions(table, probabilities=False) for task, table in tasks.items()}
     for task, table in tables.items():
         for column, wanted in (("model", model), ("replacement", replacement)):

@@ -10,6 +10,8 @@ from modalens.datasets.folder import FIELDS
 from modalens.media.array_file import MISSING
 from modalens.media.sources import is_address
 from modalens.plugins import registry
+from modalens.utils.errors import UserError
+from modalens.utils.words import half_letter
 
 SHOWN = 8  # suffixes
 LOOKED_AT = 200  # cells of a column, to tell what it holds
@@ -108,10 +110,15 @@ def _is_file(folder: Path, cell: str) -> bool:
 
 
 def rows_of(folder: Path, known: Iterable[str]) -> pd.DataFrame:
-    """Files of a folder and all below it -> file, label: the folder that it lies in, "" at the top."""
+    """Files of a folder and all below it -> file, label: the folder that it lies in, "" at the top.
+
+    Raises UserError for a name that no list can hold.
+    """
     known = set(known)
     paths = sorted(path for path in folder.rglob("*") if path.suffix.lower() in known and path.is_file())
     names = [path.relative_to(folder) for path in paths]
+    if odd := next((name for name in map(str, names) if half_letter(name)), ""):
+        raise UserError(f"{folder}: expected names of files in UTF-8, got {odd!r}; rename it")
     return pd.DataFrame(
         {
             "file": [name.as_posix() for name in names],

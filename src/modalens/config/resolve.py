@@ -5,7 +5,7 @@ from typing import Any
 
 from modalens.config import grid, modalities
 from modalens.config.references import check_references, check_targets
-from modalens.config.rules import check_finite, check_schema, fill, schema
+from modalens.config.rules import check_schema, check_values, fill, schema
 from modalens.config.yaml_file import load as load
 from modalens.plugins import registry
 from modalens.plugins.introspection import attribute
@@ -21,7 +21,7 @@ def resolve(config: Config) -> Config:
     """Config as the user wrote it -> a whole one. Raises UserError: where, what is wrong, what would be right."""
     rules = schema()
     config = json.loads(json.dumps(config))
-    check_finite(config, "")
+    check_values(config, "")
     check_schema(config, rules)
     asked = dict(config.get("report", {}))  # what the user wrote, before defaults are filled in
     registry.use(config.get("plugins", []))

@@ -12,6 +12,7 @@ import yaml
 from modalens.config.yaml_file import number_hint
 from modalens.utils.errors import UserError
 from modalens.utils.suggest import suggest
+from modalens.utils.words import half_letter
 
 Config = dict[str, Any]
 
@@ -33,13 +34,17 @@ def schema() -> Config:
     return yaml.safe_load(SCHEMA.read_text(encoding="utf-8"))
 
 
-def check_finite(value: Any, where: str) -> None:
-    """YAML's .inf and .nan are numbers to a schema, and no number that anything here can work with."""
+def check_values(value: Any, where: str) -> None:
+    """YAML's .inf and .nan are numbers to a schema, and no number that anything here can work with; "\\ud800" is a text
+    that no file can hold."""
     if isinstance(value, float) and not math.isfinite(value):
         raise UserError(f"config: {where}: expected a finite number, got {value}")
+    for text in (value, *value) if isinstance(value, dict) else (value,):
+        if isinstance(text, str) and half_letter(text):
+            raise UserError(f"config{where and f': {where}'}: expected text that UTF-8 can hold, got {text!r}")
     parts = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ()
     for name, part in parts:
-        check_finite(part, f"{where}[{name}]" if isinstance(value, list) else f"{where}.{name}".lstrip("."))
+        check_values(part, f"{where}[{name}]" if isinstance(value, list) else f"{where}.{name}".lstrip("."))
 
 
 def check_schema(config: Config, rules: Config) -> None:

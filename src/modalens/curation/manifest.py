@@ -26,6 +26,7 @@ from modalens.plugins import blame, options, registry
 from modalens.stats.targets import CLASSES
 from modalens.utils import csv_chunks, csv_input
 from modalens.utils.errors import UserError
+from modalens.utils.words import half_letter
 
 log = logging.getLogger("modalens")
 
@@ -248,4 +249,7 @@ def _clips(dataset: Any, arguments: argparse.Namespace) -> pd.DataFrame:
         if len(clips) and not pd.api.types.is_string_dtype(clips[name]):
             plugin = blame.where("datasets", str(arguments.dataset["name"]))
             raise UserError(f"{plugin}: expected text in every cell of {name!r}, got {clips[name].dtype}")
+        if odd := next(filter(half_letter, clips[name] if clips[name].dtype != "str" else ()), ""):
+            plugin = blame.where("datasets", str(arguments.dataset["name"]))
+            raise UserError(f"{plugin}: expected text that UTF-8 can hold in every cell of {name!r}, got {odd!r}")
     return restrict_to(clips, arguments.clip_ids) if arguments.clip_ids else clips

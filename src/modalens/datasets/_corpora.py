@@ -11,6 +11,7 @@ import pandas as pd
 from modalens.datasets._base import unique
 from modalens.utils.errors import UserError
 from modalens.utils.suggest import suggest
+from modalens.utils.words import half_letter
 
 log = logging.getLogger("modalens")
 
@@ -19,7 +20,8 @@ Named = tuple[Path, "re.Match[str]"]
 
 
 def files(root: Path, suffixes: tuple[str, ...], where: str) -> list[Path]:
-    """Every file below a folder with one of the suffixes (lower case), sorted. Raises UserError where there is none."""
+    """Every file below a folder with one of the suffixes (lower case), sorted. Raises UserError where there is none,
+    and for a name that no table can hold."""
     if not root.is_dir():
         raise UserError(f"{where}: root {root} is no folder; paths count from {Path.cwd()}")
     found = []
@@ -29,6 +31,8 @@ def files(root: Path, suffixes: tuple[str, ...], where: str) -> list[Path]:
         found += [Path(folder, name) for name in names if name.lower().endswith(suffixes) and not name.startswith(".")]
     if not found:
         raise UserError(f"{where}: no {' or '.join(suffixes)} file lies below {root}; expected the corpus as unpacked")
+    if odd := next((path for path in map(str, found) if half_letter(path)), ""):
+        raise UserError(f"{where}: expected names of files in UTF-8, got {odd!r}; rename it")
     return sorted(found)
 
 

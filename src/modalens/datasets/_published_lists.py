@@ -16,6 +16,7 @@ import pandas as pd
 
 from modalens.utils import csv_chunks, csv_input
 from modalens.utils.errors import UserError
+from modalens.utils.words import half_letter
 
 SPLITS = {
     **dict.fromkeys(("train", "training"), "train"),
@@ -210,12 +211,8 @@ def parse_json(location: str, content: str) -> Any:
         raise UserError(
             f"{location}, line {error.lineno}, column {error.colno}: no readable JSON ({error.msg}); fetch it anew"
         ) from error
-    try:
-        # Arrow's text and files in UTF-8 take no half of a surrogate pair, which JSON can write.
-        json.dumps(found if "\\u" in content else "", ensure_ascii=False).encode()
-    except UnicodeEncodeError as error:
-        half = error.object[error.start]
-        raise UserError(f"{location}: {half!r} is half a letter, no text holds it; fetch the list anew") from error
+    if half := half_letter(json.dumps(found if "\\u" in content else "", ensure_ascii=False)):
+        raise UserError(f"{location}: {half!r} is half a letter, no text holds it; fetch the list anew")
     return found
 
 

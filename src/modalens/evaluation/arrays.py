@@ -12,6 +12,7 @@ from modalens.evaluation.predict import TestSet
 from modalens.stats.targets import CLASSES, MULTILABEL, REGRESSION, SEPARATOR, tags_of
 from modalens.utils.errors import UserError
 from modalens.utils.suggest import suggest
+from modalens.utils.words import half_letter
 
 AT_FUSION = tuple(kind for kind in KINDS if kind.endswith("@fusion"))
 StandIns = Mapping[str, Any]  # modality -> array
@@ -22,7 +23,7 @@ def rows_of(features: Mapping[str, Any], where: str) -> dict[str, Array]:
     """{modality: (N, ...)}, N the same for all. Raises UserError."""
     arrays = {str(name): to_array(values) for name, values in features.items()}
     for name, values in arrays.items():
-        if not name or "," in name or name != name.strip():
+        if not name or "," in name or name != name.strip() or half_letter(name):
             raise UserError(f"evaluate: {where}: expected names without commas and spaces around them, got {name!r}")
         if values.ndim == 0:
             raise UserError(f"evaluate: {where}: expected one row a clip for {name!r}, got a single value")
@@ -45,7 +46,10 @@ def names_of(values: Any) -> list[str]:
         raise UserError(f"evaluate: expected a label, clip or group in row {row}, got {array[row]!r}")
     if array.dtype.kind == "f" and (array == array.round()).all():
         array = array.astype(np.int64)
-    return [str(value) for value in array.tolist()]
+    names = [str(value) for value in array.tolist()]
+    if odd := next(filter(half_letter, names), ""):
+        raise UserError(f"evaluate: expected labels, clips and groups that UTF-8 can hold, got {odd!r}")
+    return names
 
 
 def class_names(labels: Any, classes: Sequence[Any] | None, count: int) -> list[str]:

@@ -24,6 +24,7 @@ from modalens.stats.prediction_columns import (
 from modalens.stats.targets import CLASSES, LARGEST, MULTILABEL, REGRESSION, TARGETS, lost_spread
 from modalens.utils.errors import UserError
 from modalens.utils.suggest import nearest
+from modalens.utils.words import half_letter
 
 
 def validate(*frames: pd.DataFrame) -> pd.DataFrame:
@@ -43,6 +44,9 @@ def validate(*frames: pd.DataFrame) -> pd.DataFrame:
 def _columns(frame: pd.DataFrame) -> pd.DataFrame:
     """Each column checked and made by itself, but for `replacement` where there is none."""
     table = frame.reset_index(drop=True).rename(columns=str)
+    for name in table.columns:
+        if half_letter(name):
+            raise UserError(f"{WHERE}: expected names of columns that UTF-8 can hold, got {name!r}")
     classes = [name for name in table.columns if name.startswith(CLASS)]
     _require(table, bool(classes))
     if table.empty:
@@ -87,7 +91,11 @@ def _text(table: pd.DataFrame, name: str) -> pd.Series:
     # Beyond 2**53 a float is no number of a class, and beyond 2**63 it would become another one.
     if pd.api.types.is_float_dtype(column) and (column.abs() < 2**53).all() and (column == column.round()).all():
         column = column.astype(np.int64)  # 1.0 in one column and 1 in another are the same class
-    text = column.astype(str)
+    try:
+        text = column.astype(str)
+    except UnicodeEncodeError as error:
+        halves = np.array([bool(half_letter(str(cell))) for cell in column])
+        raise _wrong(table, name, "text that UTF-8 can hold", halves) from error
     if name in ("model", "clip_id") and (text == "").any():
         raise _wrong(table, name, "a name", (text == "").to_numpy())
     return text

@@ -7,6 +7,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from modalens.utils.errors import UserError
+from modalens.utils.words import half_letter
 
 
 def whole(where: str, value: Any, least: int) -> int:
@@ -33,8 +34,10 @@ def positive(where: str, value: Any) -> float:
 
 
 def text(where: str, value: Any) -> str:
-    if not isinstance(value, str):
-        raise UserError(f"{where}: expected a text, got {_shown(value)}")
+    if not isinstance(value, str) or half_letter(value):
+        raise UserError(
+            f"{where}: expected a text{' that UTF-8 can hold' * isinstance(value, str)}, got {_shown(value)}"
+        )
     return value
 
 
