@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from modalens.models import load_model
-from modalens.reporting import embeddings
+from modalens.reporting import charts, embeddings
 from modalens.training import dataset
 from modalens.utils import hdf5
 
@@ -65,3 +65,16 @@ def test_evaluation_keeps_the_vector_that_the_head_classifies_of_the_first_seed(
     with torch.no_grad():
         wanted = model.fusion(model.embed(features))
     np.testing.assert_allclose(hdf5.read(path, hdf5.ids(path)), wanted.numpy(), atol=1e-5)
+
+
+def test_of_many_classes_all_clips_are_drawn_and_the_commonest_have_a_color():
+    names = ["common"] * 3 + [f"rare{index:02d}" for index in range(30)]
+    table = pd.DataFrame({"modality": "audio", "label": names, "x": 0.0, "y": 1.0})
+    table["clip_id"] = [f"clip{index}" for index in range(len(names))]
+    spec = charts.embedding(table).to_dict()
+    (rows,) = spec["datasets"].values()
+    assert len(rows) == len(names)
+    colored = spec["encoding"]["color"]["condition"]["scale"]["domain"]
+    assert colored == ["common", *(f"rare{index:02d}" for index in range(17))]
+    assert spec["encoding"]["color"]["condition"]["test"]["oneOf"] == colored
+    assert spec["encoding"]["color"]["value"] == "#cccccc"

@@ -19,6 +19,11 @@ VERDICTS = {"better": "#00795A", "reference": NEUTRAL, NOT_DISTINGUISHABLE: "#A0
 ROW = 22  # pixels of a row with one dot
 CAUSES = ("#767676", "#CC79A7", "#009E73", "#E69F00", "#56B4E9", "#8C6BB1", "#A0A0A0", "#7A5C00", "#D55E00", "#0072B2")
 DIGITS = 4
+# Of classes: Vega's tableau20 but for its greys, which stand for all others.
+CLASSES = (
+    *("#4c78a8", "#9ecae9", "#f58518", "#ffbf79", "#54a24b", "#88d27a", "#b79a20", "#f2cf5b", "#439894"),
+    *("#83bcb6", "#e45756", "#ff9d98", "#d67195", "#fcbfd2", "#b279a2", "#d6a5c9", "#9e765f", "#d8b5a5"),
+)
 ANY = "any"  # what a row has in a column that is not about it: performance has no replacement
 HOLLOW = alt.Legend(symbolFillColor="transparent", symbolStrokeWidth=3)  # else Vega fills it black
 
@@ -247,13 +252,18 @@ def attrition(bars: pd.DataFrame) -> Any:
 
 
 def embedding(table: pd.DataFrame) -> Any:
-    """modality, task, x, y, label, clip_id -> a point a clip, near where its features are alike."""
+    """modality, task, x, y, label, clip_id -> a point a clip, near where its features are alike. Of more than CLASSES the
+    commonest have a color."""
     kept = rounded(table, ["modality", "x", "y", "label", "clip_id"])
     names = list(dict.fromkeys(kept["modality"]))
+    counts = kept["label"].value_counts()
+    common = sorted(sorted(counts.index, key=lambda label: (-counts[label], label))[: len(CLASSES)])
+    scale = alt.Scale(domain=common, range=CLASSES[: len(common)])
+    color = alt.Color("label:N", title=None, scale=scale)
     chart = alt.Chart(kept).mark_circle(size=45, opacity=0.8).encode(
         x=alt.X("x:Q", axis=None, scale=alt.Scale(zero=False)),
         y=alt.Y("y:Q", axis=None, scale=alt.Scale(zero=False)),
-        color=alt.Color("label:N", title=None, scale=alt.Scale(scheme="tableau20")),
+        color=alt.condition(alt.FieldOneOfPredicate("label", common), color, alt.value("#cccccc")),
         tooltip=["clip_id:N", "label:N"],
     )  # fmt: skip
     return chosen(chart.properties(width=WIDTH, height=360), [choice("map of", "modality", names)])

@@ -17,7 +17,6 @@ from modalens.utils import hdf5, parquet
 
 COMPONENTS = 50  # of the principal components that the map is made of
 LEAST = 12  # clips; of fewer a map says nothing
-SHOWN_CLASSES = 20
 LEAST_CHANCE = 1e-6  # of a class: smaller ones would stretch the map by what nobody can tell apart
 
 
@@ -29,11 +28,10 @@ def maps(study: Study, task: str, labels: Mapping[str, str], known: Maps) -> tup
 
     Features of several axes are averaged over all but the last. Of the headline model, the vector that its head
     classifies, with all modalities in place, of the first seed, or where it has none, the log-probabilities of all
-    classes; its name then stands for a modality's. Where there are more
-    than MAPPED clips, the first of them by name are drawn; where there are more than SHOWN_CLASSES classes, none is.
-    known: the maps that were made already: several tasks may test on the same clips.
+    classes; its name then stands for a modality's. Where there are more than MAPPED clips, the first of them by name are
+    drawn. known: the maps that were made already: several tasks may test on the same clips.
     """
-    if not len(labels) >= LEAST or len(set(labels.values())) > SHOWN_CLASSES:
+    if len(labels) < LEAST:
         return pd.DataFrame(), ""
     wanted = sorted(labels)[:MAPPED]
     tables, method = [], ""

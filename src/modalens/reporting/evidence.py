@@ -4,7 +4,7 @@ from typing import Any
 
 import pandas as pd
 
-from modalens.reporting import clips, confusions, others, patches
+from modalens.reporting import charts, clips, confusions, others, patches
 from modalens.reporting.drawings import DRAWN, DRAWN_CLASSES, of
 from modalens.reporting.model_scores import ModelScores
 from modalens.reporting.paper_tables import METRIC_NAMES
@@ -53,6 +53,7 @@ def evidence(study: Study, task: str, tables: dict[str, pd.DataFrame], previews:
         "size": f"{_size(scored)}, {counted(len(scored.classes), 'class', 'classes')}",
         "classes": class_table(of(tables["per_class"], task), first),
         "undrawn_classes": max(0, len(scored.classes) - DRAWN_CLASSES),
+        "uncolored": max(0, len(scored.classes) - len(charts.CLASSES)),
         "confusions": {"columns": list(worst), "rows": worst.to_numpy().tolist()},
         "matrix_classes": len(confusions.most_confused(cells)),
         "outcomes": of(tables["outcomes"], task).to_dict("records"),
