@@ -10,6 +10,7 @@ cannot say is in docs/papers/. Prints Markdown; the papers' figures are those of
 import argparse
 import json
 from dataclasses import dataclass
+from itertools import product
 from pathlib import Path
 
 import altair as alt
@@ -29,13 +30,15 @@ OURS = {"top1": "accuracy", "top3": "top3_accuracy", "top5": "top5_accuracy"}  #
 class Table:
     """paper: as published.csv has it. datasets: of the paper, a column each. metrics: of the paper, a column each.
 
-    rows: (the paper's words, its model in published.csv, ours in the config).
+    rows: (the paper's words, its model in published.csv, ours in the config). networks: ends of the models' names,
+    where the paper has a column each.
     """
 
     paper: str
     datasets: tuple[str, ...]
     metrics: tuple[str, ...]
     rows: tuple[tuple[str, str, str], ...]
+    networks: tuple[str, ...] = ("",)
 
 
 PICTURES = ("precision", "recall", "accuracy", "latency_ms")
@@ -147,11 +150,8 @@ TABLES = {
         "MultConcat, RGB-D",
         ("infrabel_rgbd",),
         ("accuracy",),
-        tuple(
-            (f"{fusion}, {network}", f"{fusion}_{network}", f"{fusion}_{network}")
-            for network in ("c3d", "slowfast", "timesformer", "mobilenet")
-            for fusion in (*RGBD, "logistic")
-        ),
+        tuple((fusion, fusion, fusion) for fusion in (*RGBD, "logistic")),
+        ("c3d", "slowfast", "timesformer", "mobilenet"),
     ),
 }
 
@@ -168,21 +168,35 @@ def laid_out(table: Table, studies: list[Path], latency: Path | None = None) -> 
     lines = []
     for words, published_as, mine in table.rows:
         line = {"": words}
-        for dataset in table.datasets:
-            for metric in table.metrics:
-                here = (facts["dataset"] == dataset) & (facts["model"] == published_as) & (facts["metric"] == metric)
-                found = facts.loc[here, "value"]
-                digits = 2 if metric == LATENCY else 1
-                line[f"paper: {dataset} {metric}"] = f"{found.iloc[0]:.{digits}f}" if len(found) else MISSING
+        for dataset, metric, network in product(table.datasets, table.metrics, table.networks):
+            model = "_".join(filter(None, [published_as, network]))
+            here = (facts["dataset"] == dataset) & (facts["model"] == model) & (facts["metric"] == metric)
+            line[_column("paper", dataset, metric, network)] = _as_printed(facts.loc[here, "value"])
         for name, board in boards.items():
-            for metric in (one for one in table.metrics if one != LATENCY):
-                line[f"here: {name} {metric}"] = _measured(board, mine, OURS.get(metric, metric), told[name])
+            for metric, network in product((one for one in table.metrics if one != LATENCY), table.networks):
+                model = "_".join(filter(None, [mine, network]))
+                column = _column("here", name, metric, network)
+                line[column] = _measured(board, model, OURS.get(metric, metric), told[name])
         for pictures, times in timed.items():
             line[f"here: ms a picture, {pictures} a call"] = (
                 f"{times[published_as]:.2f}" if published_as in times else MISSING
             )
         lines.append(line)
-    return pd.DataFrame(lines)
+    # A network that neither has.
+    found = pd.DataFrame(lines)
+    return found.loc[:, (found != MISSING).any() | ~found.columns.str.endswith(tuple(filter(None, table.networks)))]
+
+
+def _column(whose: str, name: str, metric: str, network: str) -> str:
+    return f"{whose}: {' '.join(filter(None, [name, metric, network]))}"
+
+
+def _as_printed(values: pd.Series) -> str:
+    """With a digit at least, and as many as the paper has."""
+    if values.empty:
+        return MISSING
+    whole, _, digits = repr(float(values.iloc[0])).partition(".")
+    return f"{whole}.{digits}"
 
 
 def _measured(board: pd.DataFrame, model: str, metric: str, predictions: Path) -> str:
@@ -241,7 +255,8 @@ def _nothing_of(table: str, studies: list[Path]) -> str:
     """What is said of studies that have none of a table's models; else ""."""
     boards = [pd.read_csv(board) for study in studies for board in sorted((study / "leaderboard").glob("*.csv"))]
     found = sorted({str(name) for board in boards for name in board["model"]})
-    wanted = [mine for _, _, mine in TABLES[table].rows if mine]
+    ends = [f"_{network}" if network else "" for network in TABLES[table].networks]
+    wanted = [mine + end for _, _, mine in TABLES[table].rows if mine for end in ends]
     if set(wanted) & set(found):
         return ""
     named = ", ".join(map(str, studies))
@@ -265,7 +280,8 @@ def main() -> None:
             raise SystemExit(f"{study}: expected the results of a finished study, got no folder leaderboard in it")
     if why := _nothing_of(arguments.table, arguments.studies):
         raise SystemExit(why)
-    print(laid_out(TABLES[arguments.table], arguments.studies, arguments.latency).to_markdown(index=False))
+    found = laid_out(TABLES[arguments.table], arguments.studies, arguments.latency)
+    print(found.to_markdown(index=False, disable_numparse=True))
 
 
 if __name__ == "__main__":

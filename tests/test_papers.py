@@ -14,12 +14,21 @@ BENCHMARKS = Path(__file__).resolve().parents[1] / "benchmarks"
 CONFIG = BENCHMARKS.parent / "config" / "papers"
 
 
-@pytest.fixture(scope="module")
-def papers():
-    spec = importlib.util.spec_from_file_location("papers", BENCHMARKS / "papers.py")
+def script(name):
+    spec = importlib.util.spec_from_file_location(name, BENCHMARKS / f"{name}.py")
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
     return module
+
+
+@pytest.fixture(scope="module")
+def papers():
+    return script("papers")
+
+
+@pytest.fixture(scope="module")
+def measures():
+    return script("paper_measures")
 
 
 def test_every_figure_of_a_paper_s_table_is_in_its_layout(papers):
@@ -29,7 +38,8 @@ def test_every_figure_of_a_paper_s_table_is_in_its_layout(papers):
         assert len(part), name
         assert set(part["dataset"]) <= set(table.datasets), name
         assert set(part["metric"]) <= set(table.metrics), name
-        assert set(part["model"]) <= {theirs for _, theirs, _ in table.rows}, name
+        ends = [f"_{network}" if network else "" for network in table.networks]
+        assert set(part["model"]) <= {theirs + end for _, theirs, _ in table.rows for end in ends}, name
 
 
 def test_a_study_s_results_stand_beside_the_paper_s_and_what_was_not_measured_is_a_dash(papers, tmp_path):
@@ -40,7 +50,7 @@ def test_a_study_s_results_stand_beside_the_paper_s_and_what_was_not_measured_is
     )
     table = papers.laid_out(papers.TABLES["balance_mla_table1"], [tmp_path / "mine"]).set_index("")
     row = table.loc["concatenation"]
-    assert row["paper: lrw accuracy"] == "97.6"
+    assert row["paper: lrw accuracy"] == "97.59", "as it is printed"
     assert row["paper: lrw f1"] == "–"
     assert row["here: mine, letter accuracy"] == "93.5 [89.8, 95.9]"
     assert row["here: mine, letter f1"] == "93.0 ± 1.2"
@@ -142,3 +152,57 @@ def test_a_product_by_itself_is_drawn_with_the_shares_of_its_modalities(papers, 
     assert found["patch"].tolist() == ["height 0:2", "height 2:4", "text"]
     papers.drawn(found).save(tmp_path / "one.svg")
     assert "shoes, right" in (tmp_path / "one.svg").read_text()
+
+
+def test_a_paper_with_a_column_for_each_network_has_one_and_none_that_nobody_has(papers, tmp_path):
+    (tmp_path / "mine/leaderboard").mkdir(parents=True)
+    board = {"model": ["max_mobilenet"], "accuracy": [0.5], "low": [0.4], "high": [0.6], "metric": ["accuracy"]}
+    pd.DataFrame(board).to_csv(tmp_path / "mine/leaderboard/action.csv", index=False)
+    row = papers.laid_out(papers.TABLES["mult_concat_rgbd"], [tmp_path / "mine"]).set_index("").loc["max"]
+    assert dict(row) == {
+        "paper: infrabel_rgbd accuracy c3d": "66.3",
+        "paper: infrabel_rgbd accuracy slowfast": "86.0",
+        "paper: infrabel_rgbd accuracy timesformer": "39.9",
+        "here: mine, action accuracy mobilenet": "50.0 [40.0, 60.0]",
+    }
+
+
+def test_shares_of_pairs_and_classes_stand_beside_the_slides(measures, tmp_path):
+    (tmp_path / "relevance/action").mkdir(parents=True)
+    shares = {"rgb": (0.75, 0.5, 1.0), "depth": (0.25, 0.0, 0.5)}
+    rows = [
+        {"model": "fused", "modality": name, "label": label, "value": value, "low": low, "high": high}
+        for label in (None, "walk")
+        for name, (value, low, high) in shares.items()
+    ]
+    table = pd.DataFrame(rows).assign(kind="modality", quantity="share", predictions="all", clips=1)
+    table.to_csv(tmp_path / "relevance/action/mm_shap.csv", index=False)
+    found = measures.mm_shap(tmp_path).set_index("")
+    assert found.loc["slides, class=safe_action", "correct"] == "rgb 56.2, depth 43.8"
+    assert found.loc["slides, pair=image-title", "incorrect"] == "text 88.6, image 11.4"
+    for row in ("action, fused", "action, fused, class=walk"):
+        assert found.loc[row, "all"] == "rgb 75.0 [50.0, 100.0], depth 25.0 [0.0, 50.0] (1 clip)"
+
+
+def test_what_a_ratio_of_lengths_gains_stands_beside_what_is_lost_by_the_replacement_of_the_answer(measures, tmp_path):
+    folder = tmp_path / "relevance/letter"
+    folder.mkdir(parents=True)
+    (tmp_path / "config.yaml").write_text("report: {replacement: mean@fusion}")
+    columns = ["model", "lengths", "metric", "quantity", "value", "low", "high"]
+    rows = [
+        ("a", "lips 2", "accuracy", "performance", 0.9, 0.8, 1.0),
+        ("b", "lips 4", "accuracy", "gain", 0.1, 0.0, 0.2),
+    ]
+    pd.DataFrame(rows, columns=columns).to_csv(folder / "length_contribution.csv", index=False)
+    drops = pd.DataFrame({"model": ["a", "a"], "replacement": ["blank@input", "mean@fusion"], "drop": [0.6, 0.3]})
+    drops = drops.assign(modality="lips", metric="accuracy", low=0.0, high=0.9)
+    drops.to_csv(folder / "leave_one_out.csv", index=False)
+    found = measures.lengths(tmp_path).set_index("lengths")
+    assert found.loc["lips 2", "performance"] == "90.0 [80.0, 100.0]"
+    assert found.loc["lips 4", "gain"] == "10.0 [0.0, 20.0]"
+    assert found.loc["lips 2", "lost without lips (mean@fusion)"] == "30.0 [0.0, 90.0]"
+
+
+def test_a_study_without_the_measure_is_one_line(measures, tmp_path):
+    with pytest.raises(SystemExit, match=r"expected the results of a study with the measure dynamics, got no table"):
+        measures.epochs(tmp_path)

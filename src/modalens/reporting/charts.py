@@ -252,8 +252,8 @@ def attrition(bars: pd.DataFrame) -> Any:
 
 
 def embedding(table: pd.DataFrame) -> Any:
-    """modality, task, x, y, label, clip_id -> a point a clip, near where its features are alike. Of more than CLASSES the
-    commonest have a color."""
+    """modality, task, x, y, label, clip_id -> a point a clip, near where its features are alike. Of more than CLASSES
+    the commonest have a color."""
     kept = rounded(table, ["modality", "x", "y", "label", "clip_id"])
     names = list(dict.fromkeys(kept["modality"]))
     counts = kept["label"].value_counts()

@@ -28,8 +28,8 @@ def maps(study: Study, task: str, labels: Mapping[str, str], known: Maps) -> tup
 
     Features of several axes are averaged over all but the last. Of the headline model, the vector that its head
     classifies, with all modalities in place, of the first seed, or where it has none, the log-probabilities of all
-    classes; its name then stands for a modality's. Where there are more than MAPPED clips, the first of them by name are
-    drawn. known: the maps that were made already: several tasks may test on the same clips.
+    classes; its name then stands for a modality's. Where there are more than MAPPED clips, the first of them by name
+    are drawn. known: the maps that were made already: several tasks may test on the same clips.
     """
     if len(labels) < LEAST:
         return pd.DataFrame(), ""
