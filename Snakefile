@@ -32,6 +32,8 @@ onsuccess:
     answer = Path(f"{R}/report/answer.txt")
     if TERMINAL.run.stages.get("track") and TERMINAL.answers and answer.exists():
         print(answer.read_text(encoding="utf-8"), end="", flush=True)
+    if TERMINAL.answers and (again := TERMINAL.run.call_again(TERMINAL.trainings)):
+        print(again, flush=True)
 
 
 onerror:

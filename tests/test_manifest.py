@@ -154,7 +154,16 @@ def test_tables_that_are_no_more_are_deleted(tmp_path):
     (tmp_path / "shards" / "notes.txt").write_text("a user's own file")
     stage.main(arguments(tmp_path, tasks=["heard"], shards=2))
     assert {path.name for path in tmp_path.glob("shards/*")} == {"0.csv", "1.csv", "notes.txt"}
-    assert {path.name for path in tmp_path.glob("labels/*")} == {"heard.csv"}
+    assert {path.name for path in tmp_path.glob("labels/*")} == {"seen.csv", "heard.csv"}, "see the next test"
+
+
+def test_a_task_that_left_and_comes_back_with_the_same_labels_touches_no_table_of_labels(tmp_path):
+    stage.main(arguments(tmp_path))
+    before = {path: path.stat().st_mtime_ns for path in tmp_path.glob("labels/*")}
+    stage.main(arguments(tmp_path, tasks=["heard"]))
+    stage.main(arguments(tmp_path))
+    assert {path: path.stat().st_mtime_ns for path in tmp_path.glob("labels/*")} == before
+    assert len(before) == 2
 
 
 def test_answers_of_another_data_set_do_not_stay(tmp_path):

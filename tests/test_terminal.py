@@ -77,6 +77,20 @@ def test_a_clock_is_read_as_people_read_it(seconds, text):
     assert clock(seconds) == text
 
 
+def test_a_plan_that_looks_for_copies_anew_and_does_not_train_all_says_that_more_may_be_due():
+    """Snakemake asks nothing behind an `ancient` input for reasons of its own while what makes that input runs."""
+    for counts, due in (
+        ({"duplicates": 1, "report": 1, "track": 1}, True),
+        ({"splits": 1, "duplicates": 1, "train": 2, "report": 1}, True),
+        ({"splits": 3, "duplicates": 1, "train": 6, "report": 1}, False),
+        ({"train": 2, "report": 1}, False),
+        ({"duplicates": 1}, False),
+    ):
+        run = Run()
+        run.plan(counts)
+        assert ("call once more" in run.call_again(6)) == due, counts
+
+
 def test_a_run_without_a_terminal_prints_a_line_a_stage():
     stream = io.StringIO()
     made = terminal(stream)

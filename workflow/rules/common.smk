@@ -80,6 +80,7 @@ try:
 except UserError as error:
     sys.exit(f"modalens: {error}")
 
+TERMINAL.trainings = len(STUDY["tasks"]) * len(STUDY["models"])
 SEEDS = STUDY["seeds"]
 # What studies share, where the config says so.
 CACHE = ["--cache", STUDY["cache"]] if "cache" in STUDY else []

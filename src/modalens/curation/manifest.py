@@ -190,7 +190,10 @@ def _some(names: list[str], most: int = 5) -> str:
 
 
 def write(folder: Path, texts: Iterator[tuple[str, Iterable[str]]]) -> list[str]:
-    """Write what changed, text after text, and delete tables of ours that are no more. Returns the names touched."""
+    """Write what changed, text after text, and delete tables of ours that are no more. Returns the names touched.
+
+    Labels of a task that left stay, as its results do: when it comes back, nothing of it is made anew.
+    """
     touched, known = [], set()
     texts = chain([next(texts)], texts)  # a list that is refused makes no folder
     folder.mkdir(parents=True, exist_ok=True)
@@ -207,7 +210,6 @@ def write(folder: Path, texts: Iterator[tuple[str, Iterable[str]]]) -> list[str]
                 touched.append(name)
     for path in [
         *folder.glob("shards/*.csv"),
-        *folder.glob("labels/*.csv"),
         *folder.glob("columns/*.csv"),
         *folder.glob("answers.json"),
         *folder.glob("expected.csv"),

@@ -34,12 +34,13 @@ AGAIN = re.compile(
 
 class Terminal(logging.Handler):
     """Takes Snakemake's records. shown: whether it draws; it keeps account in any case. quiet: without progress. dry: a
-    dry run. answers: whether the run is to end with its answer."""
+    dry run. answers: whether the run is to end with its answer. trainings: jobs that train, of the whole study."""
 
     def __init__(self, hidden: Iterable[str] = (), stream: IO[str] | None = None) -> None:
         """hidden: rules that are no stage. stream: where to, instead of stderr."""
         super().__init__()
         self.run, self.shown, self.quiet, self.answers, self.dry = Run(), False, False, True, False
+        self.trainings = 0
         self._hidden = tuple(hidden)
         self._stream = sys.stderr if stream is None else stream
         self._began, self._stopped = time.monotonic(), False
@@ -80,7 +81,8 @@ class Terminal(logging.Handler):
         elif event == "run_info" and self.dry:
             jobs = sum(stage.total for stage in self.run.stages.values())
             first = f"{counted(jobs, 'job')} would run (`-n -p` prints each of them):"
-            self._say("\n".join([first, *self.run.reasons()]))
+            again = self.run.call_again(self.trainings)
+            self._say("\n".join([first, *self.run.reasons(), *([again] if again else [])]))
         elif event == "job_info":
             name = "/".join(map(str, record.wildcards.values()))
             self.run.start(record.jobid, Job(record.rule_name, name, list(record.log or ()), str(record.reason)), now)
