@@ -43,6 +43,10 @@ def test_every_config_in_the_repository_resolves(path, monkeypatch):
         ),
         ({"dataset": {"name": "known_answer", "clips": "3"}}, 'config: dataset.clips: expected int, got "3"'),
         (
+            {"dataset": {"name": "grid", "root": ".", "talkers": "s1"}},
+            'config: dataset.talkers: expected list, got "s1"',
+        ),
+        (
             {"models": {"late_fusoin": {}}},
             "config: models.late_fusoin: no model 'late_fusoin'; did you mean 'late_fusion'",
         ),

@@ -61,6 +61,9 @@ def test_crema_d_has_91_actors_whom_no_split_shares_and_six_emotions(tmp_path):
         (["2001_DFA_ANG_XX.flv"], "actor '2001' is none of 1001, 1002"),
         (["readme.txt"], "no .flv or .mp4 file lies below"),
         (["film.flv"], "no file below"),
+        (["1001_DFA_ANG_HI.flv"], "expected level XX of sentence DFA and emotion ANG, got HI"),
+        (["1001_IEO_NEU_HI.flv"], "expected level XX of sentence IEO and emotion NEU, got HI"),
+        (["1001_IEO_ANG_XX.flv"], "expected level LO, MD or HI of sentence IEO and emotion ANG, got XX"),
         (["a/1001_DFA_ANG_XX.flv", "b/1001_DFA_ANG_XX.mp4"], "actors missing"),
     ],
 )
@@ -73,12 +76,19 @@ def test_a_corpus_that_lies_there_twice_is_refused_with_both_places(tmp_path):
     line = line_of(crema_d.CremaD(["emotion"], root=str(root), partial=True))
     assert "a/1001_DFA_ANG_XX.flv and " in line
     assert "1 clip id occurs again, first '1001_DFA_ANG_XX'" in line
+    assert line.endswith("name the folder of one of the two copies as root")
+
+
+def test_a_clip_that_lies_twice_in_one_folder_is_not_sent_to_that_folder(tmp_path):
+    root = touch(tmp_path, "1001_DFA_ANG_XX.flv", "1001_DFA_ANG_XX.mp4")
+    line = line_of(crema_d.CremaD(["emotion"], root=str(root), partial=True))
+    assert line.endswith("take one of the two out")
 
 
 def test_files_of_other_names_are_counted_in_the_log(tmp_path, caplog):
     root = touch(tmp_path, "1001_DFA_ANG_XX.flv", "notes.flv", "._1001_DFA_ANG_XX.flv")
     assert len(crema_d.CremaD(["emotion"], root=str(root), partial=True).manifest()) == 1
-    assert "1 files are not named like 1001_DFA_ANG_XX" in caplog.text
+    assert "1 file is not named like 1001_DFA_ANG_XX" in caplog.text
 
 
 def test_a_folder_that_is_not_there_is_one_line(tmp_path):
@@ -128,6 +138,23 @@ def test_a_damaged_ravdess_is_one_line(tmp_path):
     assert "1,381 clips of speech, 1,440 were published" in line_of(ravdess.Ravdess(["emotion"], root=str(root)))
 
 
+@pytest.mark.parametrize(
+    ("name", "line"),
+    [
+        ("Actor_02/01-01-06-01-02-01-01", "a clip of actor 01 lies in the folder of actor 02"),
+        ("Video_Song_Actor_02/01-02-03-01-02-01-01", "a clip of actor 01 lies in the folder of actor 02"),
+        ("Actor_01/01-02-07-01-02-01-01", "expected no song with disgust of actor 01"),
+        ("Actor_18/01-02-03-01-02-01-18", "expected no song with happy of actor 18"),
+        ("Actor_01/01-01-01-02-02-01-01", "expected neutral of normal intensity, got strong"),
+        ("Actor_01/01-01-06-01-02-09-01", "repetition '09' is none of 01, 02"),
+        ("Actor_01/09-01-06-01-02-01-01", "modality '09' is none of 01, 02, 03"),
+    ],
+)
+def test_a_name_that_contradicts_the_layout_of_ravdess_is_one_line(tmp_path, name, line):
+    root = touch(tmp_path, "Actor_03/01-01-06-01-02-01-03.mp4", f"{name}.mp4")
+    assert line in line_of(ravdess.Ravdess(["emotion"], root=str(root), partial=True))
+
+
 def sentences(count):
     for place in range(count):
         command, rest = "blps"[place % 4], place // 4
@@ -154,7 +181,12 @@ def test_grid_splits_by_sentences_and_by_lipnet_s_unseen_talkers(tmp_path):
     unseen = grid.Grid(["digit"], split="unseen", **options).manifest()
     assert set(unseen.loc[unseen["split"] == "test", "group"]) == {"s1", "s2", "s20", "s22"}
     line = line_of(grid.Grid(["digit"], split="unseen", talkers=["s1", "s3"], **options))
-    assert "talkers missing: s2, s20, s22" in line
+    assert line.endswith(
+        "talkers missing: s2, s20, s22 (3 of 4); split unseen tests s1, s2, s20 and s22: unpack them, and name them "
+        "where `talkers` is set"
+    )
+    line = line_of(grid.Grid(["digit"], talkers=["s1", "s5"], **options))
+    assert line.endswith("talkers missing: s5 (1 of 2); unpack the rest, or take what is missing out of `talkers`")
 
 
 def test_grid_s_own_clips_say_what_their_list_says(shared, tmp_path):
@@ -170,12 +202,13 @@ def test_grid_s_own_clips_say_what_their_list_says(shared, tmp_path):
 @pytest.mark.parametrize(
     ("names", "options", "line"),
     [
-        (["s1/bbaf2n.mpg"], {}, "1 talkers (s1) are no three splits without a shared talker"),
+        (["s1/bbaf2n.mpg"], {}, "1 talker is there (s1), no three splits without a shared talker"),
         (["x/bbaf2n.mpg"], {"split": "sentences"}, "lies in no folder of a talker"),
         (["s21/bbaf2n.mpg"], {"split": "sentences"}, "lies in no folder of a talker"),
         (["s1/bbaw2n.mpg"], {"split": "sentences"}, "letter 'w' is none of"),
         (["s1/bbaf0n.mpg"], {"split": "sentences"}, "digit '0' is none of z, 1"),
-        (["s1/bbaf2n.mpg"], {"split": "sentences"}, "1 sentences of s1, 1,000 were published"),
+        (["s1/bbaf2n.mpg"], {"split": "sentences"}, "1 sentence of s1, 1,000 were published"),
+        (["s1/s2/bbaf2n.mpg"], {"split": "sentences"}, "lies in the folders of two talkers, s1 and s2"),
         (["s1/bbaf2n.mpg"], {"split": "sentences", "talkers": ["s1", "s2"]}, "talkers missing: s2 (1 of 2)"),
         (
             ["s1/a/bbaf2n.mpg", "s1/b/bbaf2n.mpg"],
@@ -206,10 +239,11 @@ def test_lrw_s_folders_are_words_and_splits(tmp_path):
 @pytest.mark.parametrize(
     ("names", "options", "line"),
     [
-        (["ABOUT/train/ABOUT_00001.mp4"], {}, "1 words, 500 were published"),
+        (["ABOUT/train/ABOUT_00001.mp4"], {}, "1 word, 500 were published"),
+        (["ABOUT/val/ABOUT_00051.mp4"], {"partial": True}, "expected a number of 1 to 50 in val, got 00051"),
         (["ABOUT/training/ABOUT_00001.mp4"], {"partial": True}, "folder 'training' is none of train, val, test"),
         (["ABOUT/train/ABSENT_00001.mp4"], {"partial": True}, "the word ABSENT lies in the folder of ABOUT"),
-        (["ABOUT/train/ABOUT_00001.mp4"], {"words": ["ABOUT", "ZERO"]}, "words missing: ZERO (1 of 2)"),
+        (["ABOUT/train/ABOUT_00001.mp4"], {"words": ["ABOUT", "ZERO"]}, "words missing: ZERO (1 of 2); unpack"),
     ],
 )
 def test_a_damaged_lrw_is_one_line(tmp_path, names, options, line):
@@ -280,9 +314,21 @@ def test_a_damaged_iemocap_is_one_line(tmp_path):
         ("\tang\t", "\tjoy\t", "line 3: emotion 'joy' is none of"),
         ("[0.2901 - ", "[0.2901 ", "line 3: expected [start - end] utterance emotion"),
         ("Ses01F_impro01_F000", "Ses02F_impro01_F000", "line 3: utterance Ses02F_impro01_F000 is of another dialogue"),
+        ("0.9000", "0.1", "line 3: expected an end after the start 0.2901, got 0.1"),
+        ("[2.5000", "[9.5", "line 3: expected valence of 1 to 5, got 9.5"),
+        (whole, "", f"{path.name}: expected lines [start - end] utterance emotion [v, a, d], got none"),
     ]:
         path.write_text(whole.replace(old, new))
         assert line in line_of(partial)
+    row = whole.splitlines(keepends=True)[2]
+    path.write_text(whole + row)
+    line = line_of(partial)
+    assert f"({path}, line 3 and {path}, line 7); take one of the two out" in line
+    path.write_text(whole)
+    (tmp_path / "Session2/dialog/EmoEvaluation").mkdir(parents=True)
+    path.rename(tmp_path / "Session2/dialog/EmoEvaluation" / path.name)
+    # Session1's actors would be in two groups, and so in two splits.
+    assert "the dialogue Ses01F_impro01 lies in the folder Session2" in line_of(partial)
 
 
 def write_lrw1000(root: Path) -> Path:
@@ -325,7 +371,7 @@ def test_lrw1000_joins_its_lists_and_makes_a_clip_of_pictures_and_sound(tmp_path
 def test_a_damaged_lrw1000_is_one_line_or_a_clip_with_its_cause(tmp_path):
     root = write_lrw1000(tmp_path / "corpus")
     dataset = lrw1000.Lrw1000(["word"], root=str(root), partial=True)
-    assert "1 rows of trn_1000.txt, 603,193 were published" in line_of(lrw1000.Lrw1000(["word"], root=str(root)))
+    assert "1 row of trn_1000.txt, 603,193 were published" in line_of(lrw1000.Lrw1000(["word"], root=str(root)))
     path = root / "info/trn_1000.txt"
     whole = path.read_text("utf-8")
     for old, new, line in [
@@ -334,6 +380,8 @@ def test_a_damaged_lrw1000_is_one_line_or_a_clip_with_its_cause(tmp_path):
         ("0.20", "soon", "line 1: 'soon' is no number of seconds"),
         ("0.20", "0.90", "line 1: end 0.6 lies before start 0.90"),
         ("aa11", "../aa11", "'../aa11' is no name of a video or a sound"),
+        (whole, 2 * whole, f"({path}, line 1 and {path}, line 2); take one of the two out"),
+        (whole, "\n", "trn_1000.txt is empty; fetch it anew"),
     ]:
         path.write_text(whole.replace(old, new), "utf-8")
         assert line in line_of(dataset)

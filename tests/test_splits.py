@@ -93,7 +93,7 @@ def test_the_seed_alone_decides_and_not_the_order_of_the_rows():
 
 
 def test_too_few_groups_is_said_with_their_number():
-    with pytest.raises(UserError, match="20 clips come from 2 groups"):
+    with pytest.raises(UserError, match="20 clips of 2 groups: 3 splits want at least 3 groups"):
         splitting.assign(labelled(20, 2), FRACTIONS, 0)
 
 

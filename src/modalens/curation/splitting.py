@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from modalens.utils.csv_tables import read_table
 from modalens.utils.errors import UserError
+from modalens.utils.words import counted
 
 log = logging.getLogger("modalens")
 
@@ -37,7 +38,8 @@ def assign(labels: pd.DataFrame, fractions: dict[str, float], seed: int) -> pd.S
     names = sorted((name for name in NAMES if name in fractions), key=lambda name: -fractions[name])
     if len(groups) < len(names):
         raise UserError(
-            f"{len(labels)} clips come from {len(groups)} groups; {len(names)} splits want at least {len(names)}, "
+            f"{counted(len(labels), 'clip')} of {counted(len(groups), 'group')}: {len(names)} splits want at least "
+            f"{len(names)} groups, "
             "since clips of one group stay together"
         )
     # Per group the classes that it holds and how often: a full table would not fit for millions of source videos.

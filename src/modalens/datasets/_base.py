@@ -1,6 +1,6 @@
 """What every data set is: annotations -> a manifest, and where the media of a clip are."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -63,14 +63,19 @@ class Dataset:
         return fetching.fetch(source, start_s, end_s, destination, options)
 
 
-def unique(table: pd.DataFrame, where: str, remedy: str) -> pd.DataFrame:
-    """The manifest itself. Raises UserError where two rows, two files mostly, are the same clip."""
+def unique(
+    table: pd.DataFrame, where: str, remedy: Callable[[str, str], str], places: "pd.Series[str] | None" = None
+) -> pd.DataFrame:
+    """The manifest itself. Raises UserError where two rows, two files mostly, are the same clip.
+
+    places: of the rows, where that is not their source. remedy: of the places of the first two.
+    """
     again = table.loc[table["clip_id"].duplicated(), "clip_id"]
     if len(again):
         clip_id = again.iloc[0]
-        first, second = table.loc[table["clip_id"] == clip_id, "source"].iloc[:2]
+        first, second = (table["source"] if places is None else places)[table["clip_id"] == clip_id].iloc[:2]
         raise UserError(
             f"{where}: {counted(len(again), 'clip id')} occur{'s' * (len(again) == 1)} again, first {clip_id!r} "
-            f"({first} and {second}); {remedy}"
+            f"({first} and {second}); {remedy(first, second)}"
         )
     return table

@@ -11,7 +11,7 @@ import pandas as pd
 from modalens.datasets._base import unique
 from modalens.utils.errors import UserError
 from modalens.utils.suggest import suggest
-from modalens.utils.words import half_letter
+from modalens.utils.words import counted, half_letter
 
 log = logging.getLogger("modalens")
 
@@ -45,7 +45,8 @@ def named(root: Path, suffixes: tuple[str, ...], name: "re.Pattern[str]", exampl
         raise UserError(f"{where}: no file below {root} is named like {example}; the first is {found[0]}")
     if others:
         odd = next(path for path in found if not name.fullmatch(path.stem))
-        log.warning("%s: %d files are not named like %s and are left out, first %s", where, others, example, odd)
+        said = counted(others, "file is", "files are")
+        log.warning("%s: %s not named like %s and left out, first %s", where, said, example, odd)
     return iter(pairs)
 
 
@@ -71,26 +72,40 @@ def meaning(code: str, known: Mapping[str, str] | Sequence[str], what: str, path
 
 def check_whole(found: Iterable[str], expected: Iterable[str], what: str, where: str, partial: bool) -> None:
     """Raises UserError where a speaker or a word is missing, unless the config says that a part is meant."""
+    if not partial:
+        part = "unpack the rest, or write `partial: true` in the config if a part is meant"
+        check_there(found, expected, what, where, part)
+
+
+def check_there(found: Iterable[str], expected: Iterable[str], what: str, where: str, remedy: str) -> None:
+    """Raises UserError where a speaker or a word that the config asks for is missing."""
     wanted, there = list(expected), set(found)
-    missing = [name for name in wanted if name not in there]
-    if missing and not partial:
+    missing = [str(name) for name in wanted if name not in there]
+    if missing:
         few = ", ".join(missing[:5]) + (" …" if len(missing) > 5 else "")
-        raise UserError(
-            f"{where}: {what} missing: {few} ({len(missing)} of {len(wanted)}); unpack the rest, or write "
-            "`partial: true` in the config if a part is meant"
-        )
+        raise UserError(f"{where}: {what} missing: {few} ({len(missing)} of {len(wanted)}); {remedy}")
 
 
 def check_count(found: int, published: int, what: str, where: str, partial: bool) -> None:
-    """Raises UserError where there are not as many clips as were published, unless the config says that it is meant."""
+    """Raises UserError where there are not as many clips as were published, unless the config says that it is meant.
+    what: one of them, "sentence of s1"."""
     if found != published and not partial:
+        noun, blank, rest = what.partition(" ")
         raise UserError(
-            f"{where}: {found:,} {what}, {published:,} were published; unpack the corpus anew, or write "
-            "`partial: true` in the config if a part is meant"
+            f"{where}: {counted(found, noun)}{blank}{rest}, {published:,} were published; unpack the corpus anew, or "
+            "write `partial: true` in the config if a part is meant"
         )
 
 
 def table(rows: Sequence[Mapping[str, str]], tasks: Sequence[str], where: str) -> pd.DataFrame:
-    """Rows -> a manifest; what a row does not say is "". Raises UserError where two files are the same clip."""
+    """Rows -> a manifest; what a row does not say is "". Raises UserError where two files, or two rows of lists, are
+    the same clip; `place` is where in a list a row stands."""
     found = pd.DataFrame(rows).reindex(columns=[*FIELDS, *tasks], fill_value="").astype("str")
-    return unique(found, where, "name the folder of one of the two copies as root")
+    places = pd.Series([row.get("place", row["source"]) for row in rows], found.index, "str")
+    return unique(found, where, _one_of_two, places)
+
+
+def _one_of_two(first: str, second: str) -> str:
+    if Path(first).parent == Path(second).parent:
+        return "take one of the two out"
+    return "name the folder of one of the two copies as root"

@@ -11,6 +11,7 @@ import pandas as pd
 
 from modalens.datasets import _corpora
 from modalens.datasets._base import Dataset
+from modalens.utils.errors import UserError
 
 EMOTIONS = {"ANG": "anger", "DIS": "disgust", "FEA": "fear", "HAP": "happy", "NEU": "neutral", "SAD": "sad"}
 SENTENCES = ("IEO", "TIE", "IOM", "IWW", "TAI", "MTI", "IWL", "ITH", "DFA", "ITS", "TSI", "WSI")
@@ -23,8 +24,8 @@ NAME = re.compile(r"(\d{4})_([A-Z]{3})_([A-Z]{3})_([A-Z]{1,2})")
 class CremaD(Dataset):
     """root: the folder that holds VideoFlash. partial: take a part of the corpus.
 
-    Tasks: emotion (six, as acted), sentence (twelve codes), level. Groups are the actors, so no split shares one; the
-    owners publish no split.
+    Tasks: emotion (six, as acted), sentence (twelve codes), level (of the sentence IEO where it is not neutral). Groups
+    are the actors, so no split shares one; the owners publish no split.
     """
 
     def __init__(self, tasks: list[str], *, root: str, partial: bool = False) -> None:
@@ -38,11 +39,15 @@ class CremaD(Dataset):
         rows = [_row(path, *match.groups()) for path, match in found]
         _corpora.check_whole((row["group"] for row in rows), ACTORS, "actors", where, self.partial)
         table = _corpora.table(rows, self.tasks, where)
-        _corpora.check_count(len(table), CLIPS, "clips", where, self.partial)
+        _corpora.check_count(len(table), CLIPS, "clip", where, self.partial)
         return table
 
 
 def _row(path: Path, actor: str, sentence: str, emotion: str, level: str) -> dict[str, str]:
+    levels = sentence == SENTENCES[0] and emotion != "NEU"
+    if level in LEVELS and levels != (LEVELS[level] != "unspecified"):
+        expected = "LO, MD or HI" if levels else "XX"
+        raise UserError(f"{path}: expected level {expected} of sentence {sentence} and emotion {emotion}, got {level}")
     return {
         "clip_id": path.stem,
         "source": path.as_posix(),

@@ -65,7 +65,7 @@ class Folder(Dataset):
                 _note_backslashes(table[name], self.csv)
         stem = _stems(table) if "file" in table else _stem
         found = [self._rows(good, stem) for part in csv_chunks.parts(table) for good in self._sound(part)]
-        return unique(pd.concat(found, ignore_index=True), self.csv, "add a column clip_id")
+        return unique(pd.concat(found, ignore_index=True), self.csv, lambda *_: "add a column clip_id")
 
     def answers(self) -> dict[str, dict[str, Any]]:
         return {}

@@ -14,6 +14,7 @@ import pandas as pd
 from modalens.datasets import _corpora
 from modalens.datasets._base import Dataset
 from modalens.utils.errors import UserError
+from modalens.utils.words import counted, listed
 
 COMMANDS = {"b": "bin", "l": "lay", "p": "place", "s": "set"}
 COLOURS = {"b": "blue", "g": "green", "r": "red", "w": "white"}
@@ -63,27 +64,32 @@ class Grid(Dataset):
             if self.talkers is None or talker in self.talkers:
                 rows.append(_row(path, talker, self.split, *match.groups()))
         talkers = sorted({row["talker"] for row in rows}, key=TALKERS.index)
-        wanted = [*(self.talkers or ()), *(UNSEEN if self.split == "unseen" else ())]
-        _corpora.check_whole(talkers, wanted, "talkers", where, partial=False)
+        remedy = "unpack the rest, or take what is missing out of `talkers`"
+        _corpora.check_there(talkers, self.talkers or (), "talkers", where, remedy)
+        if self.split == "unseen":
+            remedy = f"split unseen tests {listed(UNSEEN)}: unpack them, and name them where `talkers` is set"
+            _corpora.check_there(talkers, UNSEEN, "talkers", where, remedy)
         if self.split == "unseen" and set(talkers) <= set(UNSEEN):
             raise UserError(f"{where}: split unseen tests {', '.join(UNSEEN)}; no other talker is there to train on")
         if self.split == "talkers" and len(talkers) < 3:
             raise UserError(
-                f"{where}: {len(talkers)} talkers ({', '.join(talkers)}) are no three splits without a shared talker; "
-                "write `split: sentences` in the config"
+                f"{where}: {counted(len(talkers), 'talker is', 'talkers are')} there ({', '.join(talkers)}), no three "
+                "splits without a shared talker; write `split: sentences` in the config"
             )
         table = _corpora.table(rows, self.tasks, where)
         for talker in talkers:
             count = sum(row["talker"] == talker for row in rows)
-            _corpora.check_count(count, SENTENCES, f"sentences of {talker}", where, self.partial)
+            _corpora.check_count(count, SENTENCES, f"sentence of {talker}", where, self.partial)
         return table
 
 
 def _talker(path: Path, root: Path) -> str:
-    """The nearest folder that is named like a talker; the root itself may be one."""
-    for name in reversed([root.resolve().name, *path.relative_to(root).parts[:-1]]):
-        if name in TALKERS:
-            return name
+    """The folder below the root that is named like a talker; the root itself may be one."""
+    found = {name for name in path.relative_to(root).parts[:-1] if name in TALKERS}
+    if len(found) > 1:
+        raise UserError(f"{path}: lies in the folders of two talkers, {listed(sorted(found))}")
+    if talker := next(iter(found or {root.resolve().name} & {*TALKERS}), ""):
+        return talker
     raise UserError(f"{path}: lies in no folder of a talker, s1 to s34")
 
 

@@ -37,6 +37,7 @@ SPLITS = {"train": 3871, "validation": 553, "test": 1107}  # of BalanceMLA's pap
 JUDGED = re.compile(r"\[(\d+\.\d+) - (\d+\.\d+)\]\s+(\S+)\s+([a-z]{3})\s+\[(\d+\.\d+), *(\d+\.\d+), *(\d+\.\d+)\]\s*")
 SAID = re.compile(r"(Ses\S+) \[[\d.-]+\]: *(.*)")
 SCALES = ("valence", "activation", "dominance")
+LOWEST, HIGHEST = 0.5, 5.5  # of scales of 1 to 5, with half a point of tolerance
 
 
 class Iemocap(Dataset):
@@ -79,9 +80,9 @@ class Iemocap(Dataset):
         _corpora.check_whole((row["group"] for row in rows), SESSIONS, "sessions", where, self.partial)
         if self.tasks == ["emotion"] and self.classes == "four":
             rows = [row for row in rows if row["emotion"]]
-            _corpora.check_count(len(rows), UTTERANCES["four"], "utterances of the four classes", where, self.partial)
+            _corpora.check_count(len(rows), UTTERANCES["four"], "utterance of the four classes", where, self.partial)
         else:
-            _corpora.check_count(len(rows), UTTERANCES["all"], "utterances", where, self.partial)
+            _corpora.check_count(len(rows), UTTERANCES["all"], "utterance", where, self.partial)
         table = _corpora.table(rows, self.tasks, where)
         return self._drawn(table) if self.split == "utterances" else table
 
@@ -90,20 +91,30 @@ class Iemocap(Dataset):
 
     def _rows(self, path: Path) -> Iterator[dict[str, str]]:
         session, dialogue = path.parents[2], path.stem
+        if session.name not in SESSIONS or not dialogue.startswith(f"Ses0{session.name[-1]}"):
+            raise UserError(f"{path}: the dialogue {dialogue} lies in the folder {session.name}; expected its session")
         said = _transcript(session / "dialog" / "transcriptions" / path.name)
-        for number, line in enumerate(_lines(path), 1):
-            if not line.startswith("["):
-                continue
+        judged = [(number, line) for number, line in enumerate(_lines(path), 1) if line.startswith("[")]
+        if not judged:
+            raise UserError(f"{path}: expected lines [start - end] utterance emotion [v, a, d], got none")
+        for number, line in judged:
             match = JUDGED.fullmatch(line)
             if not match:
                 raise UserError(
                     f"{path}, line {number}: expected [start - end] utterance emotion [v, a, d], got {line!r}"
                 )
             start, end, utterance, emotion, *scales = match.groups()
-            if not utterance.startswith(dialogue):
-                raise UserError(f"{path}, line {number}: utterance {utterance} is of another dialogue")
-            label = _corpora.meaning(emotion, EMOTIONS, "emotion", f"{path}, line {number}")
+            place = f"{path}, line {number}"
+            if not utterance.startswith(f"{dialogue}_"):
+                raise UserError(f"{place}: utterance {utterance} is of another dialogue")
+            if float(end) <= float(start):
+                raise UserError(f"{place}: expected an end after the start {start}, got {end}")
+            for scale, value in zip(SCALES, scales, strict=True):
+                if not LOWEST <= float(value) <= HIGHEST:
+                    raise UserError(f"{place}: expected {scale} of 1 to 5, got {value}")
+            label = _corpora.meaning(emotion, EMOTIONS, "emotion", place)
             yield {
+                "place": place,
                 "clip_id": utterance,
                 "group": session.name,
                 "text": said.get(utterance, ""),

@@ -16,6 +16,7 @@ from modalens.utils.errors import UserError
 
 SPLITS = {"train": "train", "val": "validation", "test": "test"}
 CLIPS = {"train": 488_766, "validation": 25_000, "test": 25_000}
+NUMBERED = {"train": 1000, "validation": 50, "test": 50}  # at most, of each word
 WORDS = 500
 NAME = re.compile(r"([A-Z']+)_(\d{5})")
 
@@ -36,22 +37,27 @@ class Lrw(Dataset):
     def manifest(self) -> pd.DataFrame:
         where = "dataset lrw"
         found = _corpora.named(self.root, (".mp4",), NAME, "ABOUT_00001", where)
-        rows = [row for path, match in found if (row := self._row(path, match[1]))]
-        _corpora.check_whole((row[self.tasks[0]] for row in rows), self.words or (), "words", where, partial=False)
+        rows = [row for path, match in found if (row := self._row(path, *match.groups()))]
+        there = (row[self.tasks[0]] for row in rows)
+        remedy = "unpack the rest, or take what is missing out of `words`"
+        _corpora.check_there(there, self.words or (), "words", where, remedy)
         table = _corpora.table(rows, self.tasks, where)
         if self.words is None:
-            _corpora.check_count(table[self.tasks[0]].nunique(), WORDS, "words", where, self.partial)
+            _corpora.check_count(table[self.tasks[0]].nunique(), WORDS, "word", where, self.partial)
             counts = Counter(table["split"].tolist())
             for split, count in CLIPS.items():
-                _corpora.check_count(counts[split], count, f"clips of {split}", where, self.partial)
+                _corpora.check_count(counts[split], count, f"clip of {split}", where, self.partial)
         return table
 
-    def _row(self, path: Path, word: str) -> dict[str, str] | None:
+    def _row(self, path: Path, word: str, number: str) -> dict[str, str] | None:
         if self.words is not None and word not in self.words:
             return None
         split = _corpora.meaning(path.parent.name, SPLITS, "folder", path)
         if path.parent.parent.name != word:
             raise UserError(f"{path}: the word {word} lies in the folder of {path.parent.parent.name}")
+        if not 1 <= int(number) <= NUMBERED[split]:
+            most = NUMBERED[split]
+            raise UserError(f"{path}: expected a number of 1 to {most:,} in {path.parent.name}, got {number}")
         return {
             "clip_id": f"{path.stem}_{split}",  # numbers begin anew in every split
             "source": path.as_posix(),

@@ -49,12 +49,13 @@ class Lrw1000(Dataset):
         for split, name in LISTS.items():
             part = [self._row(split, sounds, *found) for found in _rows(self.root / "info" / name, 5)]
             if self.words is None:
-                _corpora.check_count(len(part), CLIPS[split], f"rows of {name}", where, self.partial)
+                _corpora.check_count(len(part), CLIPS[split], f"row of {name}", where, self.partial)
             rows += [row for row in part if self.words is None or row[self.tasks[0]] in self.words]
         words = [row[self.tasks[0]] for row in rows]
-        _corpora.check_whole(words, self.words or (), "words", where, partial=False)
+        remedy = "complete the lists, or take what is missing out of `words`"
+        _corpora.check_there(words, self.words or (), "words", where, remedy)
         if self.words is None:
-            _corpora.check_count(len(set(words)), WORDS, "words", where, self.partial)
+            _corpora.check_count(len(set(words)), WORDS, "word", where, self.partial)
         return _corpora.table(rows, self.tasks, where)
 
     def inputs(self) -> list[Path]:
@@ -100,6 +101,7 @@ class Lrw1000(Dataset):
             "sound": (self.root / "audio" / f"{sound}.wav").as_posix(),
         }
         return {
+            "place": place,
             "clip_id": f"{video}_{_time(start)}_{_time(end)}",
             "source": "lrw1000:" + urlencode(told),
             "group": video,
@@ -117,6 +119,8 @@ def _rows(path: Path, width: int) -> Iterator[tuple[str, list[str]]]:
         raise UserError(f"{path} cannot be read ({error.strerror}); root is the folder that holds info") from error
     except UnicodeDecodeError as error:
         raise UserError(f"{path}: no text in UTF-8 (byte {error.start}); fetch it anew") from error
+    if not any(map(str.strip, lines)):
+        raise UserError(f"{path} is empty; fetch it anew")
     for number, line in enumerate(lines, 1):
         cells = [cell.strip() for cell in line.split(",")]
         place = f"{path}, line {number}"

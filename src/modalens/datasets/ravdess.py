@@ -15,6 +15,7 @@ from modalens.datasets._base import Dataset
 from modalens.utils.errors import UserError
 
 BOTH = "01"  # sound and picture; 02 is picture alone, 03 sound alone: the same recordings
+MODALITIES = (BOTH, "02", "03")
 CHANNELS = {"01": "speech", "02": "song"}
 EMOTIONS = dict(
     zip(
@@ -25,9 +26,12 @@ EMOTIONS = dict(
 )
 INTENSITIES = {"01": "normal", "02": "strong"}
 STATEMENTS = {"01": "kids", "02": "dogs"}
+REPETITIONS = ("01", "02")
 ACTORS = [f"{number:02d}" for number in range(1, 25)]
+UNSUNG = ("disgust", "surprised")
 SILENT = "18"  # has no song
 CLIPS = {"speech": 1440, "song": 1012}
+FOLDER = re.compile(r"(?:.*_)?Actor_(\d\d)")
 NAME = re.compile(r"(\d\d)-(\d\d)-(\d\d)-(\d\d)-(\d\d)-(\d\d)-(\d\d)")
 
 
@@ -53,7 +57,7 @@ class Ravdess(Dataset):
     def manifest(self) -> pd.DataFrame:
         where = "dataset ravdess"
         found = _corpora.named(self.root, (".mp4",), NAME, "01-01-06-01-02-01-12", where)
-        every = [_row(path, *match.groups()) for path, match in found if match[1] == BOTH]
+        every = [row for path, match in found if (row := _row(path, *match.groups()))]
         rows = [row for row in every if row["channel"] in self.channels]
         for name in self.channels:
             part = [row for row in rows if row["channel"] == name]
@@ -63,14 +67,16 @@ class Ravdess(Dataset):
             raise UserError(f"{where}: no clip below {self.root} has sound and picture of {' or '.join(self.channels)}")
         table = _corpora.table(rows, self.tasks, where)
         published = sum(CLIPS[name] for name in set(self.channels))
-        _corpora.check_count(len(table), published, f"clips of {' and '.join(self.channels)}", where, self.partial)
+        _corpora.check_count(len(table), published, f"clip of {' and '.join(self.channels)}", where, self.partial)
         return table
 
 
-def _row(
-    path: Path, _both: str, channel: str, emotion: str, intensity: str, statement: str, _again: str, actor: str
-) -> dict[str, str]:
-    return {
+def _row(path: Path, modality: str, *codes: str) -> dict[str, str] | None:
+    """None of a clip without sound or picture."""
+    channel, emotion, intensity, statement, again, actor = codes
+    _corpora.meaning(modality, MODALITIES, "modality", path)
+    _corpora.meaning(again, REPETITIONS, "repetition", path)
+    row = {
         "clip_id": path.stem,
         "source": path.as_posix(),
         "group": _corpora.meaning(actor, ACTORS, "actor", path),
@@ -79,3 +85,10 @@ def _row(
         "intensity": _corpora.meaning(intensity, INTENSITIES, "intensity", path),
         "statement": _corpora.meaning(statement, STATEMENTS, "statement", path),
     }
+    if (folder := FOLDER.fullmatch(path.parent.name)) and folder[1] != actor:
+        raise UserError(f"{path}: a clip of actor {actor} lies in the folder of actor {folder[1]}")
+    if row["channel"] == "song" and (row["emotion"] in UNSUNG or actor == SILENT):
+        raise UserError(f"{path}: expected no song with {row['emotion']} of actor {actor}; the corpus has none")
+    if (row["emotion"], row["intensity"]) == ("neutral", "strong"):
+        raise UserError(f"{path}: expected neutral of normal intensity, got strong")
+    return row if modality == BOTH else None

@@ -48,10 +48,13 @@ def options(kind: str, name: str) -> dict[str, Option]:
 
 def _of_arguments(arguments: ast.arguments) -> Iterator[Option]:
     for argument, value in zip(arguments.kwonlyargs, arguments.kw_defaults, strict=True):
-        annotation = argument.annotation
+        annotation, nullable = argument.annotation, False
+        if isinstance(annotation, ast.BinOp) and ast.unparse(annotation.right) == "None":
+            annotation, nullable = annotation.left, True
         outer = annotation.value if isinstance(annotation, ast.Subscript) else annotation
         default = value.value if isinstance(value, ast.Constant) else None
-        yield Option(argument.arg, outer.id if isinstance(outer, ast.Name) else "", default, required=value is None)
+        kind = outer.id if isinstance(outer, ast.Name) else ""
+        yield Option(argument.arg, kind, default, required=value is None, nullable=nullable)
 
 
 def _lineage(kind: str, name: str) -> Iterator[ast.ClassDef]:

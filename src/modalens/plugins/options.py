@@ -15,12 +15,14 @@ TYPES |= dict.fromkeys(("list", "tuple", "Sequence"), list)
 
 @dataclass(frozen=True)
 class Option:
-    """type: the outer name of the annotation, "" where there is none that is checked."""
+    """type: the outer name of the annotation, "" where there is none that is checked. nullable: whether it is that or
+    None."""
 
     name: str
     type: str = ""
     default: Any = None
     required: bool = False
+    nullable: bool = False
 
 
 def validate(known: Mapping[str, Option], given: Mapping[str, Any], where: str) -> None:
@@ -29,6 +31,8 @@ def validate(known: Mapping[str, Option], given: Mapping[str, Any], where: str) 
         if name not in known:
             raise UserError(f"{where}: unknown option {name!r}; {suggest(name, sorted(known))}")
         expected = TYPES.get(known[name].type)
+        if value is None and known[name].nullable:
+            continue
         if expected and (not isinstance(value, expected) or (isinstance(value, bool) and expected is not bool)):  # type: ignore[arg-type]
             raise UserError(f"{where}.{name}: expected {known[name].type}, got {json.dumps(value)}")
     for name, option in known.items():
