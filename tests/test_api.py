@@ -419,13 +419,18 @@ def test_a_page_that_is_to_be_a_directory_is_refused_before_anything_is_computed
         modalens.report(tmp_path / "no_predictions.csv", tmp_path)
 
 
+def test_a_model_that_no_task_has_is_refused_before_a_page_is_made(tmp_path):
+    with pytest.raises(modalens.UserError, match="report: model: no 'modle' in 'xor'; did you mean 'model'"):
+        modalens.report({"xor": of_joint(XOR)}, tmp_path / "page.html", model="modle")
+    assert not (tmp_path / "page.html").exists()
+
+
+@pytest.mark.slow
 def test_the_page_of_several_tasks_has_them_all(tmp_path):
     output = modalens.report({"xor": of_joint(XOR), "seen": of_joint(VIDEO_TELLS)}, tmp_path / "page.html", **QUICK)
     html = output.read_text(encoding="utf-8")
     assert 'id="task-2"' in html
     assert 'id="leaderboard"' not in html
-    with pytest.raises(modalens.UserError, match="report: model: no 'modle' in 'xor'; did you mean 'model'"):
-        modalens.report({"xor": of_joint(XOR)}, tmp_path / "page.html", model="modle")
 
 
 # --- the package

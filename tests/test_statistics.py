@@ -122,7 +122,7 @@ def test_crossed_interval_is_wider_than_either_alone():
 def test_interval_covers_the_truth_about_as_often_as_it_says():
     """Groups of 4 clips share a difficulty; an interval over clips would cover far less."""
     rng = np.random.default_rng(3)
-    groups, size, trials, covered = 50, 4, 200, {"group": 0, "clip": 0}
+    groups, size, trials, covered = 50, 4, 100, {"group": 0, "clip": 0}
     units = {"group": np.repeat(np.arange(groups), size), "clip": np.arange(groups * size)}
     bootstraps = {
         "group": Bootstrap(groups, 1, 300),

@@ -55,7 +55,7 @@ NEEDED = {
     "sizes": "split clips share asked",
     "duplicates": "kind similarity clip_id split label other other_split other_label",
     "leakage": "group",
-    "split": "clip_id group label",
+    "split": "clip_id",
     "history": "epoch train_loss validation_loss",
     "status": "clip_id status",
     "trials": "trial chosen status",
