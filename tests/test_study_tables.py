@@ -60,6 +60,12 @@ def test_words_among_numbers_nothing_at_all_and_another_task_are_one_line(tmp_pa
     assert "is of another task than 'mood'" in refused(table(tmp_path / "d.csv", board), "of_a_plugin", "mood")
 
 
+def test_a_table_of_nothing_may_lack_columns(tmp_path):
+    """A measure of pairs, of a study whose models have one modality each."""
+    (tmp_path / "a.csv").write_text("task,model,replacement\n")
+    assert read(tmp_path / "a.csv", "interaction").empty
+
+
 def test_a_leaderboard_by_a_score_that_it_does_not_have_is_one_line(tmp_path):
     row = dict.fromkeys(NEEDED["leaderboard"].split(), 0.5) | {"metric": "r2", "r2": 0.5}
     assert "has no column 'r2_std'" in refused(table(tmp_path / "a.csv", row), "leaderboard")

@@ -47,6 +47,7 @@ def evidence(study: Study, task: str, tables: dict[str, pd.DataFrame], previews:
     worst = confusions.worst(cells)
     return {
         "published": published,
+        "stand_ins": _stand_ins(scored, study.replacement),
         "open": OPEN if len(published) > OPEN + 1 else len(published),
         "metric_names": [METRIC_NAMES[name] for name in shown],
         "undrawn": max(0, len(study.multimodal(task) or study.scores[task]) - DRAWN),
@@ -63,6 +64,15 @@ def evidence(study: Study, task: str, tables: dict[str, pd.DataFrame], previews:
         "changed": int((by_clip.groupby("clip_id")["changed"].max() >= 0.5).sum()) if len(by_clip) else 0,
         "literature": of(tables["published"], task).to_dict("records"),
     } | measured
+
+
+def _stand_ins(scored: ModelScores, reported: str) -> str:
+    """What stands in for a missing modality in the seed paper's tables, where it is not what the answer is told by."""
+    measured = {replacement for replacement, _ in scored.confusion}
+    papers = [name for name in ("gaussian@input", "blank@input") if name in measured]
+    if not papers or reported in papers:
+        return ""
+    return f" ({' and '.join(papers)}; the answer above is told by {reported})"
 
 
 def _size(scored: ModelScores) -> str:

@@ -23,8 +23,8 @@ DETAILS = {"groups_low", "groups_high", "seeds_low", "seeds_high", "seed_std", "
 
 
 def sections(study: Study, task: str) -> list[dict[str, Any]]:
-    """name, title, words (what the measure is), all_models (whether its chart is of all), columns, rows, cut (rows left
-    out), numbers (names of columns)."""
+    """name, title, words (what the measure is), all_models (whether its chart is of all), rows_drawn and most_rows
+    (rows of its chart, and how many are drawn), columns, rows, cut (rows left out), numbers (names of columns)."""
     found = []
     for name in study.measures():
         table = summaries(of(study.measure(name), task))
@@ -39,6 +39,8 @@ def sections(study: Study, task: str) -> list[dict[str, Any]]:
             "title": title(name),
             "words": describe(name),
             "all_models": compares_models(name),
+            "rows_drawn": _rows_drawn(study, task, name),
+            "most_rows": DRAWN_ROWS,
             "columns": columns,
             "rows": ordered[columns].head(SHOWN_ROWS).to_dict("records"),
             "cut": max(0, len(ordered) - SHOWN_ROWS),
@@ -74,6 +76,26 @@ def chart(study: Study, task: str, name: str) -> RenderedChart | None:
 
     None where the measure has no column of VALUES with `low` and `high` around it.
     """
+    found = _drawable(study, task, name)
+    if not found:
+        return None
+    table, value, axis, menus = found
+    words = title(name).lower() if title(name)[1:2].islower() else title(name)
+    along = _axis(name, words, menus)
+    choices = [charts.choice(menu.replace("_", " "), menu, of_menu) for menu, of_menu in _choices(table, menus, study)]
+    if axis:
+        columns = [axis, "modality", value, "low", "high", *menus]
+        made = charts.curves(charts.rounded(table, columns).head(DRAWN_POINTS), axis, value, along)
+    else:
+        columns = ["row", "modality", value, "low", "high", "clear", *menus]
+        shown = charts.rounded(table.assign(row=_names(table, menus)), columns)
+        shown = shown.groupby(menus, sort=False).head(DRAWN_ROWS) if menus else shown.head(DRAWN_ROWS)
+        made = charts.points(shown.head(DRAWN_POINTS), value, "row", along)
+    return render(f"{task}-{name}", charts.chosen(made, choices), f"{task}: {words} with intervals")
+
+
+def _drawable(study: Study, task: str, name: str) -> tuple[pd.DataFrame, str, str, list[str]] | None:
+    """Rows of a measure that a chart may have, the columns of their value and axis (or ""), and those of the menus."""
     table = summaries(of(study.measure(name), task))
     if len(table) and not compares_models(name):
         table = table[table["model"] == study.headline(task)]
@@ -91,18 +113,16 @@ def chart(study: Study, task: str, name: str) -> RenderedChart | None:
     menus = [column for column in MENUS if column in table and len(set(table[column])) > 1]
     for column in menus:
         table[column] = table[column].fillna("").replace("", charts.ANY)
-    words = title(name).lower() if title(name)[1:2].islower() else title(name)
-    along = _axis(name, words, menus)
-    choices = [charts.choice(menu.replace("_", " "), menu, of_menu) for menu, of_menu in _choices(table, menus, study)]
-    if axis:
-        columns = [axis, "modality", value, "low", "high", *menus]
-        made = charts.curves(charts.rounded(table, columns).head(DRAWN_POINTS), axis, value, along)
-    else:
-        columns = ["row", "modality", value, "low", "high", "clear", *menus]
-        shown = charts.rounded(table.assign(row=_names(table, menus)), columns)
-        shown = shown.groupby(menus, sort=False).head(DRAWN_ROWS) if menus else shown.head(DRAWN_ROWS)
-        made = charts.points(shown.head(DRAWN_POINTS), value, "row", along)
-    return render(f"{task}-{name}", charts.chosen(made, choices), f"{task}: {words} with intervals")
+    return table, value, axis, menus
+
+
+def _rows_drawn(study: Study, task: str, name: str) -> int:
+    """Most rows that a choice of a chart has; 0 of a chart along a number."""
+    found = _drawable(study, task, name)
+    if not found or found[2]:
+        return 0
+    table, _, _, menus = found
+    return int(table.groupby(menus).size().max()) if menus else len(table)
 
 
 def of_pairs(table: pd.DataFrame) -> pd.DataFrame:

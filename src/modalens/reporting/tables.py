@@ -93,11 +93,12 @@ def _fault(path: Path, content: bytes, table: pd.DataFrame, needed: list[str]) -
         return "is not what the study wrote: its content does not fit the checksum in the record beside it"
     if not content.endswith(b"\n"):
         return "is damaged (it breaks off)"
-    if absent := [name for name in needed if name not in table]:
+    # A table of nothing: a measure of pairs where a model has one modality.
+    if len(table) and (absent := [name for name in needed if name not in table]):
         return f"has no column {absent[0]!r}, which this version of modalens writes"
     numbers = [name for name in needed if name not in TEXT | WORDS]
-    words = [name for name in numbers if not pd.api.types.is_numeric_dtype(table[name])]
-    if words and len(table):
+    words = [name for name in numbers if len(table) and not pd.api.types.is_numeric_dtype(table[name])]
+    if words:
         return f"is damaged (its column {words[0]!r} holds other than numbers)"
     return ""
 
