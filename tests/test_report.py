@@ -511,7 +511,14 @@ def test_leaderboard_ranks_the_models_and_calls_a_tie_a_tie(tmp_path):
     assert "compared with late_fusion, on the same test clips and the same 3 seeds" in html
     assert "by Holm&#39;s method for the 4 comparisons of all 2 tasks" in html
     assert "There was no search" in html
+    assert "no such test is ever below" not in html
     assert (root / "report" / "figures" / "seen-leaderboard.svg").exists()
+
+
+def test_a_leaderboard_of_fewer_than_six_groups_says_that_no_test_tells_models_apart(tmp_path):
+    root = write_study(tmp_path / "s", {"seen": models(SEEN)}, CLASSES, groups=4, clips=9, seeds=3, trained=False)
+    html = write_page(compare(root))
+    assert "With 4 test groups no such test is ever below 0.05" in html
 
 
 def test_a_joint_model_worse_than_one_modality_is_said_with_its_paired_difference(tmp_path):

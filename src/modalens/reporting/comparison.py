@@ -8,6 +8,8 @@ from modalens.reporting.study_results import Study
 from modalens.reporting.tables import read
 from modalens.search.space import SCORE
 from modalens.stats.leaderboard import judged
+from modalens.stats.significance import FEWEST_GROUPS
+from modalens.utils.words import counted
 
 FIXED = ("task", "model", "trial", "chosen", "status", SCORE, "validation_accuracy", "best_epoch", "epochs", "seconds")
 
@@ -77,6 +79,12 @@ def sentences(study: Study, board: pd.DataFrame, choices: list[dict[str, Any]]) 
     ]
     if seeds < 2:
         said.append("With one seed the luck of a training is not told from a difference between models.")
+    groups = int(board["groups"].min()) if "groups" in board else FEWEST_GROUPS
+    if groups < FEWEST_GROUPS:
+        said.append(
+            f"With {counted(groups, 'test group')} no such test is ever below 0.05, however far apart two models are, "
+            "and the intervals of the differences are as wide."
+        )
     if not choices:
         said.append(
             "There was no search: every model has the settings of the config, which may suit some better than others."
