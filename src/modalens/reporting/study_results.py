@@ -197,8 +197,8 @@ def _strange(config: dict[str, Any]) -> str:
     confidence = (config.get("relevance") or {}).get("confidence")
     if not isinstance(confidence, float) or not 0 < confidence < 1:
         return "has no 'relevance.confidence' between 0 and 1"
-    if config.get("search") and not {"budget", "seeds"} <= set(config["search"]):
-        return "has no 'search.budget' and 'search.seeds'"
+    if (config.get("search") or {}).get("budget") and "seeds" not in config["search"]:
+        return "has no 'search.seeds'"
     return ""
 
 

@@ -79,6 +79,8 @@ def read(path: Path, kind: str, task: str = "") -> pd.DataFrame:
     except (ValueError, pd.errors.ParserError) as error:  # pandas calls an empty file and other bytes so
         raise UserError(f"{path} is damaged ({' '.join(str(error).split())[:100]}): {_remedy(path)}") from error
     needed = NEEDED.get(kind, "task model").split()
+    if table.empty and "model" in needed:  # a measure of several modalities, of a model of one
+        needed = ["task", "model"]
     if kind == "leaderboard":  # the score that it is by
         needed += [f"{name}{part}" for name in sorted(set(table.get("metric", ()))) for part in ("", "_std")]
     if fault := _fault(path, content, table, needed):
@@ -93,8 +95,7 @@ def _fault(path: Path, content: bytes, table: pd.DataFrame, needed: list[str]) -
         return "is not what the study wrote: its content does not fit the checksum in the record beside it"
     if not content.endswith(b"\n"):
         return "is damaged (it breaks off)"
-    # A table of nothing: a measure of pairs where a model has one modality.
-    if len(table) and (absent := [name for name in needed if name not in table]):
+    if absent := [name for name in needed if name not in table]:
         return f"has no column {absent[0]!r}, which this version of modalens writes"
     numbers = [name for name in needed if name not in TEXT | WORDS]
     words = [name for name in numbers if len(table) and not pd.api.types.is_numeric_dtype(table[name])]
