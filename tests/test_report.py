@@ -70,13 +70,6 @@ def write_page(root, config=None):
     return (root / "report" / "index.html").read_text(encoding="utf-8")
 
 
-def read(path):
-    """A table beside the page: text stays text."""
-    header = set(pd.read_csv(path, nrows=0))
-    numbers = {name: [""] for name in header - TEXT}
-    return pd.read_csv(path, dtype=dict.fromkeys(header & TEXT, str), keep_default_na=False, na_values=numbers)
-
-
 def edit(root, **changes):
     config = yaml.safe_load((root / "config.yaml").read_text()) | changes
     (root / "config.yaml").write_text(yaml.safe_dump(config))
