@@ -101,6 +101,42 @@ def test_folders_of_classes_become_a_list_beside_the_config(here):
     assert all(Path(source).is_file() for source in clips["source"])
 
 
+@pytest.mark.parametrize(
+    ("inside", "lists", "said"),
+    [
+        ("", [], "got 3 files, in no folder of it; lay them in folders called as their class, or write a CSV with the"),
+        ("clips/", [], "got 3 files, all of them in clips/; lay them in folders"),
+        ("clips/", ["a.csv", "labels.csv"], "modalens init 'my clips/labels.csv' reads the list that lies in it"),
+    ],
+)
+def test_a_folder_without_folders_of_classes_is_told_of_and_of_the_list_in_it(here, capsys, inside, lists, said):
+    folder = here / "my clips"
+    (folder / inside).mkdir(parents=True)
+    for number in range(3):
+        (folder / inside / f"{number}.wav").touch()
+    for name in lists:
+        (folder / name).write_text("file,label\n")
+    with pytest.raises(UserError) as caught:
+        cli.call(init, ["my clips"])
+    assert str(caught.value).startswith("my clips: expected a folder for each class, got 3 files, ")
+    assert said in str(caught.value)
+    assert "1 different" not in capsys.readouterr().out
+    assert not list(here.glob("*.csv")) + list(here.glob("*.yaml"))
+    # A task that is asked for is written, and what is wrong with it is said.
+    cli.call(init, ["my clips", "--tasks", "label"])
+    assert ("one class only" if inside else "to mend: task label: no label") in capsys.readouterr().out
+
+
+def test_a_list_that_lies_among_folders_of_classes_is_said_not_to_be_read(here, capsys):
+    for label in ("glad", "sad"):
+        (here / "clips" / label).mkdir(parents=True)
+        for number in range(9):
+            (here / "clips" / label / f"{number}.wav").touch()
+    (here / "clips/labels.csv").write_text("file,mood\n")
+    cli.call(init, ["clips"])
+    assert "look at: clips/labels.csv is not read: modalens init clips/labels.csv reads it" in capsys.readouterr().out
+
+
 def test_files_that_are_not_there_and_labels_that_are_alike_are_told(here, capsys):
     csv = listing(here, mood=["Glad"] + ["glad", "sad"] * 29 + [""])
     (here / "3.wav").unlink()
@@ -421,6 +457,28 @@ def test_the_table_that_is_suggested_reads_words_as_categories_and_decodes_as_it
     (here / "products.yaml").write_text(yaml.safe_dump(config))
     cli.call(check, ["products.yaml"])
     assert "cannot be read" not in capsys.readouterr().out
+
+
+def test_of_several_columns_of_texts_and_files_the_first_is_written_and_the_others_are_comments(here):
+    for number in range(ROWS):
+        (here / f"{number}.jpg").touch()
+    pictures = [f"{number}.jpg" for number in range(ROWS)]
+    texts = [f"made of {number} parts or more" for number in range(ROWS)]
+    config = written(products(here, front=pictures, back=pictures, **{"2nd Text": texts}))
+    assert {name: config["modalities"][name]["column"] for name in config["modalities"]} == {
+        "image": "front",
+        "text": "title",
+    }
+    back, second = (suggested(here / "products.yaml", name) for name in ("back", "more_2nd_text"))
+    assert back["back"]["kind"] == "image"
+    assert second["more_2nd_text"] == {"encoder": "term_counts", "kind": "text", "column": "2nd Text"}
+    config["modalities"] |= back | second
+    assert mistakes(config)[0] == []
+
+
+def test_a_task_is_no_text_that_a_model_reads(here):
+    texts = [f"it is number {number}" for number in range(ROWS)]
+    assert written(products(here, words=texts), "--tasks", "title")["modalities"]["text"]["column"] == "words"
 
 
 def test_a_task_or_a_group_is_no_column_of_the_table_that_is_suggested(here):

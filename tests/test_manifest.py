@@ -195,7 +195,7 @@ def test_a_clip_without_a_label_is_in_no_list_of_that_task():
     ("table", "tasks", "message"),
     [
         (rows(clip_id=[], one=[]), ["one"], "no clip"),
-        (rows(clip_id=["a", "a"], one=["x", "y"]), ["one"], "1 clip ids occur again, first 'a'"),
+        (rows(clip_id=["a", "a"], one=["x", "y"]), ["one"], "1 clip id occurs again, first 'a'"),
         (rows(clip_id=["a", "b"], one=["", ""]), ["one"], "'one' has no label"),
         (rows(clip_id=["a", "b"], one=["x", ""]), ["one"], "one class only, 'x'"),
         (rows(clip_id=["a\n", "c"], one=["x", "y"]), ["one"], "control characters"),

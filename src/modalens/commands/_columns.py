@@ -11,7 +11,7 @@ from modalens.media.array_file import MISSING
 from modalens.media.sources import is_address
 from modalens.plugins import registry
 from modalens.utils.errors import UserError
-from modalens.utils.words import half_letter
+from modalens.utils.words import counted, half_letter
 
 SHOWN = 8  # suffixes
 LOOKED_AT = 200  # cells of a column, to tell what it holds
@@ -45,14 +45,14 @@ class Column:
         what = {
             "file": f"names files ({', '.join(ends) or 'addresses'})",
             "label": f"{self.distinct} classes: a task",
-            "group": f"{self.distinct} sources: clips of one stay in one split",
+            "group": f"{counted(self.distinct, 'source')}: clips of one stay in one split",
             "text": "text",
             "number": "numbers",
             "id": "another one in each row",
             "field": "read by its name",
             "empty": "empty",
         }
-        return what.get(self.role, f"{self.distinct} different cells")
+        return what.get(self.role, "the same in each row" if self.distinct == 1 else f"{self.distinct} different cells")
 
 
 def suffixes() -> dict[str, list[str]]:

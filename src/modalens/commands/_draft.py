@@ -15,13 +15,15 @@ CLIPS_A_SHARD = 500
 
 @dataclass
 class Plan:
-    """What is written. modalities: name -> entry of the config. columns: field or task -> column of the CSV."""
+    """What is written. modalities: name -> entry of the config; more: further ones, as comments. columns: field or task
+    -> column of the CSV."""
 
     csv: str
     media: str
     tasks: list[str]
     columns: dict[str, str]
     modalities: dict[str, Any]
+    more: dict[str, Any]
 
 
 def source_of(kind: str) -> str:
@@ -41,9 +43,12 @@ def encoders(kind: str) -> list[str]:
     return sorted(fit, key=lambda one: (one != usual, "weights" in introspection.options("encoders", one), one))
 
 
-def entry_of(kind: str, column: str) -> Any:
+def entry_of(kind: str, column: str, name: str = "") -> Any:
+    """name: of the modality, where it is not its kind."""
     encoder = encoders(kind)[0]
-    return {"encoder": encoder, "column": column} if column and column != kind else encoder
+    entry = {"encoder": encoder} | ({"kind": kind} if name else {})
+    entry |= {"column": column} if column and column != (name or kind) else {}
+    return entry if len(entry) > 1 else encoder
 
 
 def written(name: str, plan: Plan, columns: list[Column], rows: int) -> str:
@@ -85,6 +90,7 @@ def written(name: str, plan: Plan, columns: list[Column], rows: int) -> str:
         if "weights" in introspection.options("encoders", whole["encoder"]):
             lines.append("  # Its weights are fetched once. To see the flow without them, write in place of that line:")
             lines.append(f"  # {modality}: {_flow(whole | {'options': {'weights': 'untrained'}})}")
+    lines += [f"  # {name}: {_flow(entry)}  # without what tells the label" for name, entry in plan.more.items()]
     used = {*plan.columns.values(), *plan.tasks}
     lines += _tables([one for one in columns if one.role in ("number", "other") and one.name not in used])
     return "\n".join(printable(line) for line in lines) + "\n"

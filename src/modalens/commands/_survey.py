@@ -8,7 +8,7 @@ from typing import Any
 import pandas as pd
 
 from modalens.commands import _cells
-from modalens.commands.counts import planned
+from modalens.commands.counts import LABELLED, planned
 from modalens.config import modalities, resolved
 from modalens.curation import label_spelling, targets
 from modalens.curation.splitting import NAMES, shared_groups
@@ -103,7 +103,7 @@ def of_task(
 ) -> Survey:
     """clips: manifest. splits: of a resolved config. kind: of stats.targets."""
     found = Survey()
-    labels = clips.loc[clips[task] != "", ["clip_id", "group", "split"]].assign(label=clips[task])
+    labels = clips.loc[clips[task] != "", [*LABELLED, task]].set_axis([*LABELLED, "label"], axis=1)
     per_class = labels["label"].value_counts()
     if kind != CLASSES and (why := targets.mistake(labels["label"], kind)):
         found.mistakes.append(f"task {task}: {why}")

@@ -10,6 +10,7 @@ from modalens.curation import manifest, splitting, targets
 from modalens.stats.targets import CLASSES, MULTILABEL
 from modalens.utils.words import counted
 
+LABELLED = ["clip_id", "group", "split"]
 COLUMNS = ["task", "label", *splitting.NAMES, "all"]
 
 
@@ -32,7 +33,7 @@ def counts(
     That stage drops what failed after it has split: later counts are these less the clips that could not be had. A
     list that has clips of one split only is counted as it is.
     """
-    labels = clips.loc[clips[task] != "", ["clip_id", "group", "split"]].assign(label=clips[task])
+    labels = clips.loc[clips[task] != "", [*LABELLED, task]].set_axis([*LABELLED, "label"], axis=1)
     strata = labels.assign(label=targets.strata(labels["label"], labels["group"], kind))
     split, origin = planned(strata, fractions, seed)
     rows = (strata if kind != MULTILABEL else labels).assign(split=split)

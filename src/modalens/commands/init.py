@@ -2,7 +2,9 @@
 
 import argparse
 import re
-from collections.abc import Iterator
+import shlex
+from collections.abc import Iterable, Iterator
+from itertools import chain, count
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +24,7 @@ from modalens.utils.suggest import suggest
 from modalens.utils.words import counted
 
 USUAL = ("labels", "clips", "data", "index", "metadata", "annotations", "list", "train", "manifest")
+LISTS = (".csv", ".tsv")
 PROBED = 12  # files of which it is looked what is in them
 
 
@@ -47,9 +50,13 @@ def main(arguments: argparse.Namespace) -> None:
         if table.empty:
             raise UserError(f"{source}: no file in it that a modality reads ({' '.join(sorted(_columns.suffixes()))})")
         csv, media = str(listing), arguments.media or source
+        lists = [path for path in sorted(source.iterdir()) if path.suffix.lower() in LISTS and path.is_file()]
+        lists.sort(key=lambda path: path.stem.lower() not in USUAL)
+        if not arguments.tasks:
+            _expect_classes(source, table, lists)
     else:
         table = csv_input.read(arguments.source)
-        csv, media = arguments.source, arguments.media or source.parent
+        csv, media, lists = arguments.source, arguments.media or source.parent, []
     columns = _columns.look(table, media)
     print(f"{arguments.source}: {counted(len(table), 'row')}, {counted(len(columns), 'column')}")
     width = min(max(len(column.name) for column in columns), 30)
@@ -67,8 +74,21 @@ def main(arguments: argparse.Namespace) -> None:
         raise
     files.write_text(output, text)
     print()
+    survey.warnings += [f"{path} is not read: modalens init {shlex.quote(str(path))} reads it" for path in lists]
     survey.show()
     print(f"\nwritten: {output}\nnext: {_next(output, survey)}")
+
+
+def _expect_classes(folder: Path, table: pd.DataFrame, lists: list[Path]) -> None:
+    """Raises UserError where the folders in a folder are no classes. lists: in it, which may say more."""
+    found = [name for name in table["label"].unique() if name]
+    if len(found) > 1:
+        return
+    where = f"all of them in {found[0]}/" if found else "in no folder of it"
+    remedy = "lay them in folders called as their class, or write a CSV with the columns file and label"
+    if lists:
+        remedy = f"modalens init {shlex.quote(str(lists[0]))} reads the list that lies in it"
+    raise UserError(f"{folder}: expected a folder for each class, got {counted(len(table), 'file')}, {where}; {remedy}")
 
 
 def _next(output: Path, survey: _survey.Survey) -> str:
@@ -91,32 +111,35 @@ def as_name(text: str) -> str:
 
 def planned(csv: str, media: Path, columns: list[Column], table: pd.DataFrame, arguments: argparse.Namespace) -> Plan:
     """Raises UserError where there is no file or no label."""
+    where = arguments.source
     by_role: dict[str, list[Column]] = {}
     for column in columns:
         by_role.setdefault(column.role, []).append(column)
     names = [column.name for column in columns]
-    asked = [csv_input.column(one, names, csv) for one in arguments.tasks]
+    asked = [csv_input.column(one, names, where) for one in arguments.tasks]
     tasks = asked or [column.name for column in by_role.get("label", [])][:1]
     if not tasks:
-        raise UserError(f"{csv}: no column that can be a label; name one with --tasks ({suggest('', names)})")
+        some = suggest("", [column.name for column in columns if column.filled])
+        raise UserError(f"{where}: no column that can be a label; name one with --tasks ({some})")
     mapped = {_task(one): one for one in tasks}
     if len(mapped) < len(tasks):
-        raise UserError(f"{csv}: two of the tasks {', '.join(tasks)} would have the same name; rename a column")
+        raise UserError(f"{where}: two of the tasks {', '.join(tasks)} would have the same name; rename a column")
     file = next((column for column in by_role.get("file", []) if _held_by(column, "media")), None)
     group = arguments.group or next(
         (column.name for column in by_role.get("group", []) if column.name not in tasks), ""
     )
-    fields = {"file": file.name if file else "", "group": csv_input.column(group, names, csv) if group else ""}
+    fields = {"file": file.name if file else "", "group": csv_input.column(group, names, where) if group else ""}
     renamed = {field: column for field, column in fields.items() if column and column != field}
-    modalities = dict(_modalities(columns, file, table, media))
+    usable = [column for column in columns if column.name not in {*tasks, group}]
+    modalities, more = _first_and_more(_modalities(usable, file, table, media))
     if not modalities:
         ends = sorted({suffix for column in columns for suffix in column.suffixes})
         files_there = f"; files that end in {', '.join(ends)} are not read" if ends else ""
-        raise UserError(f"{csv}: no column names files of a modality that is there, or holds a text{files_there}")
+        raise UserError(f"{where}: no column names files of a modality that is there, or holds a text{files_there}")
     renamed |= {task: column for task, column in mapped.items() if task != column}
-    renamed |= _names(columns, len(table), csv) if not file and "file" not in names else {}
+    renamed |= _names(columns, len(table), where) if not file and "file" not in names else {}
     own = Path(csv).parent if not csv_input.is_url(csv) else None
-    return Plan(csv, "" if media == own else media.as_posix(), list(mapped), renamed, modalities)
+    return Plan(csv, "" if media == own else media.as_posix(), list(mapped), renamed, modalities, more)
 
 
 def _names(columns: list[Column], rows: int, csv: str) -> dict[str, str]:
@@ -139,6 +162,26 @@ def _task(column: str) -> str:
     return re.sub(r"[^A-Za-z0-9_-]+", "_", column).strip("_-") or "task"
 
 
+def _first_and_more(found: Iterable[tuple[str, str, Any]]) -> tuple[dict[str, Any], dict[str, Any]]:
+    """(kind, column, entry) -> the first of each kind, under its name, and the others, named after their columns."""
+    first: dict[str, Any] = {}
+    more: dict[str, Any] = {}
+    for kind, column, entry in found:
+        if kind not in first:
+            first[kind] = entry
+        else:
+            name = _modality(column, {*first, *more})
+            more[name] = _draft.entry_of(kind, column, name)
+    return first, more
+
+
+def _modality(column: str, taken: set[str]) -> str:
+    """A name for a further modality of a kind that is there."""
+    name = re.sub(r"[^a-z0-9_]+", "_", column.lower()).strip("_") or "more"
+    name = name if name[0].isalpha() else f"more_{name}"
+    return next(one for one in chain([name], (f"{name}_{number}" for number in count(2))) if one not in taken)
+
+
 def _held_by(column: Column, source: str) -> list[str]:
     """Modalities that the files of a column may hold, of those that read from `source`."""
     kinds = _columns.suffixes()
@@ -148,20 +191,20 @@ def _held_by(column: Column, source: str) -> list[str]:
 
 def _modalities(
     columns: list[Column], file: Column | None, table: pd.DataFrame, media: Path
-) -> Iterator[tuple[str, Any]]:
-    """Those that the columns speak for and that an encoder reads as they are."""
+) -> Iterator[tuple[str, str, Any]]:
+    """(kind, column, entry) of those that the columns speak for and that an encoder reads as they are."""
     if file:
         streams = probed([media / cell for cell in table[file.name].drop_duplicates().head(PROBED)])
         for kind in filter(_ready, _held_by(file, "media")):
             if streams is None or streams.get(kind, True):
-                yield kind, _draft.entry_of(kind, "")
+                yield kind, "", _draft.entry_of(kind, "")
     for column in columns:
         if column.role == "file" and column is not file:
             for kind in list(filter(_ready, _held_by(column, "file")))[:1]:
-                yield kind, _draft.entry_of(kind, column.name)
-    text = next((column.name for column in columns if column.role == "text"), "")
-    for kind in list(filter(_ready, _draft.of_source("column")))[:1] if text else []:
-        yield kind, _draft.entry_of(kind, text)
+                yield kind, column.name, _draft.entry_of(kind, column.name)
+    for text in [column.name for column in columns if column.role == "text"]:
+        for kind in list(filter(_ready, _draft.of_source("column")))[:1]:
+            yield kind, text, _draft.entry_of(kind, text)
 
 
 def _ready(kind: str) -> bool:

@@ -26,7 +26,7 @@ from modalens.plugins import blame, options, registry
 from modalens.stats.targets import CLASSES
 from modalens.utils import csv_chunks, csv_input
 from modalens.utils.errors import UserError
-from modalens.utils.words import half_letter
+from modalens.utils.words import counted, half_letter
 
 log = logging.getLogger("modalens")
 
@@ -124,7 +124,8 @@ def check(manifest: pd.DataFrame, tasks: list[str], kinds: Mapping[str, str] | N
         raise UserError("the data set has no clip")
     if not manifest["clip_id"].is_unique:
         again = manifest.loc[manifest["clip_id"].duplicated(), "clip_id"]
-        raise UserError(f"{len(again)} clip ids occur again, first {again.iloc[0]!r}")
+        occur = counted(len(again), "clip id occurs", "clip ids occur")
+        raise UserError(f"{occur} again, first {again.iloc[0]!r}")
     # Ids come from the web: `-abc` and `../x` are fine, since shards.media_name makes a file's name of any id. What no
     # table can show on one line is not.
     odd = manifest.loc[~manifest["clip_id"].str.fullmatch(r"[^\x00-\x1f\x7f]+"), "clip_id"]
