@@ -9,13 +9,13 @@ DATA is the folder of that data set; docs/studies/ says where to get each, under
 
 import argparse
 import re
-import struct
 from collections.abc import Callable
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import numpy as np
 import pandas as pd
-from scipy.io import loadmat
+from study_archives import arrays, htk, listing, mouths, reading, stems
 
 # Of the skeleton's 20 joints: head, neck, spine, hip; four each of the arms; four each of the legs.
 HIP = 3
@@ -26,14 +26,16 @@ BONES = (
     *((HIP, 12), (12, 13), (13, 14), (14, 15)),
     *((HIP, 16), (16, 17), (17, 18), (18, 19)),
 )
-VIEWS = ("fac", "fou", "kar", "mor", "pix", "zer")
+VIEWS = {"fac": 216, "fou": 76, "kar": 64, "mor": 6, "pix": 240, "zer": 47}  # numbers a digit
+RECORDED = {"depth": (16, 48, 64), "inertial": (None, 6), "skeleton": (None, 20, 3)}
+SPLITS = ("train", "test")
 
 
 def basic_motions(data: Path, output: Path) -> pd.DataFrame:
     """BasicMotions of the UEA archive: an accelerometer and a gyroscope, 3 channels of 100 samples each."""
-    stored = np.load(data / "data.npz", allow_pickle=False)
-    labels = pd.read_csv(data / "labels.csv", dtype=str)
-    rows = [{name: stored[name][place].T for name in stored.files} for place in range(len(labels))]
+    labels = listing(data / "labels.csv", ["activity", "split"], range(80, 81), split=SPLITS)
+    stored = arrays(data / "data.npz", dict.fromkeys(("accelerometer", "gyroscope"), (80, 3, 100)))
+    rows = [{name: values[place].T for name, values in stored.items()} for place in range(len(labels))]
     names = [f"recording{place:02d}" for place in range(len(labels))]
     return pd.DataFrame(
         {
@@ -47,13 +49,18 @@ def basic_motions(data: Path, output: Path) -> pd.DataFrame:
 
 def uci_multifeature(data: Path, output: Path) -> pd.DataFrame:
     """UCI Multiple Features: six descriptions of the same digits. The last column of each file is the digit itself."""
-    labels = pd.read_csv(data / "labels.csv", dtype=str)
+    labels = listing(data / "labels.csv", ["digit"], range(2000, 2001))
     names = [f"digit{place:04d}" for place in range(len(labels))]
     same = pd.Series("", index=labels.index)
-    for view in VIEWS:
-        table = pd.read_csv(data / f"mfeat-{view}.csv")
+    for view, width in VIEWS.items():
+        path = data / f"mfeat-{view}.csv"
+        with reading(path):
+            table = pd.read_csv(path).apply(pd.to_numeric)
+            finite = np.isfinite(table.to_numpy(float)).all()
+        if table.shape != (len(labels), width + 1) or not finite:
+            raise SystemExit(f"{path}: expected {len(labels):,} rows of {width + 1} numbers, got {table.shape}")
         if not (table.iloc[:, -1].astype(int).astype(str) == labels["digit"]).all():
-            raise SystemExit(f"mfeat-{view}.csv: expected the digit in the last column")
+            raise SystemExit(f"{path}: expected the digit of labels.csv in the last column")
         table = table.iloc[:, :-1].set_axis([f"{view}{place}" for place in range(table.shape[1] - 1)], axis=1)
         table = pd.concat([pd.Series(names, name="clip_id"), table], axis=1)
         same += table.drop(columns="clip_id").astype(str).agg(" ".join, axis=1) + " "
@@ -65,29 +72,33 @@ def uci_multifeature(data: Path, output: Path) -> pd.DataFrame:
 
 def utd_mhad(data: Path, output: Path) -> pd.DataFrame:
     """UTD-MHAD: depth frames, an inertial sensor, the joints of a skeleton. Split: subjects 1, 3, 5, 7 train."""
-    labels = pd.read_csv(data / "labels.csv", dtype=str)
-    names = [Path(file).stem for file in labels["file"]]
+    labels, names = _actions(data)
     rows = []
     for file in labels["file"]:
-        with np.load(data / file, allow_pickle=False) as stored:
-            skeleton = stored["skeleton"]
-            # Where somebody stands tells nothing of what is done: joints are seen from the first frame's hip.
-            joints = (skeleton - skeleton[0, 0]).reshape(len(skeleton), -1)
-            rows.append({"depth": stored["depth"], "inertial": stored["inertial"], "skeleton": joints})
+        stored = arrays(data / file, RECORDED)
+        skeleton = stored["skeleton"]
+        # Where somebody stands tells nothing of what is done: joints are seen from the first frame's hip.
+        rows.append(stored | {"skeleton": (skeleton - skeleton[0, 0]).reshape(len(skeleton), -1)})
     found = {"clip_id": names, "recording": _saved(output, names, rows), "action": labels["action"]}
     return pd.DataFrame(found | {"group": labels["subject"], "split": labels["split"]})
 
 
 def utd_mhad_pictures(data: Path, output: Path) -> pd.DataFrame:
     """UTD-MHAD as two films in millimetres: its depth frames, and its skeleton drawn as a figure of 48 x 64 pixels."""
-    labels = pd.read_csv(data / "labels.csv", dtype=str)
-    names = [Path(file).stem for file in labels["file"]]
+    labels, names = _actions(data)
     rows = []
     for file in labels["file"]:
-        with np.load(data / file, allow_pickle=False) as stored:
-            rows.append({"depth": stored["depth"], "figure": figure(stored["skeleton"])})
+        stored = arrays(data / file, RECORDED)
+        rows.append({"depth": stored["depth"], "figure": figure(stored["skeleton"])})
     found = {"clip_id": names, "recording": _saved(output, names, rows), "action": labels["action"]}
     return pd.DataFrame(found | {"group": labels["subject"], "split": labels["split"]})
+
+
+def _actions(data: Path) -> tuple[pd.DataFrame, list[str]]:
+    """UTD-MHAD's list, and the names of its clips."""
+    path = data / "labels.csv"
+    labels = listing(path, ["file", "action", "subject", "split"], range(861, 862), split=SPLITS)
+    return labels, stems(labels, path)
 
 
 def figure(joints: np.ndarray, height: int = 48, width: int = 64) -> np.ndarray:
@@ -117,15 +128,15 @@ def avletters(data: Path, output: Path) -> pd.DataFrame:
     labels.csv beside them. 780 clips: 26 letters, 10 talkers, 3 repetitions.
     """
     official = (data / "Lips").is_dir()
-    labels = _letters(data) if official else pd.read_csv(data / "labels.csv", dtype=str)
-    names = [Path(file).stem for file in labels["file"]]
+    labels = _letters(data) if official else _listed_letters(data)
+    names = stems(labels, data)
     rows = []
     for name, file in zip(names, labels["file"], strict=True):
         if official:
-            lips, mfcc = _mouths(data / file), _htk(data / "Audio/mfcc/Clean" / f"{name.removesuffix('-lips')}.mfcc")
+            lips, mfcc = mouths(data / file), htk(data / "Audio/mfcc/Clean" / f"{name.removesuffix('-lips')}.mfcc")
         else:
-            with np.load(data / file, allow_pickle=False) as stored:
-                lips, mfcc = stored["lips"].astype(np.float32), stored["mfcc"]
+            stored = arrays(data / file, {"lips": (None, 30, 40), "mfcc": (None, 26)})
+            lips, mfcc = stored["lips"].astype(np.float32), stored["mfcc"]
         # 15 x 20 pixels: letters are told by the mouth's shape.
         step = lips.shape[1] // 15
         lips = lips.reshape(-1, 15, step, 20, step).mean(axis=(2, 4))
@@ -135,6 +146,14 @@ def avletters(data: Path, output: Path) -> pd.DataFrame:
     # Official: repetitions 1 and 2 train, 3 test. The other study leaves talkers out and does not read this column.
     split = labels["repetition"].map({"1": "train", "2": "train", "3": "test"})
     return pd.DataFrame(found | {"talker": labels["speaker"], "repetition_split": split})
+
+
+def _listed_letters(data: Path) -> pd.DataFrame:
+    path = data / "labels.csv"
+    if not path.exists():
+        raise SystemExit(f"{data}: expected Lips/ and Audio/ of AVLetters, or labels.csv and NPZ files, got neither")
+    columns = ["file", "letter", "repetition", "speaker"]
+    return listing(path, columns, range(780, 781), repetition=("1", "2", "3"))
 
 
 def _letters(data: Path) -> pd.DataFrame:
@@ -149,39 +168,22 @@ def _letters(data: Path) -> pd.DataFrame:
     return pd.DataFrame(rows, columns=["file", "letter", "repetition", "speaker"])
 
 
-def _mouths(path: Path) -> np.ndarray:
-    """MATLAB's `vid`, a column of 4,800 pixels a frame, column by column -> (T, 60, 80) float32."""
-    vid = loadmat(path, variable_names=["vid"])["vid"]
-    if vid.ndim != 2 or vid.shape[0] != 60 * 80:
-        raise SystemExit(f"{path}: expected vid of 4,800 pixels by frames, got {vid.shape}")
-    return vid.T.reshape(-1, 80, 60).transpose(0, 2, 1).astype(np.float32)
-
-
-def _htk(path: Path) -> np.ndarray:
-    """HTK's parameters, a header of 12 bytes and then big-endian numbers -> (steps, coefficients) float32."""
-    content = path.read_bytes()
-    steps, _, size, kind = struct.unpack(">iihh", content[:12])
-    if len(content) != 12 + steps * size or kind & 0o2000:
-        raise SystemExit(
-            f"{path}: expected {steps} steps of {size} bytes, not compressed, got {len(content) - 12} bytes"
-        )
-    return np.frombuffer(content, ">f4", offset=12).reshape(steps, size // 4).astype(np.float32)
-
-
 def flipkart(data: Path, output: Path) -> pd.DataFrame:
     """Flipkart's products: a picture, a title, a description, brand and prices. Groups: the brands, whose products
     share words and pictures; one without a brand is a group of its own."""
-    labels = pd.read_csv(data / "labels.csv", dtype=str, keep_default_na=False)
-    (output / "images").symlink_to((data / "images").resolve(), target_is_directory=True)
     columns = ["image", "title", "description", "category", "subcategory", "brand", "retail_price", "discounted_price"]
+    labels = listing(data / "labels.csv", ["id", "image", "category"], range(1047, 1051), columns)
+    if absent := [name for name in labels["image"] if not (data / name).is_file()]:
+        raise SystemExit(f"{data}: {len(absent):,} of {len(labels):,} pictures not found, first {absent[0]}")
+    (output / "images").symlink_to((data / "images").resolve(), target_is_directory=True)
     brand = labels["brand"].str.strip().str.lower()
     return pd.DataFrame({"clip_id": labels["id"], **labels[columns], "group": brand.where(brand != "", labels["id"])})
 
 
 def _saved(output: Path, names: list[str], rows: list[dict[str, np.ndarray]]) -> list[str]:
     (output / "clips").mkdir()
-    for name, arrays in zip(names, rows, strict=True):
-        np.savez_compressed(output / "clips" / f"{name}.npz", **arrays)
+    for name, row in zip(names, rows, strict=True):
+        np.savez_compressed(output / "clips" / f"{name}.npz", **row)
     return [f"clips/{name}.npz" for name in names]
 
 
@@ -196,10 +198,27 @@ def main() -> None:
     parser.add_argument("--data", type=Path, required=True)
     parser.add_argument("--output", type=Path, required=True, help="folder to make")
     arguments = parser.parse_args()
-    arguments.output.mkdir(parents=True)
-    clips = STUDIES[arguments.study](arguments.data, arguments.output)
-    clips.to_csv(arguments.output / "clips.csv", index=False)
+    clips = made(arguments.study, arguments.data, arguments.output)
     print(f"{arguments.output / 'clips.csv'}: {len(clips)} clips")
+
+
+def made(study: str, data: Path, output: Path) -> pd.DataFrame:
+    """All of `output`, or nothing of it."""
+    if not data.is_dir():
+        raise SystemExit(f"{data}: expected the folder of {study}, got none")
+    if output.exists() and not (output.is_dir() and not any(output.iterdir())):
+        raise SystemExit(f"{output} is there already; remove it, or name another folder")
+    try:
+        output.parent.mkdir(parents=True, exist_ok=True)
+        with TemporaryDirectory(dir=output.parent, prefix=f".{output.name}.") as scratch:
+            part = Path(scratch, output.name)
+            part.mkdir()
+            clips = STUDIES[study](data, part)
+            clips.to_csv(part / "clips.csv", index=False)
+            part.rename(output)
+    except OSError as error:
+        raise SystemExit(f"{output} cannot be written ({error.strerror})") from error
+    return clips
 
 
 if __name__ == "__main__":
