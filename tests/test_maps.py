@@ -77,4 +77,4 @@ def test_of_many_classes_all_clips_are_drawn_and_the_commonest_have_a_color():
     colored = spec["encoding"]["color"]["condition"]["scale"]["domain"]
     assert colored == ["common", *(f"rare{index:02d}" for index in range(17))]
     assert spec["encoding"]["color"]["condition"]["test"]["oneOf"] == colored
-    assert spec["encoding"]["color"]["value"] == "#cccccc"
+    assert spec["encoding"]["color"]["value"] == "#a8a8a8"

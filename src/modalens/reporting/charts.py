@@ -263,7 +263,7 @@ def embedding(table: pd.DataFrame) -> Any:
     chart = alt.Chart(kept).mark_circle(size=45, opacity=0.8).encode(
         x=alt.X("x:Q", axis=None, scale=alt.Scale(zero=False)),
         y=alt.Y("y:Q", axis=None, scale=alt.Scale(zero=False)),
-        color=alt.condition(alt.FieldOneOfPredicate("label", common), color, alt.value("#cccccc")),
+        color=alt.condition(alt.FieldOneOfPredicate("label", common), color, alt.value("#a8a8a8")),
         tooltip=["clip_id:N", "label:N"],
     )  # fmt: skip
     return chosen(chart.properties(width=WIDTH, height=360), [choice("map of", "modality", names)])
