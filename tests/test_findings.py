@@ -2,9 +2,11 @@ from types import SimpleNamespace
 
 import numpy as np
 import pandas as pd
+import pytest
 
-from modalens.reporting.caveats import disagreement, rare_class, untrained
+from modalens.reporting.caveats import disagreement, rare_class, trained_otherwise, untrained
 from modalens.reporting.model_scores import ModelScores
+from modalens.tracking import records
 
 
 def study(*rows):
@@ -59,3 +61,15 @@ def test_an_encoder_that_was_not_trained_is_named_once_with_all_that_it_reads():
     weights = {"depth": "c3d untrained 0", "figure": "c3d untrained 0", "sound": "log_mel"}
     told = "The encoder depth_video was not trained: depth and figure may tell more with trained weights."
     assert untrained(entries, weights) == [told]
+
+
+@pytest.mark.parametrize(("epochs", "models"), [(4, ""), (5, "late_fusion was"), (None, "")])
+def test_a_page_that_was_written_before_a_model_was_trained_anew_says_so(tmp_path, epochs, models):
+    run = records.Run({"task": "mood", "model": "late_fusion", "seed": 0}, {"training.epochs": 4}, {})
+    records.write(tmp_path / "train/mood/late_fusion/record.json", "train", [run])
+    config = {"models": {"late_fusion": {"training": {"epochs": epochs} if epochs else {}}, "audio_only": {}}}
+    study = SimpleNamespace(root=tmp_path, config=config, tasks=["mood"], models=["late_fusion", "audio_only"])
+    told = trained_otherwise(study)
+    assert told == (
+        models and f"{models} trained with other settings than the config has now: call snakemake once more."
+    )

@@ -12,8 +12,11 @@ from modalens.reporting.study_results import Study
 from modalens.reporting.tables import rows_of
 from modalens.stats.significance import FEWEST_GROUPS
 from modalens.stats.targets import in_words
+from modalens.tracking import records
 from modalens.utils.words import counted, listed
 
+# Of a training, that a record has as the config has them.
+SETTINGS = ("epochs", "steps", "batch_size", "learning_rate", "weight_decay", "patience")
 # Drops under two stand-ins that differ by less are told apart in the tables, not in the first lines.
 CONTRADICTION = 0.2
 # Under so many clips of a class the calibration finds intervals of balanced accuracy that cover too little.
@@ -40,6 +43,7 @@ def caveats(study: Study, weights: dict[str, str]) -> list[str]:
     said += [rare_class(study, task) for task in study.scores]
     said += [f"Splits of {task}: {text}." for task, text in uneven_splits(study).items()]
     said.append(disagreement(study))
+    said.append(trained_otherwise(study))
     for measure, tasks in study.unmeasured().items():
         of = "any task" if len(tasks) == len(study.tasks) > 1 else ", ".join(tasks)
         said.append(f"{measure} was asked for, and there is no table of it for {of}: the next run makes it.")
@@ -57,6 +61,25 @@ def untrained(modalities: Mapping[str, Mapping[str, Any]], weights: Mapping[str,
         f"The encoder {encoder} was not trained: {listed(names)} may tell more with trained weights."
         for encoder, names in sorted(found.items())
     ]
+
+
+def trained_otherwise(study: Study) -> str:
+    """Of models whose records tell of other settings than the config's: Snakemake may write a page before it trains."""
+    if (study.config.get("search") or {}).get("budget", 0):
+        return ""
+    found: dict[str, None] = {}
+    for task in study.tasks:
+        for model in study.models:
+            asked = ((study.config.get("models") or {}).get(model) or {}).get("training") or {}
+            path = study.root / "train" / task / model / "record.json"
+            params = records.read(path)[1][0].params if asked and path.is_file() else {}
+            told = {name: params[f"training.{name}"] for name in SETTINGS if f"training.{name}" in params}
+            if any(told[name] != asked[name] for name in told if name in asked):
+                found[model] = None
+    if not found:
+        return ""
+    was = "was" if len(found) == 1 else "were"
+    return f"{listed(list(found))} {was} trained with other settings than the config has now: call snakemake once more."
 
 
 def rare_class(study: Study, task: str) -> str:
