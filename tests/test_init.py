@@ -21,7 +21,7 @@ ROWS = 60
 def listing(folder: Path, **columns) -> Path:
     """60 rows over files that are there, two moods, ten speakers."""
     for number in range(ROWS):
-        (folder / f"{number}.wav").write_bytes(b"")
+        (folder / f"{number}.wav").write_bytes(b"RIFF")
     table = {
         "file": [f"{number}.wav" for number in range(ROWS)],
         "mood": ["glad" if number % 2 else "sad" for number in range(ROWS)],
@@ -90,7 +90,7 @@ def test_folders_of_classes_become_a_list_beside_the_config(here):
     for label in ("glad", "sad"):
         (here / "clips" / label).mkdir(parents=True)
         for number in range(9):
-            (here / "clips" / label / f"{number}.mp4").write_bytes(b"")
+            (here / "clips" / label / f"{number}.mp4").write_bytes(b"ftyp")
     (here / "clips" / "notes.txt").write_text("no clip")
     cli.call(init, ["clips"])
     config = yaml.safe_load((here / "clips.yaml").read_text())
@@ -113,7 +113,7 @@ def test_a_folder_without_folders_of_classes_is_told_of_and_of_the_list_in_it(he
     folder = here / "my clips"
     (folder / inside).mkdir(parents=True)
     for number in range(3):
-        (folder / inside / f"{number}.wav").touch()
+        (folder / inside / f"{number}.wav").write_bytes(b"RIFF")
     for name in lists:
         (folder / name).write_text("file,label\n")
     with pytest.raises(UserError) as caught:
@@ -131,7 +131,7 @@ def test_a_list_that_lies_among_folders_of_classes_is_said_not_to_be_read(here, 
     for label in ("glad", "sad"):
         (here / "clips" / label).mkdir(parents=True)
         for number in range(9):
-            (here / "clips" / label / f"{number}.wav").touch()
+            (here / "clips" / label / f"{number}.wav").write_bytes(b"RIFF")
     (here / "clips/labels.csv").write_text("file,mood\n")
     cli.call(init, ["clips"])
     assert "look at: clips/labels.csv is not read: modalens init clips/labels.csv reads it" in capsys.readouterr().out
@@ -409,6 +409,23 @@ def test_check_counts_the_clips_that_are_used_and_says_what_numbers_are_and_trie
     assert "mm_shap: permutations: expected an even number" in said
 
 
+def test_check_names_weights_that_are_fetched_but_none_of_a_modality_that_is_wrong(here, capsys):
+    network = {"kind": "video", "encoder": "frame_network"}
+    config = {
+        "name": "m",
+        "dataset": {"name": "known_answer"},
+        "tasks": ["seen"],
+        "modalities": {"video": network, "face": network | {"options": {"weights": "none/vggface2.pth"}}},
+    }
+    (here / "m.yaml").write_text(yaml.safe_dump(config))
+    with pytest.raises(UserError, match="1 to mend"):
+        cli.call(check, ["m.yaml"])
+    said = capsys.readouterr().out
+    assert "modalities.video: weights `pretrained` of " in said
+    assert "modalities.face: weights" not in said
+    assert f"not found: none/vggface2.pth (paths count from {here}; a set of the library's own, or `untrained`" in said
+
+
 def test_check_of_the_demo_finds_nothing_to_mend(capsys):
     cli.call(check, [Path(__file__).parents[1] / "config/config.yaml"])
     said = capsys.readouterr().out
@@ -461,7 +478,7 @@ def test_the_table_that_is_suggested_reads_words_as_categories_and_decodes_as_it
 
 def test_of_several_columns_of_texts_and_files_the_first_is_written_and_the_others_are_comments(here):
     for number in range(ROWS):
-        (here / f"{number}.jpg").touch()
+        (here / f"{number}.jpg").write_bytes(b"JFIF")
     pictures = [f"{number}.jpg" for number in range(ROWS)]
     texts = [f"made of {number} parts or more" for number in range(ROWS)]
     config = written(products(here, front=pictures, back=pictures, **{"2nd Text": texts}))
@@ -498,7 +515,7 @@ def test_a_column_that_differs_in_each_row_names_the_clips_where_no_file_does(he
 
 def test_a_study_is_called_as_its_config_and_the_comment_on_weights_is_a_line_to_write(here):
     for number in range(ROWS):
-        (here / f"{number}.mp4").write_bytes(b"")
+        (here / f"{number}.mp4").write_bytes(b"ftyp")
     csv = listing(here, file=[f"{number}.mp4" for number in range(ROWS)])
     cli.call(init, [csv, "--output", "my study.yaml"])
     assert yaml.safe_load((here / "my study.yaml").read_text())["name"] == "my_study"
@@ -516,6 +533,24 @@ def test_a_list_whose_files_are_all_missing_is_not_said_to_run(here, capsys):
     assert "to mend: 60 of 60 files are not there" in said
     assert "next: mend what is said above, then modalens check" in said
     assert "snakemake" not in said
+
+
+def test_files_of_no_byte_are_not_all_there_and_a_folder_of_frames_is(tmp_path):
+    (tmp_path / "full").write_bytes(b"RIFF")
+    (tmp_path / "empty").touch()
+    (tmp_path / "frames").mkdir()
+    (tmp_path / "frames/0.png").touch()
+
+    def found(*names: str) -> _survey.Survey:
+        return _survey.of_files([pd.Series([str(tmp_path / name) for name in names])])
+
+    assert found("full", "empty").warnings == [f"1 of 2 files is empty, first {tmp_path}/empty"]
+    assert found("full", "empty", "none").warnings == [
+        f"1 of 3 files is not there, first {tmp_path}/none",
+        f"1 of 3 files is empty, first {tmp_path}/empty",
+    ]
+    assert found("empty").mistakes == [f"1 of 1 file is empty, first {tmp_path}/empty"]
+    assert found("full", "frames").told == ["2 files, all there"]
 
 
 def test_an_empty_group_is_refused_with_a_remedy(here):

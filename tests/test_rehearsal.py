@@ -257,6 +257,46 @@ def test_a_batch_of_one_clip_is_refused_where_a_network_has_one_number_a_channel
     assert [one in line for one, line in zip(said, found, strict=True)] == [True] * len(said)
 
 
+@pytest.mark.parametrize(
+    ("encoder", "options", "most"),
+    [
+        ("image_network", {"library": "timm", "model": "test_resnet"}, 10),
+        ("image_network", {"library": "torchvision", "model": "mobilenet_v2"}, 21),
+        ("lip_network", {"units": 8}, 19),
+    ],
+)
+def test_more_layers_than_a_network_has_are_refused_without_its_weights(encoder, options, most):
+    entry = {"kind": "image", "column": "x"} if encoder == "image_network" else {"kind": "video"}
+    entry |= {"encoder": encoder, "options": options, "keep": True}
+
+    def lines(count: int) -> list[str]:
+        training = {"encoders": {"video": {"last_layers": count}}}
+        return problems(modalities={**MODALITIES, "video": entry}, models={"video_only": {"training": training}})
+
+    assert [line for line in lines(most) if "last_layers" in line] == []
+    (line,) = [line for line in lines(most + 1) if "last_layers" in line]
+    assert line == (
+        f"config: models.video_only.training: encoder {encoder}: last_layers: expected at most {most}, got {most + 1}"
+    )
+
+
+def test_weights_that_are_fetched_are_named_and_those_of_a_file_or_drawn_are_not(tmp_path):
+    (tmp_path / "weights.pth").touch()
+    network = {"kind": "image", "column": "x", "encoder": "image_network"}
+    modalities = {
+        "fetched": network | {"options": {"library": "timm", "model": "mobileone_s4"}},
+        "drawn": network | {"options": {"weights": "untrained"}},
+        "own": network | {"options": {"weights": str(tmp_path / "weights.pth")}},
+        "video": "resnet50",
+        "audio": "log_mel",
+    }
+    unless = "are fetched from the net when the study runs, unless this machine has them"
+    assert rehearsal.fetched(resolve({**BASE, "modalities": modalities})) == {
+        "fetched": f"modalities.fetched: weights `pretrained` of mobileone_s4 (timm) {unless}",
+        "video": f"modalities.video: weights `imagenet` of resnet50 {unless}",
+    }
+
+
 def test_cached_maps_may_be_augmented_by_the_axes_that_the_encoders_options_give():
     maps = {"encoder": "frame_network", "options": {"weights": "untrained", "library": "timm", "model": "test_resnet"}}
     models = {"video_only": {"training": {"augment": {"video": {"crop": 0.8}}}}}

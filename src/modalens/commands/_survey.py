@@ -69,7 +69,7 @@ def of_study(clips: pd.DataFrame, study: dict[str, Any]) -> Survey:
 
 
 def of_files(columns: "Sequence[pd.Series[str]]") -> Survey:
-    """Files on disk that columns of a manifest name and that are not there; addresses are only counted."""
+    """Files on disk that columns of a manifest name and that are not there or empty; addresses are only counted."""
     found = Survey()
     names = dict.fromkeys(
         name for cells in columns for cell in cells.unique() for name in cell.split(local_file.SEPARATOR) if name
@@ -77,25 +77,32 @@ def of_files(columns: "Sequence[pd.Series[str]]") -> Survey:
     makers = registry.names("datasets")
     made = sum(name.partition(":")[0] in makers for name in names)
     local = [name for name in names if not is_address(name) and name.partition(":")[0] not in makers]
-    missing = [name for name in local if not _is_there(name)]
+    sizes = {name: _size(name) for name in local}
+    missing = [name for name, size in sizes.items() if size is None]
+    empty = [name for name, size in sizes.items() if size == 0]
     if made:
         found.told.append(f"{counted(made, 'clip')} that the data set makes when the study runs")
     if remote := len(names) - made - len(local):
         found.told.append(f"{counted(remote, 'address', 'addresses')} to be asked for when the study runs")
-    if missing:
-        are = "is" if len(missing) == 1 else "are"
-        where = f"{len(missing)} of {counted(len(local), 'file')} {are} not there, first {', '.join(missing[:SHOWN])}"
-        (found.mistakes if len(missing) == len(local) else found.warnings).append(where)
-    elif local:
+    for wrong, what in ((missing, "not there"), (empty, "empty")):
+        if wrong:
+            are = "is" if len(wrong) == 1 else "are"
+            where = f"{len(wrong)} of {counted(len(local), 'file')} {are} {what}, first {', '.join(wrong[:SHOWN])}"
+            (found.mistakes if len(missing) + len(empty) == len(local) else found.warnings).append(where)
+    if local and not missing and not empty:
         found.told.append(f"{counted(len(local), 'file')}, all there")
     return found
 
 
-def _is_there(source: str) -> bool:
+def _size(source: str) -> int | None:
+    """Bytes of a file, or how many a folder holds; None where there is neither."""
+    path = Path(source)
     try:
-        return Path(source).is_file()
+        if path.is_dir():
+            return sum(not one.name.startswith(".") for one in path.iterdir())
+        return path.stat().st_size if path.is_file() else None
     except (OSError, ValueError):
-        return False
+        return None
 
 
 def of_task(

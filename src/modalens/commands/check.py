@@ -30,6 +30,12 @@ def main(arguments: argparse.Namespace) -> None:
         found.add(of_lists(study, [task for task in study["tasks"] if task in config["tasks"]]))
         from modalens.search import rehearsal  # imports PyTorch: seconds, which a list that cannot be read does without
 
+        # Of a modality that is wrong, what is left is not what its user meant.
+        found.told += [
+            line
+            for name, line in rehearsal.fetched(study).items()
+            if not any(wrong.startswith(f"config: modalities.{name}.") for wrong in lines)
+        ]
         found.mistakes += rehearsal.problems(study, found.classes)
     found.show()
     if found.mistakes:

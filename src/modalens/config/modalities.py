@@ -61,8 +61,12 @@ def resolve(name: str, given: str | Config) -> Config:
     for option in introspection.attribute("encoders", encoder, "paths", ()):
         value = entry.get("options", {}).get(option, "")
         if is_path(value) and not Path(value).expanduser().exists():
-            remedy = " (run `make weights` first)" if Path(value).parts[0] == ".weights" else ""
-            raise UserError(f"{where}.options.{option}: not found: {value}{remedy}")
+            remedy = f"paths count from {Path.cwd()}"
+            if Path(value).parts[0] == ".weights":
+                remedy = "run `make weights` first"
+            elif option == "weights":
+                remedy += "; a set of the library's own, or `untrained`, needs no file"
+            raise UserError(f"{where}.options.{option}: not found: {value} ({remedy})")
     for option, value in introspection.attribute("encoders", encoder, "expected", {}).items():
         if made.get(option) != value:
             raise UserError(f"{where}.decode.{option}: {encoder} expects {value}, got {made.get(option)}")

@@ -4,7 +4,7 @@ from modalens.models._base import Batches, Features, Model, TrainedModel, build,
 from modalens.models._fitted import mean_of, shape_of
 from modalens.models._shapes import Shape, Shapes
 from modalens.models._targets import outputs_of, read_labels, score
-from modalens.models._through import FROZEN, Learnt, Through
+from modalens.models._through import FROZEN, Learnt, Through, last_units
 
 __all__ = [
     "FROZEN",
@@ -17,6 +17,7 @@ __all__ = [
     "Through",
     "TrainedModel",
     "build",
+    "last_units",
     "load_model",
     "mean_of",
     "outputs_of",

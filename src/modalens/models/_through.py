@@ -78,14 +78,9 @@ class Through(Fitted):
         self._at_once = encoder.batch_size
         self.network = encoder.network().requires_grad_(learnt.last_layers is None)
         if learnt.last_layers is not None:
-            units = layers_of(self.network)
-            if learnt.last_layers > len(units):
-                raise UserError(
-                    f"encoder {learnt.encoder}: last_layers: expected at most {len(units)}, got {learnt.last_layers}"
-                )
-            for unit in units[-learnt.last_layers :]:
+            self._frozen, last = last_units(self.network, learnt)
+            for unit in last:
                 unit.requires_grad_()
-            self._frozen = units[: -learnt.last_layers]
 
     def train(self, mode: bool = True) -> "Through":
         super().train(mode)
@@ -177,6 +172,15 @@ def _is_fresh(module: nn.Module) -> TypeGuard[_BatchNorm]:
         return False
     learns = module.weight is not None and module.weight.requires_grad
     return learns and not module.running_mean.any() and bool((module.running_var == 1).all())
+
+
+def last_units(network: nn.Module, learnt: Learnt) -> tuple[list[nn.Module], list[nn.Module]]:
+    """The layers that stay as they are, and those that learn. Raises UserError for more than there are."""
+    units = layers_of(network)
+    wanted = learnt.last_layers or 0
+    if wanted > len(units):
+        raise UserError(f"encoder {learnt.encoder}: last_layers: expected at most {len(units)}, got {wanted}")
+    return units[: len(units) - wanted], units[len(units) - wanted :]
 
 
 def layers_of(network: nn.Module) -> list[nn.Module]:

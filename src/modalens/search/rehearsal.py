@@ -25,7 +25,7 @@ from modalens.config.resolved import target_of
 from modalens.encoders import Encoder
 from modalens.fusions import Fusion
 from modalens.modalities import load_modality
-from modalens.models import FROZEN, Learnt, Model, Shapes, Through, build, shape_of
+from modalens.models import FROZEN, Learnt, Model, Shapes, Through, build, last_units, shape_of
 from modalens.plugins import blame, introspection, registry
 from modalens.plugins.options import resolve
 from modalens.search.space import apply_overrides
@@ -40,6 +40,8 @@ from modalens.utils.tensors import eval_mode
 Config = dict[str, Any]
 # Of what an encoder gives, whose true sizes are known once it has run.
 SIZES = {"mel": 64, "time": 64, "token": 16, "height": 8, "width": 8, "channel": 32}
+UNTRAINED = "untrained"  # weights that are drawn
+DEFINED_BY_HUB = ("transformers",)  # libraries whose networks a hub tells the layers of
 FEW_STEPS = 8  # of a sequence; models may read short ones otherwise than long ones
 CLIPS, CLASSES = 4, 3
 STORES = ("sqlite", "http", "https", "file", "postgresql", "mysql", "mssql", "databricks", "databricks-uc", "uc")
@@ -76,6 +78,22 @@ def problems(config: Config, classes: Mapping[str, Sequence[str]] | None = None)
         if path := mlflow_database.database(config["mlflow"]["tracking_uri"]):
             mlflow_database.check_database(path, LOCKED_S)
     return list(dict.fromkeys(found))
+
+
+def fetched(config: Config) -> dict[str, str]:
+    """A line for each modality of a resolved config whose encoder asks a library's hub for its weights."""
+    found = {}
+    for name, entry in config["modalities"].items():
+        with contextlib.suppress(UserError):
+            options = resolve(registry.load("encoders", entry["encoder"]), entry["options"], name)
+            weights, model = options.get("weights", UNTRAINED), str(options.get("model", entry["encoder"]))
+            if weights != UNTRAINED and not any(Path(path).expanduser().exists() for path in (str(weights), model)):
+                library = f" ({options['library']})" if "library" in options else ""
+                found[name] = (
+                    f"modalities.{name}: weights `{weights}` of {model}{library} are fetched from the net when the "
+                    "study runs, unless this machine has them"
+                )
+    return found
 
 
 def _of_models(config: Config, classes: Mapping[str, Sequence[str]], shapes: Shapes) -> list[str]:
@@ -216,12 +234,28 @@ def _try_decoded(model: Config, config: Config) -> None:
             raise UserError(f"encoders.{name}: nothing in {entry['encoder']} can be learnt; expected `frozen`")
         if name in through and alone:
             _try_one_clip(Learnt.of(entry, model["training"]["encoders"][name], f"encoders.{name}"), entry)
+        if name in through:
+            _count_layers(Learnt.of(entry, model["training"]["encoders"][name], f"encoders.{name}"))
         with contextlib.suppress(UserError, ValueError):
             if name in through:
                 axes[name] = tuple(introspection.attribute("modalities", entry["kind"], "axes"))
             else:
                 axes[name] = tuple(maker.axes_of(**resolve(maker, entry["options"], name)))
     augmentation.made(model["training"]["augment"], axes)
+
+
+def _count_layers(learnt: Learnt) -> None:
+    """Raises UserError for more layers than a network has, as far as it can be laid out without numbers and a hub."""
+    if not learnt.last_layers:
+        return
+    network = None
+    with contextlib.suppress(Exception):
+        options = resolve(registry.load("encoders", learnt.encoder), learnt.options, learnt.encoder)
+        if options.get("library") not in DEFINED_BY_HUB or Path(options["model"]).is_dir():
+            with torch.device("meta"):
+                network = learnt.load(torch.device("meta"), saved=True).network()
+    if network is not None:
+        last_units(network, learnt)
 
 
 def _try_one_clip(learnt: Learnt, entry: Config) -> None:
