@@ -169,7 +169,7 @@ def test_damage_is_one_line_that_says_row_and_what(tmp_path, old, new, line):
         ("", "is empty"),
         ("<!DOCTYPE html>\n<html>\n", "line 1: a web page"),
         ("version https://git-lfs.github.com/spec/v1\noid sha256:1\n", "line 1: a Git LFS pointer"),
-        ("404: Not Found", "line 1: 1 cells where 4 are wanted"),
+        ("404: Not Found", "line 1: 1 cell where 4 are wanted"),
         (b"PK\x03\x04\x00\x00", "is no text file"),
         ("YTID,start_seconds,positive_labels\n" + ROWS, "has no column 'end_seconds'; there are: ytid, start_seconds"),
     ],

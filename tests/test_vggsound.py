@@ -75,7 +75,7 @@ def test_a_class_cut_off_at_the_end_is_refused(tmp_path):
 
 
 def test_a_cut_list_is_refused_unless_a_part_is_meant(tmp_path):
-    assert "test: 1 rows, the published list has 15,446" in line_of(of(tmp_path, WHOLE, partial=False))
+    assert "test: 1 row, the published list has 15,446" in line_of(of(tmp_path, WHOLE, partial=False))
 
 
 def test_some_of_the_classes_can_be_kept(tmp_path):

@@ -44,7 +44,9 @@ def counts(
     table = table.rename_axis(index="label", columns=None).reset_index()
     table.insert(0, "task", task)
     shared = len(splitting.shared_groups(labels, split))
-    return table, f"split {origin}" + (f"; {shared} sources are in more than one split" if shared else "")
+    return table, f"split {origin}" + (
+        f"; {counted(shared, 'source is', 'sources are')} in more than one split" if shared else ""
+    )
 
 
 def main(arguments: argparse.Namespace) -> None:

@@ -16,7 +16,7 @@ import pandas as pd
 
 from modalens.utils import csv_chunks, csv_input
 from modalens.utils.errors import UserError
-from modalens.utils.words import half_letter
+from modalens.utils.words import counted, half_letter
 
 SPLITS = {
     **dict.fromkeys(("train", "training"), "train"),
@@ -180,7 +180,9 @@ class Sheet:
             cells[width - 1 :] = [self._spread.join(cell.strip() for cell in cells[width - 1 :])]
         fewest = width - sum(name in self._optional for name in self._names)
         if not fewest <= len(cells) <= width:
-            raise UserError(f"{self.place(line)}: {len(cells)} cells where {fewest} are wanted{self._end(line)}")
+            raise UserError(
+                f"{self.place(line)}: {counted(len(cells), 'cell')} where {fewest} are wanted{self._end(line)}"
+            )
         return cells + [""] * (width - len(cells))
 
     def _end(self, line: int) -> str:
@@ -216,12 +218,12 @@ def parse_json(location: str, content: str) -> Any:
     return found
 
 
-def counted(location: str, rows: int, published: tuple[int, ...], partial: bool) -> None:
+def check_rows(location: str, rows: int, published: tuple[int, ...], partial: bool) -> None:
     """A list without the number of rows that its owner published is a part of it, by accident or on purpose."""
     if rows not in published and not partial:
         wanted = " or ".join(f"{number:,}" for number in published)
         raise UserError(
-            f"{location}: {rows:,} rows, the published list has {wanted}; fetch it anew, "
+            f"{location}: {counted(rows, 'row')}, the published list has {wanted}; fetch it anew, "
             "or write `partial: true` in the config if a part is meant"
         )
 

@@ -175,7 +175,7 @@ class _Check:
             for name, number in re.findall(r"num_(\w+)=(\d+)", comment)
         }
         if "segs" not in stated:
-            _published_lists.counted(self.sheet.location, self.rows, PUBLISHED, self._partial)
+            _published_lists.check_rows(self.sheet.location, self.rows, PUBLISHED, self._partial)
             if not self._known:
                 self.sheet.refuse_cut()
         if self._partial:

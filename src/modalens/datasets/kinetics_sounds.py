@@ -20,6 +20,7 @@ from modalens.media import fetching
 from modalens.utils import csv_chunks
 from modalens.utils.errors import UserError
 from modalens.utils.suggest import nearest, suggest
+from modalens.utils.words import counted
 
 log = logging.getLogger("modalens")
 
@@ -149,7 +150,7 @@ class KineticsSounds(Dataset):
             yield line, (*_cut(clip, sheet.place(line)), split, OGM_GE[int(number)])
         sheet.refuse_cut()
         if split in OGM_GE_ROWS:
-            _published_lists.counted(sheet.location, count, OGM_GE_ROWS[split], self.partial)
+            _published_lists.check_rows(sheet.location, count, OGM_GE_ROWS[split], self.partial)
 
     def _say(self, present: Counter[str], used: int) -> None:
         """One line on what the classes yield, and which of them no released list has."""
@@ -167,8 +168,8 @@ def _label_count(sheet: _published_lists.Sheet, labels: set[str]) -> None:
     """Kinetics' lists are in the order of their classes: a list that was cut lacks some."""
     if len(labels) not in KINETICS_CLASSES:
         raise UserError(
-            f"{sheet.place(sheet.last)} ends with {len(labels)} classes, Kinetics has 400, 600 or 700; fetch it anew, "
-            "or write `partial: true` in the config if a part is meant"
+            f"{sheet.place(sheet.last)} ends with {counted(len(labels), 'class', 'classes')}, Kinetics has 400, 600 "
+            "or 700; fetch it anew, or write `partial: true` in the config if a part is meant"
         )
 
 

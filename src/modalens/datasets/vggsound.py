@@ -76,7 +76,7 @@ class Vggsound(Dataset):
                         found.append(good if self.classes is None else good[good[self.task].isin(self.classes)])
         locations = " and ".join(location for _, location in self.csv)
         for split in sorted(set(splits) & set(PUBLISHED)):
-            _published_lists.counted(f"{locations}, {split}", splits[split], PUBLISHED[split], self.partial)
+            _published_lists.check_rows(f"{locations}, {split}", splits[split], PUBLISHED[split], self.partial)
         if starts[True] >= ENOUGH_STARTS and not starts[False]:
             raise UserError(f"{locations}: expected starts in seconds, got whole thousands only: milliseconds?")
         if not self.partial and len(labels) != CLASSES:

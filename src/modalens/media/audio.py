@@ -19,6 +19,7 @@ from modalens.media.failure_causes import ClipError, note, one_line
 from modalens.media.promise import Ends, cut_short, promised
 from modalens.media.reading import Damage, decoded
 from modalens.media.windows import AtMost, window
+from modalens.utils.words import counted
 
 # Share of the audio that may be lost to damage: less than a listener notices.
 LOST = 0.05
@@ -93,7 +94,8 @@ def read_waveform(
     gap_s = 0.0 if codec in DISCONTINUOUS else row.gap_s()
     span_s = max(0.0, min(limit_s, last_s or 0.0) - begin)
     if damage.codec and damage.lost_s + gap_s > LOST * span_s:
-        raise ClipError("damaged", f"{len(damage.codec)} packets of audio do not decode: {damage.codec[-1]}")
+        lost = counted(len(damage.codec), "packet of audio does", "packets of audio do")
+        raise ClipError("damaged", f"{lost} not decode: {damage.codec[-1]}")
     if last_s is None and start_s is None and claims:
         raise ClipError("damaged", "the audio stream holds no samples")
     if last_s is None:

@@ -6,6 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from modalens.media.failure_causes import ClipError, note
+from modalens.utils.words import counted
 
 UNDECODED = "\N{REPLACEMENT CHARACTER}"
 
@@ -24,7 +25,7 @@ def read_text(cell: str, max_bytes: int) -> tuple[NDArray[np.uint8], str]:
     if not text:
         raise ClipError("absent", "the text is empty")
     if UNDECODED in text:
-        note("undecoded", f"{text.count(UNDECODED)} characters")
+        note("undecoded", counted(text.count(UNDECODED), "character"))
     content = text.encode()
     if len(content) > max_bytes:
         note("cut_text", f"{len(content)} bytes, of which {max_bytes} are read")

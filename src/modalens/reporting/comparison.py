@@ -69,7 +69,7 @@ def sentences(study: Study, board: pd.DataFrame, choices: list[dict[str, Any]]) 
     """What was compared with what, over how many seeds, and with what effort of search."""
     seeds = int(board["seeds"].min())
     tasks = board["task"].nunique()
-    family = f"{board['p'].count()} comparisons of {'the task' if tasks == 1 else f'all {tasks} tasks'}"
+    family = f"{counted(int(board['p'].count()), 'comparison')} of {'the task' if tasks == 1 else f'all {tasks} tasks'}"
     said = [
         f"Every model is compared with {board['reference'].iloc[0]}, on the same test clips and the same {seeds} "
         f"seed{'s' * (seeds > 1)}, with all modalities given. p is the larger one of a sign-flip test over groups and "

@@ -16,6 +16,7 @@ from modalens.stats.leaderboard import REFERENCE, judged
 from modalens.stats.metrics import Array, CountAxes, count_confusions
 from modalens.stats.significance import both_tests
 from modalens.utils.errors import UserError
+from modalens.utils.words import counted
 
 METRICS = {"accuracy": "accuracy", "balanced_accuracy": "balanced accuracy", "f1": "macro F1"}
 DROP = "accuracy lost without "
@@ -149,8 +150,8 @@ def _check_labels(one: pd.DataFrame, other: pd.DataFrame, first: str, name: str)
     if len(wrong):
         clip = wrong.index[0]
         raise UserError(
-            f"compare: {len(wrong)} clips have other labels: {clip!r} is {labels[clip]!r} in {first} and "
-            f"{theirs[clip]!r} in {name}; are these the same task?"
+            f"compare: {counted(len(wrong), 'clip has', 'clips have')} other labels: {clip!r} is {labels[clip]!r} in "
+            f"{first} and {theirs[clip]!r} in {name}; are these the same task?"
         )
 
 

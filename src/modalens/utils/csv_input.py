@@ -16,6 +16,7 @@ from modalens.utils import csv_chunks
 from modalens.utils.errors import UserError
 from modalens.utils.secrets import redacted
 from modalens.utils.suggest import nearest
+from modalens.utils.words import counted
 
 log = logging.getLogger("modalens")
 
@@ -73,7 +74,8 @@ def _rows(lines: Iterable[str], separator: str, location: str) -> Iterator[tuple
                     width = len(cells)
                 elif any(cell.strip() for cell in cells[width:]):
                     raise UserError(
-                        f"{location}, line {reader.line_num}: {len(cells)} cells under {width} columns; "
+                        f"{location}, line {reader.line_num}: {counted(len(cells), 'cell')} under "
+                        f"{counted(width, 'column')}; "
                         "put quotes round a cell that holds the separator"
                     )
                 cells = cells[:width] + [""] * (width - len(cells))
