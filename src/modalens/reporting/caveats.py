@@ -65,12 +65,14 @@ def untrained(modalities: Mapping[str, Mapping[str, Any]], weights: Mapping[str,
 
 def trained_otherwise(study: Study) -> str:
     """Of models whose records tell of other settings than the config's: Snakemake may write a page before it trains."""
-    if (study.config.get("search") or {}).get("budget", 0):
+    models = study.config.get("models")
+    # A page of predictions knows its models by name alone.
+    if (study.config.get("search") or {}).get("budget", 0) or not isinstance(models, dict):
         return ""
     found: dict[str, None] = {}
     for task in study.tasks:
         for model in study.models:
-            asked = ((study.config.get("models") or {}).get(model) or {}).get("training") or {}
+            asked = (models.get(model) or {}).get("training") or {}
             path = study.root / "train" / task / model / "record.json"
             params = records.read(path)[1][0].params if asked and path.is_file() else {}
             told = {name: params[f"training.{name}"] for name in SETTINGS if f"training.{name}" in params}
