@@ -329,7 +329,7 @@ def asking():
 
 
 def named(rule, groups):
-    """tasks -> measures as name of a rule -> (tasks, measures): `rule` of all tasks, `rule_1` and so on of some.
+    """tasks -> measures as name -> (tasks, measures); the name of all tasks is as given, of some it has a number.
 
     By number: tasks may be called so that their names, joined, are the same, or another rule's.
     """
