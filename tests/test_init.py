@@ -54,7 +54,7 @@ def test_a_list_becomes_a_config_that_runs_with_its_speakers_as_groups(here, cap
     said = capsys.readouterr().out
     assert "60 clips of 10 groups, 2 classes of 30" in said
     assert "60 files, all there" in said
-    assert "only 2 test groups" in said
+    assert "only 2 test groups: no test of so few shows a difference" in said
 
 
 def test_a_column_of_numbers_is_a_task_of_regression_where_it_is_named(here, capsys):

@@ -158,7 +158,8 @@ def of_task(
         + _smallest(groups, confidence, kind),
     ]
     if groups < FEW_GROUPS:
-        found.warnings.append(f"task {task}: only {counted(groups, 'test group')}: the intervals will be rough")
+        few = "no test of so few shows a difference" if groups < FEWEST_GROUPS else "the intervals will be rough"
+        found.warnings.append(f"task {task}: only {counted(groups, 'test group')}: {few}")
     return found
 
 
