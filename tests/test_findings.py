@@ -73,3 +73,13 @@ def test_a_page_that_was_written_before_a_model_was_trained_anew_says_so(tmp_pat
     assert told == (
         models and f"{models} trained with other settings than the config has now: call snakemake once more."
     )
+
+
+@pytest.mark.parametrize("content", ['{"stage": "train", "runs": []}', '{"stage": "tr', "{}"])
+def test_of_a_record_that_is_damaged_nothing_is_said(tmp_path, content):
+    path = tmp_path / "train/mood/late_fusion/record.json"
+    path.parent.mkdir(parents=True)
+    path.write_text(content)
+    config = {"models": {"late_fusion": {"training": {"epochs": 5}}}}
+    study = SimpleNamespace(root=tmp_path, config=config, tasks=["mood"], models=["late_fusion"])
+    assert trained_otherwise(study) == ""

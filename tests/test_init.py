@@ -54,7 +54,7 @@ def test_a_list_becomes_a_config_that_runs_with_its_speakers_as_groups(here, cap
     said = capsys.readouterr().out
     assert "60 clips of 10 groups, 2 classes of 30" in said
     assert "60 files, all there" in said
-    assert "only 2 test groups: no test of so few shows a difference" in said
+    assert "only 2 test groups: no test over so few has a p below 0.05, and the intervals will be rough" in said
 
 
 def test_a_column_of_numbers_is_a_task_of_regression_where_it_is_named(here, capsys):
@@ -275,6 +275,17 @@ def test_every_mistake_of_a_config_is_told_once_and_none_that_follows_from_anoth
     for word in words:
         assert sum(word in line for line in lines) == 1, (word, lines)
     assert len(lines) == len(words), lines
+
+
+def test_a_mistake_that_names_no_place_is_told_beside_others():
+    """That a model learns through an encoder whose decoded clips are not kept."""
+    learns = {"model": "late_fusion", "training": {"encoders": {"video": {"last_layers": 2}}}}
+    video = {"encoder": "resnet50", "options": {"weights": "nofile.pt"}}
+    config = {"name": "m", "dataset": {"name": "known_answer"}, "tasks": ["seen"], "report": {"mdel": "late_fusion"}}
+    config |= {"modalities": {"audio": "log_mel", "video": video}, "models": {"late_fusion": learns}}
+    lines, _ = mistakes(config)
+    for word in ("'mdel'", "not found: nofile.pt", "expected modalities.video.keep: true"):
+        assert sum(word in line for line in lines) == 1, (word, lines)
 
 
 @pytest.mark.parametrize("wrong", [0, float("inf")])
@@ -550,7 +561,9 @@ def test_files_of_no_byte_are_not_all_there_and_a_folder_of_frames_is(tmp_path):
         f"1 of 3 files is empty, first {tmp_path}/empty",
     ]
     assert found("empty").mistakes == [f"1 of 1 file is empty, first {tmp_path}/empty"]
-    assert found("full", "frames").told == ["2 files, all there"]
+    frames = [pd.Series([str(tmp_path / "frames")])]
+    assert _survey.of_files([pd.Series([str(tmp_path / "full")])], frames).told == ["2 files, all there"]
+    assert found("full", "frames").warnings == [f"1 of 2 files is not there, first {tmp_path}/frames"], "no clip's own"
 
 
 def test_an_empty_group_is_refused_with_a_remedy(here):

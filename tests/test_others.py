@@ -19,7 +19,7 @@ def drawn(name, rows):
     chosen = {one["name"].removesuffix("_chosen"): one["value"] for one in spec.get("params", ()) if "bind" in one}
     data = pd.DataFrame(max(spec["datasets"].values(), key=len))
     for column, value in chosen.items():
-        data = data[data[column].isin([value, "any"])]
+        data = data[data[column].isin([value, ""])]
     return data, made.svg
 
 

@@ -12,7 +12,7 @@ from test_made_studies import compare
 from test_report import CLASSES, SHARED, measure, models
 
 from modalens.commands import summary
-from modalens.reporting import drawings, others, page
+from modalens.reporting import drawings, others, page, study_results
 from modalens.reporting.rendering import RenderedChart
 from modalens.reporting.study_results import Study
 from modalens.reporting.tables import NEEDED, read
@@ -65,6 +65,22 @@ def test_a_measure_without_rows_need_not_have_the_columns_of_rows(tmp_path):
     assert read(tmp_path / "a.csv", "interaction", "mood").empty
     (tmp_path / "b.csv").write_text("garbage\n")
     assert "has no column 'task'" in refused(tmp_path / "b.csv", "interaction", "mood")
+
+
+def test_a_measure_of_another_s_may_be_called_as_a_table_of_ours(tmp_path):
+    (tmp_path / "relevance" / "mood").mkdir(parents=True)
+    rows = {"task": "mood", "model": "late_fusion", "value": 0.5}
+    table(tmp_path / "relevance" / "mood" / "history.csv", rows)
+    assert study_results._of_measure(tmp_path / "relevance" / "mood" / "history.csv").to_dict("records") == [rows]
+
+
+def test_what_a_study_no_longer_asks_for_is_not_read(tmp_path):
+    root = write_study(tmp_path / "s", {"t": models(SHARED)}, CLASSES, groups=8, seeds=2, trained=False)
+    (root / "relevance" / "t").mkdir(parents=True)
+    for name in ("shapley", "mm_shap"):
+        table(root / "relevance" / "t" / f"{name}.csv", {"task": "t", "model": "late_fusion"})
+    study = Study(root, yaml.safe_load((root / "config.yaml").read_text()))
+    assert study.measures() == ["shapley"]
 
 
 def test_a_leaderboard_by_a_score_that_it_does_not_have_is_one_line(tmp_path):

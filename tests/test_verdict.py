@@ -84,7 +84,8 @@ def test_of_too_few_groups_a_score_is_not_said_to_be_anywhere_above_chance():
     """Four groups: the interval of the difference ends far beyond the score's own."""
     found = evidence(of(0.33, 0.38, 0.36, 0.40), half=0.12)
     assert "on the same clips between " in judge(found).text
-    told = judge(replace(found, above=replace(found.above, detectable=np.nan))).text
+    assert "on the same clips between " in judge(replace(found, above=replace(found.above, detectable=np.nan))).text
+    told = judge(replace(found, groups=4)).text
     assert told.endswith("chance 0.33: no test of fewer than 6 groups can tell them apart.")
 
 

@@ -53,7 +53,7 @@ class Survey:
 
 def of_study(clips: pd.DataFrame, study: dict[str, Any]) -> Survey:
     """clips: manifest. study: resolved config."""
-    found = of_files([clips["source"], *(clips[name] for name in modalities.file_columns(study))])
+    found = of_files([clips["source"]], [clips[name] for name in modalities.file_columns(study)])
     found.warnings += resolved.left_out(study)
     for line, always in _cells.unreadable(clips, study):
         (found.mistakes if always else found.warnings).append(line)
@@ -68,16 +68,16 @@ def of_study(clips: pd.DataFrame, study: dict[str, Any]) -> Survey:
     return found
 
 
-def of_files(columns: "Sequence[pd.Series[str]]") -> Survey:
-    """Files on disk that columns of a manifest name and that are not there or empty; addresses are only counted."""
+def of_files(columns: "Sequence[pd.Series[str]]", more: "Sequence[pd.Series[str]]" = ()) -> Survey:
+    """Files on disk that columns of a manifest name and that are not there or empty; addresses are only counted. more:
+    columns of single modalities, whose cells may name a folder of pictures."""
     found = Survey()
-    names = dict.fromkeys(
-        name for cells in columns for cell in cells.unique() for name in cell.split(local_file.SEPARATOR) if name
-    )
+    folders = set(_named(more))
+    names = dict.fromkeys([*_named(columns), *_named(more)])
     makers = registry.names("datasets")
     made = sum(name.partition(":")[0] in makers for name in names)
     local = [name for name in names if not is_address(name) and name.partition(":")[0] not in makers]
-    sizes = {name: _size(name) for name in local}
+    sizes = {name: _size(name, name in folders) for name in local}
     missing = [name for name, size in sizes.items() if size is None]
     empty = [name for name, size in sizes.items() if size == 0]
     if made:
@@ -94,11 +94,15 @@ def of_files(columns: "Sequence[pd.Series[str]]") -> Survey:
     return found
 
 
-def _size(source: str) -> int | None:
-    """Bytes of a file, or how many a folder holds; None where there is neither."""
+def _named(columns: "Sequence[pd.Series[str]]") -> list[str]:
+    return [name for cells in columns for cell in cells.unique() for name in cell.split(local_file.SEPARATOR) if name]
+
+
+def _size(source: str, folder: bool) -> int | None:
+    """Bytes of a file, or how many a folder holds where it may be one; None where there is neither."""
     path = Path(source)
     try:
-        if path.is_dir():
+        if folder and path.is_dir():
             return sum(not one.name.startswith(".") for one in path.iterdir())
         return path.stat().st_size if path.is_file() else None
     except (OSError, ValueError):
@@ -158,7 +162,8 @@ def of_task(
         + _smallest(groups, confidence, kind),
     ]
     if groups < FEW_GROUPS:
-        few = "no test of so few shows a difference" if groups < FEWEST_GROUPS else "the intervals will be rough"
+        rough = "the intervals will be rough"
+        few = f"no test over so few has a p below 0.05, and {rough}" if 1 < groups < FEWEST_GROUPS else rough
         found.warnings.append(f"task {task}: only {counted(groups, 'test group')}: {few}")
     return found
 

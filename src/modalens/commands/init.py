@@ -84,7 +84,8 @@ def _expect_classes(folder: Path, table: pd.DataFrame, lists: list[Path]) -> Non
     found = [name for name in table["label"].unique() if name]
     if len(found) > 1:
         return
-    where = f"all of them in {found[0]}/" if found else "in no folder of it"
+    lone = (table["label"] == "").any()
+    where = f"{'no other folder than' if lone else 'all of them in'} {found[0]}/" if found else "in no folder of it"
     remedy = "lay them in folders called as their class, or write a CSV with the columns file and label"
     if lists:
         remedy = f"modalens init {shlex.quote(str(lists[0]))} reads the list that lies in it"

@@ -77,7 +77,8 @@ def _follows(line: str, given: Config, left: Config) -> bool:
     if missing := re.search(r"the (?:key|option) '([^']*)' is missing", line):
         whole = isinstance(wrote, dict) and isinstance(wrote.get("options", {}), dict)
         return not whole or _place_of(missing[1], wrote) is not None
-    if (there == path and stays == wrote) or not isinstance(wrote, dict):
+    # A line that names no place is about the whole, which nearly always differs.
+    if not match[1] or (there == path and stays == wrote) or not isinstance(wrote, dict):
         return False
     return _place_of(next(iter(re.findall(r"'([^']*)'", line)), ""), wrote) is None
 

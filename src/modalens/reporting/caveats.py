@@ -1,6 +1,7 @@
 """What a reader of a study's answer must not overlook, in plain words: few seeds or clips, lost clips, stand-ins."""
 
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -36,8 +37,9 @@ def caveats(study: Study, weights: dict[str, str]) -> list[str]:
     least = "at least " if len({(one.clips, one.groups, one.seeds) for one in scored}) > 1 else ""
     tested = f"{least}{counted(clips, 'clip')} of {counted(groups, 'group')}"
     said.append(f"Tested on {tested}, trained from {counted(seeds, 'seed')}.")
-    if groups < FEWEST_GROUPS:
-        said.append(f"Only {counted(groups, 'test group')} in the smallest task: no test of so few shows a difference.")
+    if 1 < groups < FEWEST_GROUPS:
+        few = "no test over so few has a p below 0.05, and the intervals are rough"
+        said.append(f"Only {counted(groups, 'test group')} in the smallest task: {few}.")
     elif groups < 30:
         said.append(f"Only {counted(groups, 'test group')} in the smallest task: the intervals are rough.")
     said += [rare_class(study, task) for task in study.scores]
@@ -74,7 +76,7 @@ def trained_otherwise(study: Study) -> str:
         for model in study.models:
             asked = (models.get(model) or {}).get("training") or {}
             path = study.root / "train" / task / model / "record.json"
-            params = records.read(path)[1][0].params if asked and path.is_file() else {}
+            params = _first(path).params if asked and path.is_file() else {}
             told = {name: params[f"training.{name}"] for name in SETTINGS if f"training.{name}" in params}
             if any(told[name] != asked[name] for name in told if name in asked):
                 found[model] = None
@@ -82,6 +84,14 @@ def trained_otherwise(study: Study) -> str:
         return ""
     was = "was" if len(found) == 1 else "were"
     return f"{listed(list(found))} {was} trained with other settings than the config has now: call snakemake once more."
+
+
+def _first(path: Path) -> records.Run:
+    """Of a record; one that is damaged, which the next run of its stage mends, has no params."""
+    try:
+        return records.read(path)[1][0]
+    except (ValueError, KeyError, IndexError, TypeError):
+        return records.Run({})
 
 
 def rare_class(study: Study, task: str) -> str:

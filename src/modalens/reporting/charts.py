@@ -24,7 +24,7 @@ CLASSES = (
     *("#4c78a8", "#9ecae9", "#f58518", "#ffbf79", "#54a24b", "#88d27a", "#b79a20", "#f2cf5b", "#439894"),
     *("#83bcb6", "#e45756", "#ff9d98", "#d67195", "#fcbfd2", "#b279a2", "#d6a5c9", "#9e765f", "#d8b5a5"),
 )
-ANY = "any"  # what a row has in a column that is not about it: performance has no replacement
+ANY = ""  # what a row has in a column that is not about it: performance has no replacement
 HOLLOW = alt.Legend(symbolFillColor="transparent", symbolStrokeWidth=3)  # else Vega fills it black
 
 

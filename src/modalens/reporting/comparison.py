@@ -80,7 +80,7 @@ def sentences(study: Study, board: pd.DataFrame, choices: list[dict[str, Any]]) 
     if seeds < 2:
         said.append("With one seed the luck of a training is not told from a difference between models.")
     groups = int(board["groups"].min()) if "groups" in board else FEWEST_GROUPS
-    if groups < FEWEST_GROUPS:
+    if 1 < groups < FEWEST_GROUPS:
         said.append(
             f"With {counted(groups, 'test group')} no such test is ever below 0.05, however far apart two models are, "
             "and the intervals of the differences are as wide."

@@ -112,7 +112,7 @@ def _drawable(study: Study, task: str, name: str) -> tuple[pd.DataFrame, str, st
         table = of_pairs(table)
     menus = [column for column in MENUS if column in table and len(set(table[column])) > 1]
     for column in menus:
-        table[column] = table[column].fillna("").replace("", charts.ANY)
+        table[column] = table[column].fillna(charts.ANY)
     return table, value, axis, menus
 
 

@@ -12,7 +12,7 @@ from modalens.config import modalities
 from modalens.media.status import causes
 from modalens.plugins import introspection, registry
 from modalens.reporting.model_scores import ModelScores, read_scores
-from modalens.reporting.tables import read
+from modalens.reporting.tables import OF_MEASURES, read
 from modalens.stats.coalitions import model_of
 from modalens.stats.significance import corrected
 from modalens.stats.targets import TARGETS
@@ -109,7 +109,8 @@ class Study:
         """All that were computed, those of the config first."""
         there = {path.stem for task in self.tasks for path in (self.root / "relevance" / task).glob("*.csv")}
         wanted = (self.config.get("relevance") or {}).get("measures") or {}
-        return [*(name for name in wanted if name in there), *sorted(there - set(wanted))]
+        # What a study no longer asks for is not part of it; predictions that no study made ask for nothing.
+        return [name for name in wanted if name in there] if wanted else sorted(there)
 
     def unmeasured(self) -> dict[str, list[str]]:
         """Measure -> tasks that it was asked for and has no table of, as far as the measure's file is known here."""
@@ -216,4 +217,4 @@ def weights(study: Study) -> dict[str, str]:
 def _of_measure(path: Path) -> pd.DataFrame:
     """Raises UserError for what the stage `relevance` did not write: no finding may come of it, not even that there is
     none."""
-    return read(path, path.stem, path.parent.name)
+    return read(path, path.stem if path.stem in OF_MEASURES else "", path.parent.name)

@@ -87,6 +87,7 @@ def find(study: Study, task: str) -> Finding:
         scored.seeds > 1,
         _interaction(study, task, finding, "log_probability") if scored.target == CLASSES else {},
         {part.modality: part.alone["full"] for part in parts if part.alone},
+        scored.groups,
     )
     judged = judge(evidence)
     finding.lead, finding.text, finding.divided = judged.lead, judged.text, divisible(evidence.above)

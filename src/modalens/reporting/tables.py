@@ -36,7 +36,7 @@ WORDS = {
 
 # What the page and the terminal read of each table. Other columns are shown as they are.
 _COUNTED = "groups_low groups_high seeds_low seeds_high seed_std"
-NEEDED = {
+OF_MEASURES = {
     "leave_one_out": "task model replacement modality metric full full_low full_high withheld chance above_low "
     f"above_high drop low high {_COUNTED} detectable p_holm",
     "shapley": "task model notion replacement value_function modality value low high share share_low share_high none "
@@ -47,6 +47,8 @@ NEEDED = {
     "sample_relevance": "task model replacement clip_id modality verdict",
     "mm_shap": "task model kind modality predictions label quantity value patch clip_id target",
     "mm_shap_input": "task model kind modality predictions label quantity value patch clip_id target",
+}
+NEEDED = OF_MEASURES | {
     "leaderboard": "task rank model seeds metric low high difference difference_low difference_high p p_holm reference "
     "verdict",
     "attrition": "split label cause stage clips",
@@ -65,8 +67,8 @@ NEEDED = {
 def read(path: Path, kind: str, task: str = "") -> pd.DataFrame:
     """A CSV of ours. A class may well be called `NA` or `01`: text stays text, an empty number is not-a-number.
 
-    kind: of NEEDED, whose columns it must have, or the name of another measure. task: of all its rows, where it says
-    so. Raises UserError, with what makes the table anew.
+    kind: of NEEDED, whose columns it must have, or anything else of another measure. task: of all its rows, where it
+    says so. Raises UserError, with what makes the table anew.
     """
     try:
         content = path.read_bytes()

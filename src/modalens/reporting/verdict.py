@@ -37,7 +37,7 @@ class Evidence:
     decisions. alone: what a model of each modality by itself reaches, where there is one. same_unit: whether
     `interaction` is in this metric; of tags it is in right decisions on tags, which says whether there is one and not
     how large it is beside a drop. several: seeds; what one training did is no pattern of the task, and is not called
-    redundant, additive or synergistic.
+    redundant, additive or synergistic. groups: of the test.
     """
 
     metric: str  # in words: accuracy, balanced accuracy
@@ -51,6 +51,7 @@ class Evidence:
     several: bool = True
     in_log_probability: Mapping[tuple[str, str], Estimate] = field(default_factory=dict)
     alone: Mapping[str, float] = field(default_factory=dict)
+    groups: int = FEWEST_GROUPS
 
     def drop(self, modality: str) -> Estimate | None:
         return self.lost.get(tuple(name for name in self.modalities if name != modality))
@@ -93,7 +94,7 @@ def judge(evidence: Evidence) -> Verdict:
             return Verdict("nothing learned", f"{reached}: within {_points(MARGIN)} of chance.")
         if above.high < MARGIN:
             return Verdict("no better than chance", f"{reached}: less than {_points(MARGIN)} above chance, if at all.")
-        if isnan(above.detectable):
+        if evidence.groups < FEWEST_GROUPS:
             why = f"no test of fewer than {FEWEST_GROUPS} groups can tell them apart."
         else:
             least = _signed(_possible(evidence, above.low), floor)

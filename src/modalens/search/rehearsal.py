@@ -87,7 +87,10 @@ def fetched(config: Config) -> dict[str, str]:
         with contextlib.suppress(UserError):
             options = resolve(registry.load("encoders", entry["encoder"]), entry["options"], name)
             weights, model = options.get("weights", UNTRAINED), str(options.get("model", entry["encoder"]))
-            if weights != UNTRAINED and not any(Path(path).expanduser().exists() for path in (str(weights), model)):
+            # A plugin's option of that name may be a list of numbers.
+            if not isinstance(weights, str) or weights == UNTRAINED:
+                continue
+            if not any(Path(path).expanduser().exists() for path in (weights, model)):
                 library = f" ({options['library']})" if "library" in options else ""
                 found[name] = (
                     f"modalities.{name}: weights `{weights}` of {model}{library} are fetched from the net when the "
