@@ -193,10 +193,7 @@ def _column(whose: str, name: str, metric: str, network: str) -> str:
 
 def _as_printed(values: pd.Series) -> str:
     """With a digit at least, and as many as the paper has."""
-    if values.empty:
-        return MISSING
-    whole, _, digits = repr(float(values.iloc[0])).partition(".")
-    return f"{whole}.{digits}"
+    return repr(float(values.iloc[0])) if len(values) else MISSING
 
 
 def _measured(board: pd.DataFrame, model: str, metric: str, predictions: Path) -> str:

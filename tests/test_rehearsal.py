@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from modalens.commands import _fetched
 from modalens.config.resolve import resolve
 from modalens.curation import manifest
 from modalens.plugins import registry
@@ -291,7 +292,7 @@ def test_weights_that_are_fetched_are_named_and_those_of_a_file_or_drawn_are_not
         "audio": "log_mel",
     }
     unless = "are fetched from the net when the study runs, unless this machine has them"
-    assert rehearsal.fetched(resolve({**BASE, "modalities": modalities})) == {
+    assert _fetched.fetched(resolve({**BASE, "modalities": modalities})) == {
         "fetched": f"modalities.fetched: weights `pretrained` of mobileone_s4 (timm) {unless}",
         "video": f"modalities.video: weights `imagenet` of resnet50 {unless}",
     }

@@ -6,6 +6,7 @@ from typing import Any
 
 import pandas as pd
 
+from modalens.commands import _fetched
 from modalens.commands._survey import Survey, of_study
 from modalens.config import yaml_file
 from modalens.config.mistakes import mistakes
@@ -33,7 +34,7 @@ def main(arguments: argparse.Namespace) -> None:
         # Of a modality that is wrong, what is left is not what its user meant.
         found.told += [
             line
-            for name, line in rehearsal.fetched(study).items()
+            for name, line in _fetched.fetched(study).items()
             if not any(wrong.startswith(f"config: modalities.{name}.") for wrong in lines)
         ]
         found.mistakes += rehearsal.problems(study, found.classes)

@@ -7,7 +7,7 @@ import pandas as pd
 from modalens.reporting import charts, clips, confusions, others, patches
 from modalens.reporting.drawings import DRAWN, DRAWN_CLASSES, of
 from modalens.reporting.model_scores import ModelScores
-from modalens.reporting.paper_tables import METRIC_NAMES
+from modalens.reporting.paper_tables import METRIC_NAMES, stand_ins
 from modalens.reporting.previews import Previews, links
 from modalens.reporting.study_results import Study
 from modalens.stats.targets import CLASSES, TARGETS
@@ -68,11 +68,8 @@ def evidence(study: Study, task: str, tables: dict[str, pd.DataFrame], previews:
 
 def _stand_ins(scored: ModelScores, reported: str) -> str:
     """What stands in for a missing modality in the seed paper's tables, where it is not what the answer is told by."""
-    measured = {replacement for replacement, _ in scored.confusion}
-    papers = [name for name in ("gaussian@input", "blank@input") if name in measured]
-    if not papers or reported in papers:
-        return ""
-    return f" ({' and '.join(papers)}; the answer above is told by {reported})"
+    shown = stand_ins(scored, reported)
+    return "" if reported in shown else f" ({' and '.join(shown)}; the answer above is told by {reported})"
 
 
 def _size(scored: ModelScores) -> str:

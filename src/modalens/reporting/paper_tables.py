@@ -49,14 +49,20 @@ def _cases(study: Study, task: str, model: str) -> dict[str, tuple[ModelScores, 
             if name is not None:
                 cases[f"{appearance.label(modality, kinds.get(modality, ''))} Model"] = _full(study.scores[task][name])
     cases[f"{model} (full)"] = _full(scored)
-    measured = {replacement for replacement, _ in scored.confusion}
-    papers: list[str] = [name for name in ("gaussian@input", "blank@input") if name in measured]
-    for replacement in papers or [study.replacement]:
+    for replacement in stand_ins(scored, study.replacement):
         for modality in scored.modalities:
             kept = to_text(name for name in scored.modalities if name != modality)
             if (replacement, kept) in scored.confusion:
                 cases[withheld(modality, replacement, kinds.get(modality, ""))] = scored, (replacement, kept)
     return cases
+
+
+def stand_ins(scored: ModelScores, reported: str) -> list[str]:
+    """What is in the place of a missing modality: noise and blank input, as in the paper, or where neither was measured
+    what the answer is told by."""
+    measured = {replacement for replacement, _ in scored.confusion}
+    papers: list[str] = [name for name in ("gaussian@input", "blank@input") if name in measured]
+    return papers or [reported]
 
 
 def _full(scored: ModelScores) -> tuple[ModelScores, tuple[str, str]]:

@@ -40,7 +40,6 @@ from modalens.utils.tensors import eval_mode
 Config = dict[str, Any]
 # Of what an encoder gives, whose true sizes are known once it has run.
 SIZES = {"mel": 64, "time": 64, "token": 16, "height": 8, "width": 8, "channel": 32}
-UNTRAINED = "untrained"  # weights that are drawn
 DEFINED_BY_HUB = ("transformers",)  # libraries whose networks a hub tells the layers of
 FEW_STEPS = 8  # of a sequence; models may read short ones otherwise than long ones
 CLIPS, CLASSES = 4, 3
@@ -78,25 +77,6 @@ def problems(config: Config, classes: Mapping[str, Sequence[str]] | None = None)
         if path := mlflow_database.database(config["mlflow"]["tracking_uri"]):
             mlflow_database.check_database(path, LOCKED_S)
     return list(dict.fromkeys(found))
-
-
-def fetched(config: Config) -> dict[str, str]:
-    """A line for each modality of a resolved config whose encoder asks a library's hub for its weights."""
-    found = {}
-    for name, entry in config["modalities"].items():
-        with contextlib.suppress(UserError):
-            options = resolve(registry.load("encoders", entry["encoder"]), entry["options"], name)
-            weights, model = options.get("weights", UNTRAINED), str(options.get("model", entry["encoder"]))
-            # A plugin's option of that name may be a list of numbers.
-            if not isinstance(weights, str) or weights == UNTRAINED:
-                continue
-            if not any(Path(path).expanduser().exists() for path in (weights, model)):
-                library = f" ({options['library']})" if "library" in options else ""
-                found[name] = (
-                    f"modalities.{name}: weights `{weights}` of {model}{library} are fetched from the net when the "
-                    "study runs, unless this machine has them"
-                )
-    return found
 
 
 def _of_models(config: Config, classes: Mapping[str, Sequence[str]], shapes: Shapes) -> list[str]:
